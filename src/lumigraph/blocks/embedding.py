@@ -1,0 +1,93 @@
+"""Which categories there are, and how large their embeddings shall be."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CatEmbedder"]
+
+
+class CatEmbedder:
+    """Names, cardinalities and embedding sizes of the categorical features.
+
+    Parameters
+    ----------
+    cat_names
+        Names of the features, in the order of the columns.
+    cat_szs
+        Cardinality of each: codes run from 0 to one below it.
+    emb_szs
+        Width of each embedding; by default half the cardinality, rounded up, and at most ``max_emb_sz``.
+    max_emb_sz
+        Largest default width.
+    emb_load_path
+        Folder with embeddings saved by `CatEmbHead.save_embeds`, to start from.
+
+    Raises
+    ------
+    ValueError
+        If the lists have different lengths, or a size is not positive.
+
+    Examples
+    --------
+    >>> CatEmbedder(["n_jets", "flavour"], [10, 3])
+    n_jets:	10 --> 5
+    flavour:	3 --> 2
+    """
+
+    def __init__(
+        self,
+        cat_names: Sequence[str],
+        cat_szs: Sequence[int],
+        emb_szs: Sequence[int] | None = None,
+        max_emb_sz: int = 50,
+        emb_load_path: str | Path | None = None,
+    ) -> None:
+        if emb_szs is None:
+            emb_szs = [min(max_emb_sz, (1 + int(size)) // 2) for size in cat_szs]
+        if not len(cat_names) == len(cat_szs) == len(emb_szs):
+            raise ValueError(
+                f"cat_names, cat_szs and emb_szs must be equally long, got {len(cat_names)}, {len(cat_szs)} and "
+                f"{len(emb_szs)}"
+            )
+        for name, cardinality, width in zip(cat_names, cat_szs, emb_szs, strict=True):
+            if cardinality < 1 or width < 1:
+                raise ValueError(
+                    f"category {name!r} must have at least one code and one column, got cat_szs={cardinality} and "
+                    f"emb_szs={width}"
+                )
+        self.cat_names = list(cat_names)
+        self.cat_szs = [int(size) for size in cat_szs]
+        self.emb_szs = [int(size) for size in emb_szs]
+        self.max_emb_sz = max_emb_sz
+        self.emb_load_path = None if emb_load_path is None else Path(emb_load_path)
+
+    @property
+    def n_cat_in(self) -> int:
+        """Number of categorical features."""
+        return len(self.cat_names)
+
+    @classmethod
+    def from_fy(
+        cls,
+        fy: Any,
+        emb_szs: Sequence[int] | None = None,
+        max_emb_sz: int = 50,
+        emb_load_path: str | Path | None = None,
+    ) -> "CatEmbedder":
+        """Take names and cardinalities from a data set, such as `lumigraph.data.EventDataset`.
+
+        A cardinality is one more than the largest code in the data set: hand over all events, not a part of them, or
+        a later event may have a code beyond the embedding.
+        """
+        return cls(fy.schema.cat_feats, fy.cat_szs(), emb_szs, max_emb_sz, emb_load_path)
+
+    def __getitem__(self, key: int | str) -> tuple[int, int]:
+        i = self.cat_names.index(key) if isinstance(key, str) else key
+        return self.cat_szs[i], self.emb_szs[i]
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        return zip(self.cat_names, self.cat_szs, self.emb_szs, strict=True)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}:\t{size} --> {width}" for name, size, width in self)

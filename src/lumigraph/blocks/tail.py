@@ -1,0 +1,182 @@
+"""Tails: the output side of a model (elsewhere called its head; here, as in LUMIN, the head is the input side)."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn.lookups import LookupInit, lookup_normal_init
+from ..schema import near
+from .block import AbsBlock
+
+__all__ = ["AbsTail", "ClassRegMulti", "Objective", "check_objective"]
+
+Objective = Literal["classification", "multiclass", "regression"]
+
+
+def check_objective(objective: str) -> Objective:
+    """Return the lower-cased objective.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `Objective`.
+    """
+    for known in get_args(Objective):
+        if str(objective).lower() == known:
+            return known
+    names = get_args(Objective)
+    raise ValueError(f"objective={objective!r} is unknown: {near(str(objective), names)} (known: {', '.join(names)})")
+
+
+class AbsTail(AbsBlock):
+    """The output side of a model: from a vector per event to predictions.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Width of the input and number of outputs.
+    objective
+        One of `Objective`.
+    """
+
+    def __init__(self, n_in: int, n_out: int, objective: str) -> None:
+        super().__init__()
+        if n_in < 1 or n_out < 1:
+            raise ValueError(f"n_in and n_out must be at least 1, got n_in={n_in} and n_out={n_out}")
+        self.n_in, self.n_out = n_in, n_out
+        self.objective = check_objective(objective)
+
+    def get_out_size(self) -> int:
+        """Return the number of outputs."""
+        return self.n_out
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the predictions, (B, n_out)."""
+
+
+class ClassRegMulti(AbsTail):
+    r"""One linear layer and the output function of the objective.
+
+    ``classification``: sigmoid, a probability per output. ``multiclass``: log-softmax over the outputs.
+    ``regression``: the identity; with ``y_range`` :math:`(y_{max} - y_{min})\,\sigma(x) + y_{min}`, with ``y_mean`` and
+    ``y_std`` :math:`y_{std}\,x + y_{mean}`. `logits` gives what goes into sigmoid or softmax, for losses that take it.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Width of the input and number of outputs.
+    objective
+        ``classification``, ``multiclass`` or ``regression``.
+    y_range
+        Smallest and largest output: a pair for all outputs, or an array (n_out, 2).
+    bias_init
+        Initial bias; by default 0, for ``multiclass`` 1 / n_out.
+    y_mean, y_std
+        Mean and standard deviation of the targets: numbers, or one per output.
+    lookup_init
+        Function that gives the initialisation of the weight.
+    freeze
+        Whether to start untrainable.
+
+    Raises
+    ------
+    ValueError
+        If the objective is unknown, the rescaling arguments exclude each other or do not fit n_out.
+
+    Notes
+    -----
+    **Shape.** (B, n_in) to (B, n_out).
+
+    Examples
+    --------
+    >>> tail = ClassRegMulti(n_in=4, n_out=1, objective="regression", y_range=(100.0, 300.0), bias_init=0.0)
+    >>> tail(torch.zeros(1, 4))
+    tensor([[200.]], grad_fn=<AddBackward0>)
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        objective: str,
+        y_range: Sequence[Any] | np.ndarray | None = None,
+        bias_init: float | int | None = None,
+        y_mean: float | int | Sequence[Any] | np.ndarray | None = None,
+        y_std: float | int | Sequence[Any] | np.ndarray | None = None,
+        lookup_init: LookupInit = lookup_normal_init,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__(n_in, n_out, objective)
+        self._check_rescaling(y_range, bias_init, y_mean, y_std)
+        self.bias_init = bias_init
+        self.lookup_init = lookup_init
+        self.dense = nn.Linear(n_in, n_out)
+        self.act: nn.Module = nn.Identity()
+        if self.objective == "multiclass":
+            self.act = nn.LogSoftmax(-1)
+        elif self.objective == "classification" or y_range is not None:
+            self.act = nn.Sigmoid()
+        #: forward is scale * act(dense(x)) + shift
+        self.register_buffer("scale", torch.ones(n_out))
+        self.register_buffer("shift", torch.zeros(n_out))
+        self.rescale = y_range is not None or y_mean is not None
+        if y_range is not None:
+            ends = self._per_output("y_range", y_range, 2)
+            self.shift.copy_(ends.amin(1))
+            self.scale.copy_(ends.amax(1) - ends.amin(1))
+        elif y_mean is not None:
+            self.shift.copy_(self._per_output("y_mean", y_mean, 1)[:, 0])
+            self.scale.copy_(self._per_output("y_std", y_std, 1)[:, 0])
+        self.reset_parameters()
+        if freeze:
+            self.freeze_layers()
+
+    scale: Tensor
+    shift: Tensor
+
+    def _check_rescaling(self, y_range: object, bias_init: object, y_mean: object, y_std: object) -> None:
+        if y_range is not None and (y_mean is not None or y_std is not None):
+            raise ValueError("y_range and y_mean with y_std exclude each other: give one or the other")
+        if (y_mean is None) != (y_std is None):
+            raise ValueError("y_mean and y_std go together: give both or neither")
+        if y_mean is not None and bias_init is not None:
+            raise ValueError("bias_init and y_mean exclude each other: y_mean already sets where outputs start")
+        if self.objective != "regression" and (y_range is not None or y_mean is not None):
+            raise ValueError(f"y_range, y_mean and y_std rescale targets of a regression, not of a {self.objective}")
+
+    def _per_output(self, name: str, values: object, width: int) -> Tensor:
+        # through float64: the ends of a range may lie closer together than float32 can tell
+        array = np.asarray(values, dtype=np.float64)
+        if array.size == width:
+            array = np.broadcast_to(array.reshape(1, width), (self.n_out, width))
+        if array.size != self.n_out * width or not np.isfinite(array).all():
+            shape = f"({self.n_out}, 2)" if width == 2 else f"({self.n_out},)"
+            raise ValueError(
+                f"{name} must hold finite numbers for all outputs or have the shape {shape}, got {values!r}"
+            )
+        return torch.as_tensor(array.reshape(self.n_out, width).copy())
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew and set the bias to its initial value."""
+        act = {"classification": "sigmoid", "multiclass": "softmax", "regression": "linear"}[self.objective]
+        self.lookup_init(act, self.n_in, self.n_out)(self.dense.weight.data)
+        default = 1 / self.n_out if self.objective == "multiclass" else 0.0
+        nn.init.constant_(self.dense.bias, default if self.bias_init is None else self.bias_init)
+
+    def logits(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
+        """Return what goes into the sigmoid or softmax of a classification."""
+        return self.dense(x)
+
+    def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
+        """Return the predictions."""
+        x = self.act(self.dense(x))
+        return self.scale * x + self.shift if self.rescale else x
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        return {0: self.dense, 1: self.act}[key]  # type: ignore[index]

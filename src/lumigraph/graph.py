@@ -1,0 +1,122 @@
+"""The complete graph of each event, implicit: all ordered pairs of different particles, no edge list."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+__all__ = ["CompleteGraph", "lengths_to_ptr", "ptr_to_batch"]
+
+
+def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus_1"]:
+    """Return the offsets of events with so many particles each.
+
+    Examples
+    --------
+    >>> lengths_to_ptr(torch.tensor([2, 0, 3]))
+    tensor([0, 2, 2, 5])
+    """
+    return torch.nn.functional.pad(lengths.long().cumsum(0), (1, 0))
+
+
+def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = None) -> Int[Tensor, " particles"]:
+    """Return the number of the event that each particle belongs to.
+
+    Examples
+    --------
+    >>> ptr_to_batch(torch.tensor([0, 2, 2, 5]))
+    tensor([0, 0, 2, 2, 2])
+    """
+    events = torch.arange(ptr.numel() - 1, device=ptr.device)
+    return events.repeat_interleave(ptr.diff(), output_size=num_nodes)
+
+
+class CompleteGraph:
+    """All ordered pairs of different particles of each event, without a list of them.
+
+    Parameters
+    ----------
+    ptr
+        Offsets of the events, (B+1,): event b has the particles ptr[b] to ptr[b+1].
+
+    Raises
+    ------
+    ValueError
+        If ``ptr`` is not a one-dimensional integer tensor that starts at 0 and never falls.
+
+    Examples
+    --------
+    >>> graph = CompleteGraph.from_lengths(torch.tensor([3, 0, 1]))
+    >>> graph
+    CompleteGraph(num_graphs=3, num_nodes=4, num_edges=6)
+    >>> graph.edge_index()
+    tensor([[1, 2, 0, 2, 0, 1],
+            [0, 0, 1, 1, 2, 2]])
+    """
+
+    def __init__(self, ptr: Tensor) -> None:
+        if ptr.dim() != 1 or ptr.numel() == 0 or ptr.is_floating_point() or ptr.is_complex() or ptr.dtype == torch.bool:
+            raise ValueError(
+                f"ptr must be a one-dimensional integer tensor of B+1 offsets, got shape {tuple(ptr.shape)} and "
+                f"{ptr.dtype}; from particles per event use CompleteGraph.from_lengths"
+            )
+        if int(ptr[0]) != 0 or bool((ptr.diff() < 0).any()):
+            raise ValueError(f"ptr must start at 0 and never fall, got {ptr[:8].tolist()}...")
+        self.ptr = ptr.long()
+
+    @classmethod
+    def from_lengths(cls, lengths: Tensor) -> "CompleteGraph":
+        """Build the graph from the number of particles of each event, (B,)."""
+        if lengths.dim() != 1 or lengths.is_floating_point() or bool((lengths < 0).any()):
+            raise ValueError(
+                f"lengths must be a one-dimensional tensor of integers of at least 0, got shape {tuple(lengths.shape)} "
+                f"and {lengths.dtype}"
+            )
+        return cls(lengths_to_ptr(lengths))
+
+    @property
+    def lengths(self) -> Int[Tensor, " events"]:
+        """Particles per event, (B,)."""
+        return self.ptr.diff()
+
+    @property
+    def batch(self) -> Int[Tensor, " particles"]:
+        """Event of each particle, (N,)."""
+        return ptr_to_batch(self.ptr)
+
+    @property
+    def num_graphs(self) -> int:
+        """Number of events, empty ones included."""
+        return self.ptr.numel() - 1
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of particles in all events."""
+        return int(self.ptr[-1])
+
+    @property
+    def num_edges(self) -> int:
+        """Number of ordered pairs, the sum of n(n-1) over events."""
+        n = self.lengths
+        return int((n * (n - 1)).sum())
+
+    def edge_index(self) -> Int[Tensor, "2 edges"]:
+        """Write the pairs out: senders in row 0, receivers in row 1, ordered by receiver, then sender."""
+        batch = self.batch
+        degree = (self.lengths - 1)[batch]
+        receiver = torch.arange(batch.numel(), device=self.ptr.device).repeat_interleave(degree)
+        first = lengths_to_ptr(degree)[:-1]
+        k = torch.arange(receiver.numel(), device=self.ptr.device) - first[receiver]
+        sender = self.ptr[:-1][batch][receiver] + k
+        return torch.stack([sender + (sender >= receiver).long(), receiver])
+
+    def to(self, device: torch.device | str) -> "CompleteGraph":
+        """Return the graph with its offsets on another device."""
+        moved = object.__new__(CompleteGraph)
+        moved.ptr = self.ptr.to(device)
+        return moved
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(num_graphs={self.num_graphs}, num_nodes={self.num_nodes}, "
+            f"num_edges={self.num_edges})"
+        )

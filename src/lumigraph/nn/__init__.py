@@ -1,0 +1,20 @@
+"""Layers in the manner of PyG: they take tensors, and say their shapes."""
+
+from .interaction import InteractionConv
+from .lookups import lookup_act, lookup_normal_init, lookup_uniform_init
+from .lorentz_boost import LorentzBoostConv
+from .mlp import BatchNorm, Dense, Standardise, mlp
+from .pooling import pool
+
+__all__ = [
+    "BatchNorm",
+    "Dense",
+    "InteractionConv",
+    "LorentzBoostConv",
+    "Standardise",
+    "lookup_act",
+    "lookup_normal_init",
+    "lookup_uniform_init",
+    "mlp",
+    "pool",
+]

@@ -1,0 +1,126 @@
+"""The interaction layer: every particle hears every other one of its event."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.inits import reset
+
+from ..graph import CompleteGraph
+from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from .mlp import mlp
+
+__all__ = ["InteractionConv"]
+
+
+class InteractionConv(MessagePassing):
+    r"""Update every particle with the summed effects of the others in its event.
+
+    Every ordered pair (sender :math:`j`, receiver :math:`i`) gets a learned effect, the effects arriving at one
+    receiver are summed, and the receiver is updated from both:
+
+    .. math::
+        e_{ij} = f_R(x_i, x_j), \qquad x'_i = f_O\Big(x_i, \sum_{j \ne i} e_{ij}\Big)
+
+    Parameters
+    ----------
+    in_channels
+        Features per particle.
+    effect_channels
+        Size of one effect :math:`e_{ij}`.
+    out_channels
+        Features per particle after the update.
+    effect_hidden, out_hidden
+        Widths of the hidden layers of :math:`f_R` and :math:`f_O`; none for a single layer. Every layer is activated,
+        the last ones included.
+    act
+        Name of the activation, see `lumigraph.nn.lookup_act`.
+    dropout
+        Dropout rate behind every layer.
+    norm
+        Batch normalisation behind every layer: over edges in :math:`f_R`, over particles in :math:`f_O`.
+    lookup_init, lookup_act
+        Functions that give the initialisation and the activation by name.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, or the input does not fit.
+
+    Notes
+    -----
+    **Shape.** ``x`` (particles, in_channels); ``edges`` a `lumigraph.graph.CompleteGraph`, or an ``edge_index``
+    (2, edges) with the senders in row 0; returns (particles, out_channels). A particle without edges gets effects 0.
+
+    **Units.** None assumed: standardise ``x`` first.
+
+    **Symmetry.** Permutation equivariant within an event; not Lorentz equivariant.
+
+    References
+    ----------
+    .. [1] P. Battaglia et al., "Interaction Networks for Learning about Objects, Relations and Physics",
+       arXiv:1612.00222.
+
+    Examples
+    --------
+    >>> conv = InteractionConv(in_channels=4, effect_channels=8, out_channels=5)
+    >>> conv(torch.randn(6, 4), CompleteGraph.from_lengths(torch.tensor([2, 0, 1, 3]))).shape
+    torch.Size([6, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        effect_channels: int,
+        out_channels: int,
+        *,
+        effect_hidden: Sequence[int] = (64,),
+        out_hidden: Sequence[int] = (64,),
+        act: str = "relu",
+        dropout: float | int = 0.0,
+        norm: bool = False,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+    ) -> None:
+        super().__init__(aggr="sum", flow="source_to_target")
+        self.in_channels = in_channels
+        self.effect_channels = effect_channels
+        self.out_channels = out_channels
+        self.fr = mlp(
+            [2 * in_channels, *effect_hidden, effect_channels],
+            act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act,
+        )  # fmt: skip
+        self.fo = mlp(
+            [in_channels + effect_channels, *out_hidden, out_channels],
+            act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act,
+        )  # fmt: skip
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        super().reset_parameters()
+        reset(self.fr)
+        reset(self.fo)
+
+    def forward(
+        self, x: Float[Tensor, "particles in_channels"], edges: CompleteGraph | Tensor
+    ) -> Float[Tensor, "particles out_channels"]:
+        """Return the updated particle features."""
+        if x.size(-1) != self.in_channels:
+            raise ValueError(f"x must have {self.in_channels} features per particle, got shape {tuple(x.shape)}")
+        if isinstance(edges, CompleteGraph):
+            if edges.num_nodes != x.size(0):
+                raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
+            edges = edges.edge_index()
+        effects = self.propagate(edges, x=x, size=(x.size(0), x.size(0)))
+        return self.fo(torch.cat([x, effects], dim=-1))
+
+    def message(
+        self, x_i: Float[Tensor, "edges in_channels"], x_j: Float[Tensor, "edges in_channels"]
+    ) -> Float[Tensor, "edges effect_channels"]:
+        """Return the effect of each sender on its receiver."""
+        return self.fr(torch.cat([x_i, x_j], dim=-1))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_channels}, {self.effect_channels}, {self.out_channels})"

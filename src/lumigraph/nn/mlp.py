@@ -1,0 +1,198 @@
+"""Stacks of linear layers: the one builder that every block uses."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+
+__all__ = ["BatchNorm", "Dense", "Standardise", "mlp"]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that also takes fewer than two rows.
+
+    A batch may hold a single event, or events without a single edge: in training such a batch is normalised with the
+    running statistics, and leaves them as they are.
+
+    Examples
+    --------
+    >>> BatchNorm(2)(torch.ones(1, 2)).shape
+    torch.Size([1, 2])
+    """
+
+    def forward(self, x: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
+        """Return the normalised rows."""
+        if self.training and x.size(0) < 2:
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        return super().forward(x)
+
+
+class Dense(nn.Sequential):
+    """One linear layer with what follows it: activation, batch normalisation, dropout, in this order.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Width before and after.
+    act
+        Name of the activation; ``linear`` adds none.
+    dropout
+        Rate, from 0 to below 1; alpha dropout behind selu.
+    norm
+        Whether to normalise over the batch.
+    lookup_init, lookup_act
+        Functions that give the initialisation of the weight and the activation by name. The bias starts at 0.
+
+    Raises
+    ------
+    ValueError
+        If a width is not positive or the rate is not in [0, 1).
+
+    Examples
+    --------
+    >>> Dense(3, 4, act="linear")
+    Dense(
+      (0): Linear(in_features=3, out_features=4, bias=True)
+    )
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        act: str = "relu",
+        dropout: float | int | None = 0.0,
+        norm: bool = False,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+    ) -> None:
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(f"a layer needs at least one input and one output, got {in_channels} -> {out_channels}")
+        rate = check_dropout("dropout", dropout)
+        layers: list[nn.Module] = [nn.Linear(in_channels, out_channels)]
+        if act != "linear":
+            layers.append(lookup_act(act))
+        if norm:
+            layers.append(BatchNorm(out_channels))
+        if rate:
+            layers.append(nn.AlphaDropout(rate) if act == "selu" else nn.Dropout(rate))
+        super().__init__(*layers)
+        self.act = act
+        self.lookup_init = lookup_init
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew, set the bias to 0 and forget the running statistics."""
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                self.lookup_init(self.act, layer.in_features, layer.out_features)(layer.weight.data)
+                nn.init.zeros_(layer.bias)
+            elif isinstance(layer, nn.BatchNorm1d):
+                layer.reset_parameters()
+            elif isinstance(layer, nn.PReLU):
+                nn.init.constant_(layer.weight, layer.init)
+
+
+def check_dropout(name: str, rate: float | int | None) -> float:
+    """Return a dropout rate, None as 0, or raise a ValueError that names it."""
+    rate = float(rate or 0)
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} must be a rate from 0 to below 1, got {rate}")
+    return rate
+
+
+def mlp(
+    channels: Sequence[int],
+    *,
+    act: str = "relu",
+    dropout: float | int | None = 0.0,
+    norm: bool = False,
+    lookup_init: LookupInit = lookup_normal_init,
+    lookup_act: LookupAct = lookup_act,
+) -> nn.Sequential:
+    """Return linear layers of the widths ``channels[0] -> channels[1] -> ...``, each activated, the last included.
+
+    Parameters
+    ----------
+    channels
+        Widths, input first.
+    act, dropout, norm, lookup_init, lookup_act
+        As in `Dense`.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or a width is not positive.
+
+    Examples
+    --------
+    >>> mlp([3, 8, 2])(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
+    if len(channels) < 2:
+        raise ValueError(f"a network needs at least one layer, got the widths {list(channels)}")
+    return nn.Sequential(
+        *(
+            Dense(i, o, act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act)
+            for i, o in pairwise(channels)
+        )
+    )
+
+
+class Standardise(nn.Module):
+    """Shift and scale features with constants that were measured on training events.
+
+    The constants are buffers: they are saved with the model and applied in the same way wherever it runs. They start
+    as mean 0 and standard deviation 1, which changes nothing.
+
+    Parameters
+    ----------
+    num_features
+        Number of features.
+
+    Examples
+    --------
+    >>> scale = Standardise(2)
+    >>> scale.set(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 0.0]))
+    >>> scale(torch.tensor([[3.0, 6.0]]))
+    tensor([[1., 1.]])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("std", torch.ones(num_features))
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Take over means and standard deviations; a feature that never varies is shifted, not scaled.
+
+        Raises
+        ------
+        ValueError
+            If there is not one finite number per feature.
+        """
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != self.mean.shape or not bool(value.isfinite().all()):
+                raise ValueError(
+                    f"{name} must hold {self.mean.numel()} finite numbers, one per feature, got {value.tolist()}"
+                )
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+
+    def forward(self, x: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
+        """Return (x - mean) / std."""
+        return (x - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        """Show the number of features."""
+        return str(self.mean.numel())

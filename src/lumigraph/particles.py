@@ -1,0 +1,189 @@
+"""The particles of a batch of events as plain tensors: packed, named and checked.
+
+This is what every block computes on; a PyG Batch (see `lumigraph.adapters`) is a wrapper around it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .graph import lengths_to_ptr, ptr_to_batch
+from .schema import SchemaError, cell_names, near
+
+__all__ = [
+    "CellMap",
+    "Particles",
+    "check_matrix",
+    "check_slots",
+    "drop_absent",
+    "floating",
+    "integers",
+    "particles_from_rows",
+]
+
+
+class Particles(NamedTuple):
+    """The particles of a batch of events as plain tensors: what every block computes on."""
+
+    x: Float[Tensor, "particles features"]
+    slot: Int[Tensor, " particles"]
+    ptr: Int[Tensor, " events_plus_1"]
+
+
+class CellMap:
+    """Where the features of named objects stand in a flat table.
+
+    Parameters
+    ----------
+    cont_feats
+        Names of the columns.
+    vecs, feats_per_vec
+        Names of the objects and of the features per object.
+
+    Raises
+    ------
+    SchemaError
+        If a column belongs to no object, an object has no column, or names repeat or collide.
+
+    Examples
+    --------
+    >>> CellMap(["b_px", "a_px"], ["a", "b"], ["px", "pz"]).lookup
+    [1, -1, 0, -1]
+    """
+
+    def __init__(self, cont_feats: Sequence[str], vecs: Sequence[str], feats_per_vec: Sequence[str]) -> None:
+        self.cont_feats, self.vecs, self.feats_per_vec = list(cont_feats), list(vecs), list(feats_per_vec)
+        for field in ("cont_feats", "vecs", "feats_per_vec"):
+            names = getattr(self, field)
+            if isinstance(locals()[field], str) or len(set(names)) != len(names):
+                raise SchemaError(f"{field} must be a list of different names, got {locals()[field]!r}")
+        cells = cell_names(self.vecs, self.feats_per_vec)
+        place = {name: i for i, name in enumerate(self.cont_feats)}
+        unused = [name for name in self.cont_feats if name not in set(cells)]
+        if unused:
+            raise SchemaError(
+                f"column {unused[0]!r} belongs to no object: its name is not {{vec}}_{{feat}} of any vec and feature "
+                f"({near(unused[0], cells)}); event features go beside the particles (argument u, or a MultiHead)"
+            )
+        #: column of each cell, object by object; -1 where the column does not exist
+        self.lookup = [place.get(name, -1) for name in cells]
+        width = len(self.feats_per_vec)
+        for i, vec in enumerate(self.vecs):
+            if all(c < 0 for c in self.lookup[i * width : (i + 1) * width]):
+                raise SchemaError(
+                    f"object {vec!r} has none of its columns {vec}_{{{', '.join(self.feats_per_vec)}}} in cont_feats: "
+                    f"{near(f'{vec}_{self.feats_per_vec[0]}' if width else vec, self.cont_feats)}"
+                )
+
+    def particles(self, x: Tensor) -> Particles:
+        """Return the particles of a flat table (B, len(cont_feats))."""
+        if x.dim() != 2 or x.size(1) != len(self.cont_feats):
+            raise ValueError(
+                f"x must have the shape (events, {len(self.cont_feats)}), one column per name in cont_feats, "
+                f"got {tuple(x.shape)}"
+            )
+        x = floating(x)
+        padded = torch.cat([x, x.new_zeros(x.size(0), 1)], dim=1)  # column -1: zeros for what does not exist
+        matrix = padded[:, self.lookup].view(x.size(0), len(self.vecs), len(self.feats_per_vec))
+        exists = torch.tensor(self.lookup, device=x.device).view(len(self.vecs), len(self.feats_per_vec)) >= 0
+        nan = matrix.isnan()
+        absent = (nan | ~exists).all(-1)
+        partial = nan & ~absent.unsqueeze(-1)
+        if bool(partial.any()):
+            event, vec, feat = partial.nonzero()[0].tolist()
+            raise ValueError(
+                f"event {event}: column {self.vecs[vec]}_{self.feats_per_vec[feat]} is NaN but other columns of "
+                f"{self.vecs[vec]!r} are not; an absent object has NaN in all its columns"
+            )
+        return pack(matrix, ~absent)
+
+
+def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Tensor | None = None) -> Particles:
+    """Return the particles of matrices (B, slots, F); see `from_rows`."""
+    check_matrix(matrix, "(events, slots, features)")
+    matrix = floating(matrix)
+    num_events, num_slots = matrix.shape[:2]
+    if mask is not None and lengths is not None:
+        raise ValueError("give mask or lengths, not both")
+    if lengths is not None:
+        lengths = integers("lengths", lengths).to(matrix.device)
+        if lengths.numel() != num_events or bool((lengths > num_slots).any()):
+            raise ValueError(
+                f"lengths must be {num_events} numbers of particles from 0 to {num_slots} (events and slots of the "
+                f"matrix), got {lengths.numel()} up to {int(lengths.max()) if lengths.numel() else 0}"
+            )
+        mask = torch.arange(num_slots, device=matrix.device) < lengths.unsqueeze(1)
+    if mask is None:
+        event, slot = torch.ones(num_events, num_slots, dtype=torch.bool, device=matrix.device).nonzero(as_tuple=True)
+        return drop_absent(matrix.reshape(-1, matrix.size(2)), slot, event, num_events)
+    mask = torch.as_tensor(mask)
+    if mask.dtype != torch.bool or mask.shape != matrix.shape[:2]:
+        raise ValueError(
+            f"mask must be boolean with the shape ({num_events}, {num_slots}) of the matrix, True where there is a "
+            f"particle; got {mask.dtype} and {tuple(mask.shape)}"
+        )
+    found = pack(matrix, mask.to(matrix.device))
+    _refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
+    return found
+
+
+def check_slots(slot: Tensor, ptr: Tensor, num_slots: int) -> None:
+    """Raise a ValueError that names the first event with a particle beyond the last slot."""
+    beyond = slot >= num_slots
+    if bool(beyond.any()):
+        row = int(beyond.nonzero()[0])
+        event = int(torch.searchsorted(ptr, row, right=True)) - 1
+        raise ValueError(
+            f"event {event} has a particle in slot {int(slot[row])}, but there are {num_slots} slots (0 to "
+            f"{num_slots - 1}): give as many vecs as there can be particles, or set max_particles in the schema"
+        )
+
+
+def pack(matrix: Tensor, mask: Tensor) -> Particles:
+    slot = mask.nonzero()[:, 1]
+    return Particles(matrix[mask], slot, lengths_to_ptr(mask.sum(1)))
+
+
+def drop_absent(x: Tensor, slot: Tensor, event: Tensor, num_events: int) -> Particles:
+    """Leave out the particles that are NaN in all their features; a partial NaN is a ValueError."""
+    nan = x.isnan()
+    absent = nan.all(1) if x.size(1) else torch.zeros_like(slot, dtype=torch.bool)
+    _refuse_nan(nan & ~absent.unsqueeze(1), slot, event)
+    present = ~absent
+    lengths = torch.bincount(event[present], minlength=num_events)
+    return Particles(x[present], slot[present], lengths_to_ptr(lengths))
+
+
+def _refuse_nan(nan: Tensor, slot: Tensor, event: Tensor) -> None:
+    if bool(nan.any()):
+        row, column = nan.nonzero()[0].tolist()
+        raise ValueError(
+            f"event {int(event[row])}: feature {column} of the particle in slot {int(slot[row])} is NaN; an absent "
+            "particle has NaN in all its features and is not in the mask or lengths"
+        )
+
+
+def check_matrix(matrix: Tensor, expected: str) -> None:
+    """Raise a ValueError unless there is one matrix per event."""
+    if matrix.dim() != 3:
+        hint = "; for a single event add a first axis of length 1" if matrix.dim() == 2 else ""
+        raise ValueError(f"the matrix must have the shape {expected}, got {tuple(matrix.shape)}{hint}")
+
+
+def floating(x: Tensor) -> Tensor:
+    """Return x, integers as the default floating type."""
+    return x if x.is_floating_point() else x.to(torch.get_default_dtype())
+
+
+def integers(name: str, value: Tensor | None) -> Tensor:
+    """Return a vector of counts, or raise a ValueError that names it."""
+    value = torch.as_tensor(value)
+    if value.dim() != 1 or value.is_floating_point() or value.dtype == torch.bool or bool((value < 0).any()):
+        raise ValueError(
+            f"{name} must be a one-dimensional tensor of integers of at least 0, got shape {tuple(value.shape)} and "
+            f"{value.dtype}"
+        )
+    return value

@@ -1,0 +1,194 @@
+"""What an event is made of: the columns that are read, and the fields of the Batch they become."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = ["BATCH_FIELDS", "EventSchema", "SchemaError", "near"]
+
+#: Every field of a Batch, for B events with N particles in all.
+BATCH_FIELDS: dict[str, str] = {
+    "x": "(N, F) particle features",
+    "slot": "(N,) place of the particle in its event, from 0; where objects are named, the index of its name in vecs",
+    "u": "(B, G) continuous event features",
+    "cat": "(B, C) integer categories of the event",
+    "y": "(B, T) targets",
+    "weight": "(B,) event weights",
+    "batch": "(N,) number of the event that the particle belongs to",
+    "ptr": "(B+1,) the particles of event b are the rows ptr[b] to ptr[b+1]",
+}
+
+
+class SchemaError(ValueError):
+    """A table, a file or a configuration does not hold what is asked of it."""
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Return a hint with the names nearest to a name that was not found.
+
+    Examples
+    --------
+    >>> near("Jet_pxx", ["Jet_px", "Jet_py", "event"])
+    'did you mean Jet_px or Jet_py?'
+    >>> near("q", ["a", "b"])
+    'there are: a, b'
+    """
+    names = list(dict.fromkeys(names))
+    lowered = {n.lower(): n for n in reversed(names)}
+    close = [lowered[n] for n in difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.7)]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"there are: {shown}" if names else "there are none"
+
+
+def _as_names(field: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise SchemaError(f"{field} must be a list of names, got {value!r}; write {field}: [name, ...]")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise SchemaError(f"{field} must hold non-empty names, got {name!r}")
+    repeated = sorted({name for name in value if list(value).count(name) > 1})
+    if repeated:
+        raise SchemaError(f"{field} names {repeated[0]!r} twice; each name may stand there once")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class EventSchema:
+    """Say which columns of a table are particles, event features, categories, targets and weight.
+
+    The column of a feature of an object is called ``{object}_{feature}``, as in ``Jet_px``. Objects come in one of
+    two ways. *Named* objects (``vecs``) have one number per event in each column, and their slot is their place in
+    ``vecs``. *Collections* have a list per event in each column, any number of objects; several of them (a single
+    object such as MET among them) are merged into one list of particles in the order given.
+
+    Parameters
+    ----------
+    feats_per_vec
+        Features per particle: the F columns of ``x``. A feature that an object does not have is 0 for it.
+    vecs
+        Named objects; not together with ``collections``.
+    collections
+        Collections of objects; not together with ``vecs``.
+    event_feats
+        Continuous features of the event: the G columns of ``u``.
+    cat_feats
+        Categories of the event, integers from 0: the C columns of ``cat``.
+    targets
+        Targets: the T columns of ``y``.
+    weight
+        Column of event weights; without one every event weighs 1.
+    ids
+        Columns that identify an event; predictions are written beside them.
+    max_particles
+        With ``collections``: keep the first so many particles of an event and drop the others. It gives heads with
+        a fixed number of slots (``LorentzBoostNet``, ``agg_method='flatten'``) their number.
+
+    Raises
+    ------
+    SchemaError
+        If names are repeated or collide, or the arguments contradict each other.
+
+    Examples
+    --------
+    >>> schema = EventSchema(collections=("MET", "Jet"), feats_per_vec=("px", "py", "pz", "E"), event_feats=("ht",))
+    >>> schema.slot_names
+    ('particle',)
+    >>> EventSchema(vecs=("jet0", "met"), feats_per_vec=("px", "py"), event_feats=("ht",)).cont_feats
+    ('ht', 'jet0_px', 'jet0_py', 'met_px', 'met_py')
+    """
+
+    feats_per_vec: tuple[str, ...] = ()
+    vecs: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    event_feats: tuple[str, ...] = ()
+    cat_feats: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    weight: str | None = None
+    ids: tuple[str, ...] = ()
+    max_particles: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("feats_per_vec", "vecs", "collections", "event_feats", "cat_feats", "targets", "ids"):
+            object.__setattr__(self, field, _as_names(field, getattr(self, field)))
+        if self.vecs and self.collections:
+            raise SchemaError("give vecs (one object a name) or collections (lists of objects), not both")
+        if bool(self.objects) != bool(self.feats_per_vec):
+            raise SchemaError(
+                f"feats_per_vec ({len(self.feats_per_vec)} names) and vecs or collections ({len(self.objects)} names) "
+                "go together: give both or neither"
+            )
+        if self.max_particles is not None and (self.max_particles < 1 or not self.collections):
+            raise SchemaError(
+                f"max_particles is {self.max_particles}: it must be at least 1 and goes with collections only"
+            )
+        cell_names(self.objects, self.feats_per_vec)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the objects or collections, whichever the schema has."""
+        return self.vecs or self.collections
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """The ``vecs`` of a head for these events: one name per slot.
+
+        Collections without ``max_particles`` have no fixed number of slots: the one name ``particle`` then stands
+        for every particle, and a head must be one that takes any multiplicity.
+        """
+        if not self.collections:
+            return self.vecs
+        if self.max_particles is None:
+            return ("particle",)
+        return tuple(f"particle{i}" for i in range(self.max_particles))
+
+    @property
+    def cont_feats(self) -> tuple[str, ...]:
+        """Names of all continuous inputs of a model: event features, then the cells of each slot."""
+        return self.event_feats + tuple(cell_names(self.slot_names, self.feats_per_vec))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schema as plain lists, strings and numbers."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EventSchema":
+        """Build a schema from plain lists, strings and numbers, such as a configuration file holds.
+
+        Raises
+        ------
+        SchemaError
+            If a key is unknown.
+        """
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise SchemaError(f"the schema has no entry {key!r}: {near(key, known)}")
+        return cls(**values)
+
+
+def cell_names(vecs: Sequence[str], feats_per_vec: Sequence[str]) -> list[str]:
+    """Return the names ``{vec}_{feat}``, object by object.
+
+    Raises
+    ------
+    SchemaError
+        If two cells would have the same name.
+
+    Examples
+    --------
+    >>> cell_names(["jet", "met"], ["px", "py"])
+    ['jet_px', 'jet_py', 'met_px', 'met_py']
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    for vec in vecs:
+        for feat in feats_per_vec:
+            name = f"{vec}_{feat}"
+            if name in owners:
+                raise SchemaError(
+                    f"{owners[name]} and {(vec, feat)} both read the column {name!r}: rename one object or feature"
+                )
+            owners[name] = (vec, feat)
+    return list(owners)

@@ -1,3 +1,47 @@
-"""lumigraph: the particles of an event are the nodes of a graph."""
+"""lumigraph: graph deep learning for particle physics; the particles of an event are the nodes of a graph."""
 
-__version__ = "0.1.0"
+from . import blocks, kinematics, nn
+from .adapters import from_columns, from_flat, from_jagged, from_rows, to_columns, to_flat, to_jagged, to_rows
+from .blocks import (
+    CatEmbedder,
+    CatEmbHead,
+    ClassRegMulti,
+    FullyConnected,
+    InteractionNet,
+    LorentzBoostNet,
+    MultiHead,
+)
+from .data import EventDataset, load_sample
+from .graph import CompleteGraph
+from .model import Model, ModelBuilder
+from .schema import EventSchema, SchemaError
+from .version import __version__
+
+__all__ = [
+    "CatEmbHead",
+    "CatEmbedder",
+    "ClassRegMulti",
+    "CompleteGraph",
+    "EventDataset",
+    "EventSchema",
+    "FullyConnected",
+    "InteractionNet",
+    "LorentzBoostNet",
+    "Model",
+    "ModelBuilder",
+    "MultiHead",
+    "SchemaError",
+    "__version__",
+    "blocks",
+    "from_columns",
+    "from_flat",
+    "from_jagged",
+    "from_rows",
+    "kinematics",
+    "load_sample",
+    "nn",
+    "to_columns",
+    "to_flat",
+    "to_jagged",
+    "to_rows",
+]

@@ -1,5 +1,6 @@
 """Heads for particles: whatever the form of the input, the particles of an event become the nodes of a graph."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -53,7 +54,8 @@ class AbsMatrixHead(AbsHead):
     ) -> None:
         categories = kargs.pop("cat_embedder", None)
         if kargs:
-            raise TypeError(f"{type(self).__name__} has no argument {next(iter(kargs))!r}")
+            name, known = next(iter(kargs)), list(inspect.signature(type(self)).parameters)[:-1]
+            raise TypeError(f"{type(self).__name__} has no argument {name!r}: {near(name, known)}")
         if categories is not None and categories.n_cat_in:
             raise ValueError(
                 f"{type(self).__name__} takes particles only, nothing would use the categories "

@@ -1,0 +1,299 @@
+"""Events in memory: indexed, split, measured, and served as Batches."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch_geometric.data import Batch, Data
+
+from ..adapters import make_batch
+from ..graph import lengths_to_ptr
+from ..particles import Particles
+from ..schema import EventSchema, SchemaError, near
+from .columns import Arrays, assemble, sources
+from .readers import column_names, read_columns
+
+__all__ = ["EventDataset", "EventSampler", "table_to_tensor"]
+
+Indices = Sequence[int] | np.ndarray | Tensor
+
+
+class EventDataset(torch.utils.data.Dataset):
+    """Events of a table, in memory.
+
+    Parameters
+    ----------
+    arrays
+        The columns of the schema, see `lumigraph.data.columns.assemble`.
+    schema
+        What the columns are.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> columns = {"Jet_px": ak.Array([[1.0, 2.0], [], [3.0]]), "label": ak.Array([0, 1, 0])}
+    >>> schema = EventSchema(collections=("Jet",), feats_per_vec=("px",), targets=("label",))
+    >>> events = EventDataset.from_columns(columns, schema)
+    >>> events
+    EventDataset(events=3, particles=3)
+    >>> events.batch([2, 1]).ptr
+    tensor([0, 1, 1])
+    """
+
+    def __init__(self, arrays: Arrays, schema: EventSchema) -> None:
+        self.schema = schema
+
+        def tensor(a: np.ndarray | None) -> Tensor | None:
+            return None if a is None else torch.from_numpy(np.ascontiguousarray(a))
+
+        self.x, self.slot = tensor(arrays.x), tensor(arrays.slot)
+        lengths = tensor(arrays.lengths)
+        self.ptr = None if lengths is None else lengths_to_ptr(lengths)
+        self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
+        self.weight = tensor(arrays.weight)
+        self.ids = arrays.ids
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
+        """Take events from named columns: a dict of awkward or NumPy arrays, or a DataFrame.
+
+        Raises
+        ------
+        SchemaError
+            If a column is missing, or holds what it should not.
+        """
+        return cls(assemble(columns, schema, labelled=labelled), schema)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
+        """Read events from a ROOT, Parquet, HDF5 or CSV file, only the columns that the schema needs.
+
+        Parameters
+        ----------
+        path
+            File; a tree of a ROOT file as ``file.root:tree``.
+        schema
+            What to read.
+        labelled
+            Whether targets and weight are needed; without it they may be missing.
+
+        Raises
+        ------
+        SchemaError
+            If the file cannot be read, or a column is missing or holds what it should not; the message begins with
+            the name of the file.
+        """
+        names = column_names(path)
+        try:
+            wanted = sources(schema, names, labelled=labelled)
+        except SchemaError as error:
+            raise SchemaError(f"{os.fspath(path)}: {error}") from None
+        columns = read_columns(path, wanted or names[:1])
+        try:
+            return cls.from_columns(columns, schema, labelled=labelled)
+        except SchemaError as error:
+            raise SchemaError(f"{os.fspath(path)}: {error}") from None
+
+    def __len__(self) -> int:
+        if self.ptr is not None:
+            return self.ptr.numel() - 1
+        return next((len(v) for v in (self.u, self.cat, self.y, *self.ids.values()) if v is not None), 0)
+
+    def __repr__(self) -> str:
+        particles = "" if self.x is None else f", particles={len(self.x)}"
+        return f"{type(self).__name__}(events={len(self)}{particles})"
+
+    def __getitem__(self, index: int) -> Data:
+        """Return one event as the Data of a graph."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"event {index} is out of range: there are {len(self)} events")
+        return self.batch([index % len(self)])[0]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return the events of one batch, in one go for a DataLoader."""
+        return self.batch(indices)
+
+    def batch(self, indices: Indices | None = None) -> Batch:
+        """Return a Batch of the events of these numbers, in their order; of all events if none are given."""
+        part = self if indices is None else self.select(indices)
+        particles = None
+        if part.x is not None and part.slot is not None and part.ptr is not None:
+            particles = Particles(part.x, part.slot, part.ptr)
+        return make_batch(particles, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
+
+    def select(self, indices: Indices) -> "EventDataset":
+        """Return a data set of the events of these numbers, in their order."""
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        part = object.__new__(type(self))
+        part.schema = self.schema
+        part.x = part.slot = part.ptr = None
+        if self.x is not None and self.slot is not None and self.ptr is not None:
+            lengths = self.ptr.diff()[chosen]
+            part.ptr = lengths_to_ptr(lengths)
+            # row r of the new events is row r + (start of its event before - start of its event now) of the old ones
+            rows = torch.arange(int(part.ptr[-1])) + (self.ptr[:-1][chosen] - part.ptr[:-1]).repeat_interleave(lengths)
+            part.x, part.slot = self.x[rows], self.slot[rows]
+        for name in ("u", "cat", "y", "weight"):
+            value = getattr(self, name)
+            setattr(part, name, None if value is None else value[chosen])
+        part.ids = {name: values[chosen.numpy()] for name, values in self.ids.items()}
+        return part
+
+    def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventDataset", ...]:
+        """Split the events at random into disjoint parts, the same ones for the same seed.
+
+        Parameters
+        ----------
+        fractions
+            Share of each part, such as training, validation and test; they add up to 1 at most.
+        seed
+            Seed of the shuffle.
+
+        Raises
+        ------
+        ValueError
+            If the shares are not positive, add up to more than 1, or leave a part without events.
+
+        Examples
+        --------
+        >>> schema = EventSchema(event_feats=("ht",))
+        >>> [len(p) for p in EventDataset.from_columns({"ht": np.arange(10.0)}, schema).split((0.5, 0.3, 0.2))]
+        [5, 3, 2]
+        """
+        if min(fractions, default=0) <= 0 or sum(fractions) > 1 + 1e-9:
+            raise ValueError(f"fractions must be positive and add up to 1 at most, got {list(fractions)}")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        ends = [0, *(round(float(f) * len(self)) for f in np.cumsum(fractions))]
+        parts = [order[a:b].sort().values for a, b in pairwise(ends)]
+        if any(len(part) == 0 for part in parts):
+            raise ValueError(f"{len(self)} events cannot be split into {list(fractions)} without an empty part")
+        return tuple(self.select(part) for part in parts)
+
+    def loader(self, batch_size: int, *, shuffle: bool = False, seed: int = 0, num_workers: int = 0) -> DataLoader:
+        """Return a loader of ready Batches.
+
+        Parameters
+        ----------
+        batch_size
+            Events per batch; the last batch may be smaller.
+        shuffle
+            Whether to shuffle the events, anew in each epoch: the order follows from seed and epoch alone.
+        seed
+            Seed of the shuffle.
+        num_workers
+            Processes that make batches; 0 makes them where they are used, which is best for events in memory.
+
+        Raises
+        ------
+        ValueError
+            If there are no events, or the batch size is not positive.
+        """
+        if len(self) == 0:
+            raise ValueError("the data set has no events, so there is nothing to load")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        batches = BatchSampler(EventSampler(len(self), shuffle=shuffle, seed=seed), batch_size, drop_last=False)
+        # a generator of its own: a loader must not draw from the random numbers of the training
+        return DataLoader(
+            self, batch_sampler=batches, collate_fn=_ready, num_workers=num_workers, generator=torch.Generator()
+        )
+
+    def moments(self, field: str) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each column of ``x``, ``u`` or ``y``, over these events.
+
+        Raises
+        ------
+        SchemaError
+            If the data set has no such field.
+        """
+        fields = {"x": self.x, "u": self.u, "y": self.y}
+        value = fields.get(field)
+        if value is None:
+            raise SchemaError(
+                f"the data set has no field {field!r}: {near(field, [k for k, v in fields.items() if v is not None])}"
+            )
+        if len(value) == 0:
+            return torch.zeros(value.size(1)), torch.ones(value.size(1))
+        value = value.double()
+        return value.mean(0).float(), value.std(0, correction=0).float()
+
+    def cat_szs(self) -> list[int]:
+        """Return the cardinality of each category: one more than its largest code."""
+        return (
+            [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
+        )
+
+
+class EventSampler(Sampler[int]):
+    """Event numbers in order, or shuffled in an order that follows from seed and epoch alone.
+
+    Parameters
+    ----------
+    num_events
+        Number of events.
+    shuffle, seed
+        Whether to shuffle, and the seed of it.
+
+    Examples
+    --------
+    >>> sampler = EventSampler(4, shuffle=True, seed=1)
+    >>> first = list(sampler)
+    >>> sampler.set_epoch(1)
+    >>> list(sampler) == first
+    False
+    """
+
+    def __init__(self, num_events: int, *, shuffle: bool = False, seed: int = 0) -> None:
+        self.num_events, self.shuffle, self.seed = num_events, shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_events
+
+    def __iter__(self) -> Iterator[int]:
+        if not self.shuffle:
+            return iter(range(self.num_events))
+        rng = np.random.default_rng((self.seed, self.epoch))
+        return iter(rng.permutation(self.num_events).tolist())
+
+
+def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
+    """Return a table as a tensor: a tensor or an array as it is, a DataFrame by the names of its columns.
+
+    Raises
+    ------
+    SchemaError
+        If the DataFrame lacks a column.
+    TypeError
+        If it is no table of numbers.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> table_to_tensor(pandas.DataFrame({"b": [2.0], "a": [1.0]}), ["a", "b"])
+    tensor([[1., 2.]], dtype=torch.float64)
+    """
+    if isinstance(table, Tensor):
+        return table
+    if names is not None and hasattr(table, "columns"):
+        for name in names:
+            if name not in table.columns:
+                raise SchemaError(f"column {name!r} is missing: {near(name, map(str, table.columns))}")
+        table = table[list(names)]
+    array = np.asarray(table)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a table of numbers is expected, got {type(table).__name__} of {array.dtype}")
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _ready(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,49 @@
+"""The events that come with the package: ttH(bb) against tt + jets; how they were made is in docs/datasheet.md."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from ..schema import EventSchema
+from .dataset import EventDataset
+
+__all__ = ["SAMPLE_SCHEMA", "load_sample", "sample_path"]
+
+#: What the shipped events hold for the classification of ttH against tt + jets.
+SAMPLE_SCHEMA = EventSchema(
+    collections=("MET", "Electron", "Muon", "Jet"),
+    feats_per_vec=(
+        "px", "py", "pz", "E", "log_pt", "eta", "log_E", "mass", "charge", "btag", "is_MET", "is_Jet",
+    ),
+    event_feats=("ht", "met"),
+    cat_feats=("n_jets", "lepton_flavour"),
+    targets=("label",),
+    weight="weight",
+    ids=("event",),
+    max_particles=16,
+)  # fmt: skip
+
+
+def sample_path(kind: Literal["parquet", "root"] = "parquet") -> Path:
+    """Return where the shipped events are: all of them as Parquet, a few thousand of them as ROOT.
+
+    Examples
+    --------
+    >>> sample_path("root").name
+    'tth.root'
+    """
+    if kind not in ("parquet", "root"):
+        raise ValueError(f"the sample is shipped as 'parquet' and 'root', not as {kind!r}")
+    return Path(str(files("lumigraph.data") / "sample" / f"tth.{kind}"))
+
+
+def load_sample(schema: EventSchema = SAMPLE_SCHEMA) -> EventDataset:
+    """Read the shipped events.
+
+    Examples
+    --------
+    >>> train, val, test = load_sample().split((0.6, 0.2, 0.2), seed=0)
+    >>> train.schema.targets
+    ('label',)
+    """
+    return EventDataset.from_file(sample_path(), schema)

@@ -1,0 +1,109 @@
+"""A torch module as Lightning sees it; imported only when something is trained."""
+
+import csv
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from .training import BatchLoss, TrainConfig
+
+__all__ = ["History", "TrainingModule"]
+
+
+class TrainingModule(lightning.LightningModule):
+    """What Lightning has to know: losses of a step, optimiser and schedule."""
+
+    def __init__(self, module: nn.Module, batch_loss: BatchLoss, config: TrainConfig, mean_weight: float) -> None:
+        super().__init__()
+        self.module = module
+        self.batch_loss = batch_loss
+        self.config = config
+        self.mean_weight = mean_weight
+        self._val_sums = [0.0, 0.0]
+
+    def on_train_epoch_start(self) -> None:
+        # what dropout draws in an epoch must not depend on what was drawn before it, or in which process
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, self.current_epoch)).generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses, weights = self._losses(batch)
+        # the mean of w * loss over all events; dividing by the batch's own sum of weights would be noise in small
+        # batches, and a division by nearly zero with weights of both signs
+        loss = (weights * losses).mean() / self.mean_weight
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(losses))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._val_sums = [0.0, 0.0]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        losses, weights = self._losses(batch)
+        self._val_sums[0] += float((weights * losses).double().sum())
+        self._val_sums[1] += float(weights.double().sum())
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_loss", self._val_sums[0] / self._val_sums[1], prog_bar=True)
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        losses = self.batch_loss(self.module, batch)
+        if losses.dim() != 1:
+            raise ValueError(f"the loss must give one number per event, got shape {tuple(losses.shape)}")
+        weights = batch.weight if "weight" in batch else torch.ones_like(losses)
+        return losses, weights.to(losses.dtype)
+
+    def on_train_epoch_end(self) -> None:
+        loss = float(self.trainer.callback_metrics["train_loss"])
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the training loss is {loss} in epoch {self.current_epoch}: check the inputs for very large numbers, "
+                "or lower lr"
+            )
+
+    def configure_optimizers(self) -> Any:
+        config = self.config
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        if config.schedule == "constant":
+            return optimiser
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if config.schedule == "one_cycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.lr, total_steps=steps)
+        else:
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class History(Callback):
+    """Losses and learning rate per epoch; kept in checkpoints and written to a CSV file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        row: dict[str, float] = {"epoch": trainer.current_epoch}
+        metrics = trainer.callback_metrics
+        row.update({name: float(metrics[name]) for name in ("train_loss", "val_loss") if name in metrics})
+        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.rows = [*(r for r in self.rows if r["epoch"] < row["epoch"]), row]
+        temporary = self.file.with_suffix(".tmp")
+        with open(temporary, "w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(temporary, self.file)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])

@@ -1,0 +1,71 @@
+"""Losses of single events, so that each can carry its weight."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["EventLoss", "event_loss"]
+
+#: Loss of each event, (B,), of a model (head, body, tail), its inputs, and the targets (B, T).
+EventLoss = Callable[[Any, Any, Tensor], Tensor]
+
+
+def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
+    """Return the function that gives the loss of each event.
+
+    Parameters
+    ----------
+    objective
+        ``classification``, ``multiclass`` or ``regression``.
+    loss
+        ``auto`` for the loss of the objective: binary cross-entropy, cross-entropy or squared error, averaged over
+        outputs. The first two are computed from logits where the tail has them, which is safe in any precision.
+        Otherwise a function of predictions and targets, its class or a partial; a torch loss is asked for one number
+        per event (``reduction='none'``).
+
+    Examples
+    --------
+    >>> import torch
+    >>> parts = nn.Sequential(nn.Identity(), nn.Identity(), nn.Identity())
+    >>> event_loss("regression")(parts, torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [5.0]]))
+    tensor([0., 9.])
+    """
+    if isinstance(loss, str):
+        if loss != "auto":
+            raise ValueError(f"loss={loss!r} is no loss: give 'auto', or a function of predictions and targets")
+        return partial(_auto, objective)
+    function = loss() if isinstance(loss, type | partial) else loss
+    if getattr(function, "reduction", "none") != "none":
+        function.reduction = "none"
+    return partial(_given, function)
+
+
+def _given(
+    function: Callable[[Tensor, Tensor], Tensor], model: Any, inputs: Any, y: Tensor
+) -> Float[Tensor, " events"]:
+    out = model(inputs)
+    losses = function(out, y.to(out.device))
+    if losses.dim() == 0 or losses.size(0) != len(y):
+        raise ValueError(
+            f"the loss must give one number per event, got the shape {tuple(losses.shape)} for {len(y)} events: leave "
+            "out its mean over the batch"
+        )
+    return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+
+
+def _auto(objective: str, model: Any, inputs: Any, y: Tensor) -> Float[Tensor, " events"]:
+    head, body, tail = model
+    hidden = body(head(inputs))
+    y = y.to(hidden.device)
+    if objective == "regression":
+        return (tail(hidden) - y).square().mean(1)
+    if objective == "multiclass":
+        scores = tail.logits(hidden) if hasattr(tail, "logits") else tail(hidden)
+        return nn.functional.cross_entropy(scores, y[:, 0].long(), reduction="none")
+    if hasattr(tail, "logits"):
+        logits = tail.logits(hidden)
+        return nn.functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none").mean(1)
+    return nn.functional.binary_cross_entropy(tail(hidden), y, reduction="none").mean(1)

@@ -1,0 +1,179 @@
+"""Model files: plain data and weights in one file, read without running any code from it."""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import blocks
+from .blocks import CatEmbedder
+from .builder import ModelBuilder
+from .schema import EventSchema
+from .version import __version__
+
+__all__ = ["builder_of", "load_state", "read", "to_object", "to_plain", "write"]
+
+_FORMAT = "lumigraph model"
+_VERSION = 1
+_PARTS = ("head", "body", "tail", "lookup_init", "lookup_act")
+_PLAIN = ("objective", "n_out", "cont_feats", "freeze_head", "freeze_body", "freeze_tail")
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as plain lists, dicts, strings and numbers; a block or a partial of one by its name.
+
+    Raises
+    ------
+    TypeError
+        If it is something else, such as a function of one's own.
+
+    Examples
+    --------
+    >>> to_plain({"matrix_head": partial(blocks.InteractionNet, agg_method="sum"), "sizes": (1, np.int64(2))})
+    {'matrix_head': {'class_path': 'InteractionNet', 'init_args': {'agg_method': 'sum'}}, 'sizes': [1, 2]}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(v) for v in value]
+    if isinstance(value, partial) and not value.args:
+        return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
+    name = getattr(value, "__name__", None)
+    if name in blocks.__all__ and getattr(blocks, name) is value:
+        return {"class_path": name}
+    raise TypeError(f"{value!r} is neither plain data nor a block of lumigraph")
+
+
+def to_object(value: Any) -> Any:
+    """Return what `to_plain` was given; only the names of lumigraph's own blocks are looked up.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+
+    Examples
+    --------
+    >>> to_object({"class_path": "CatEmbHead"}).__name__
+    'CatEmbHead'
+    """
+    if isinstance(value, Mapping):
+        if "class_path" in value:
+            name = value["class_path"]
+            if name not in blocks.__all__:
+                raise ValueError(f"lumigraph has no block {name!r}: there are {', '.join(blocks.__all__)}")
+            block, args = getattr(blocks, name), to_object(value.get("init_args") or {})
+            return partial(block, **args) if args else block
+        return {k: to_object(v) for k, v in value.items()}
+    return [to_object(v) for v in value] if isinstance(value, list) else value
+
+
+def _describe(builder: ModelBuilder) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        name: to_plain(getattr(builder, name)) for name in (*_PLAIN, *_PARTS, "model_args", "loss")
+    }
+    embedder = builder.cat_embedder
+    if embedder is not None:
+        plain["cat_embedder"] = {n: list(getattr(embedder, n)) for n in ("cat_names", "cat_szs", "emb_szs")}
+    if builder.schema is not None:
+        plain["schema"] = builder.schema.to_dict()
+    return plain
+
+
+def write(
+    path: str | os.PathLike[str],
+    builder: ModelBuilder,
+    state: Mapping[str, Any],
+    history: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a model file; see `lumigraph.model.Model.save`."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists and is kept: give another name, or overwrite=True (--overwrite)")
+    try:
+        described, opaque = _describe(builder), None
+    except TypeError as error:
+        described, opaque = None, str(error)  # such a model is loaded with the builder that made it
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "lumigraph": __version__,
+        "builder": described,
+        "opaque": opaque,
+        "state": dict(state),
+        "history": {k: list(v) for k, v in history.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(content, stream)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a model file as plain data.
+
+    Raises
+    ------
+    ValueError
+        If it is no model file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no model file {os.fspath(path)}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is damaged ({reason[:120]})") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(f"{os.fspath(path)} is no model of lumigraph: save one with Model.save")
+    if content["version"] > _VERSION:
+        raise ValueError(
+            f"{os.fspath(path)} was written by lumigraph {content['lumigraph']}, which is newer than this one "
+            f"({__version__}): update lumigraph"
+        )
+    return content
+
+
+def builder_of(path: str | os.PathLike[str], content: Mapping[str, Any]) -> ModelBuilder:
+    """Return the builder that a model file describes."""
+    plain = content["builder"]
+    if plain is None:
+        raise ValueError(
+            f"{os.fspath(path)} holds a model with parts that lumigraph does not have itself ({content['opaque']}): "
+            "load it with Model.load(path, model_builder=...)"
+        )
+    embedder, schema = plain.get("cat_embedder"), plain.get("schema")
+    return ModelBuilder(
+        cat_embedder=None if embedder is None else CatEmbedder(**embedder),
+        schema=None if schema is None else EventSchema.from_dict(schema),
+        **{name: to_object(plain[name]) for name in (*_PLAIN, *_PARTS, "model_args", "loss")},
+    )
+
+
+def load_state(path: str | os.PathLike[str], model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Load weights into a model, or raise a ValueError that says what does not fit."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ValueError(f"the weights in {os.fspath(path)} do not fit the model: {detail}") from None

@@ -1,0 +1,210 @@
+"""Train any torch module on batches of events, with Lightning.
+
+Order of the events and every random number of an epoch follow from the seed and the number of the epoch alone. A
+training that was killed and resumes from its last checkpoint therefore ends with the same weights as an undisturbed
+one.
+"""
+
+import logging
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+__all__ = ["BatchLoss", "TrainConfig", "fit"]
+
+#: Loss of each event of a batch, (B,), given the module.
+BatchLoss = Callable[[Any, Batch], Tensor]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    n_epochs
+        Passes over the training events.
+    lr
+        Learning rate; with a schedule its maximum.
+    weight_decay
+        Decay of AdamW.
+    schedule
+        ``one_cycle`` (up and down once over the training), ``cosine`` (down to 0) or ``constant``.
+    patience
+        Stop when the validation loss has not improved for so many epochs; never if not given.
+    gradient_clip
+        Largest norm of the gradient; not clipped if not given.
+    seed
+        Seed of the order of events and of dropout.
+    accelerator, devices, precision
+        As Lightning's Trainer takes them.
+    progress_bar
+        Whether to show one.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    n_epochs: int = 20
+    lr: float | int = 1e-3
+    weight_decay: float | int = 1e-2
+    schedule: Schedule = "one_cycle"
+    patience: int | None = None
+    gradient_clip: float | int | None = 1.0
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | str = 1
+    precision: str = "32-true"
+    progress_bar: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_epochs", 1), ("patience", 1), ("seed", 0), ("weight_decay", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not self.lr > 0 or not math.isfinite(self.lr):
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule must be one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")
+
+
+def fit(
+    module: nn.Module,
+    batch_loss: BatchLoss,
+    train: Iterable[Batch],
+    val: Iterable[Batch] | None = None,
+    *,
+    config: TrainConfig | None = None,
+    mean_weight: float = 1.0,
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    logger: Any = False,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, list[float]]:
+    """Train a module and leave it with its best weights: those of the lowest validation loss, else the last ones.
+
+    Parameters
+    ----------
+    module
+        Any torch module.
+    batch_loss
+        Function of the module and a Batch that gives the loss of each event, (B,). Events are weighted by
+        ``batch.weight`` where it is there.
+    train, val
+        Loaders of Batches, such as `lumigraph.data.EventDataset.loader`.
+    config
+        How to train; the defaults of `TrainConfig` if not given.
+    mean_weight
+        Mean weight of the training events, by which the loss is divided.
+    folder
+        Where to keep checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
+        (``history.csv``); nothing is kept if not given.
+    resume
+        Whether to go on from the last checkpoint in ``folder``, if there is one.
+    logger
+        A Lightning logger, or several, beside ``history.csv``.
+    callbacks
+        Further Lightning callbacks.
+
+    Returns
+    -------
+    dict
+        A list per quantity with one entry per epoch: epoch, train_loss, val_loss, learning_rate.
+
+    Raises
+    ------
+    FileExistsError
+        If ``folder`` holds the checkpoint of a training and ``resume`` is not set; it is left as it is.
+    ValueError
+        If nothing can be trained, or the loss becomes infinite or NaN.
+    """
+    import lightning
+    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+
+    from .lightning_module import History, TrainingModule
+
+    config = TrainConfig() if config is None else config
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ValueError("the module has no parameter to train: all are frozen")
+    if not mean_weight > 0:
+        raise ValueError(f"the mean weight of the training events must be positive, got {mean_weight}")
+    with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]), _quiet():
+        place = Path(scratch if folder is None else folder)
+        last, best = place / "checkpoints" / "last.ckpt", place / "checkpoints" / "best.ckpt"
+        if last.exists() and not resume:
+            raise FileExistsError(
+                f"{place} holds a training already ({last.name}): set resume=True (--resume) to go on with it, or give "
+                "another folder"
+            )
+        place.mkdir(parents=True, exist_ok=True)
+        history = History(place / "history.csv")
+        checkpoint = ModelCheckpoint(
+            dirpath=last.parent, filename="best", monitor=None if val is None else "val_loss", save_last=True,
+            enable_version_counter=False, save_on_train_epoch_end=True,
+        )  # fmt: skip
+        # the checkpoint comes last, so that it holds the history of its own epoch
+        own: list[Any] = [history, *callbacks]
+        if config.patience is not None and val is not None:
+            own.append(EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True))
+        if config.progress_bar:
+            own.append(TQDMProgressBar(refresh_rate=10))
+        trainer = lightning.Trainer(
+            max_epochs=config.n_epochs,
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]
+            gradient_clip_val=config.gradient_clip,
+            logger=logger,
+            callbacks=[*own, checkpoint],
+            enable_progress_bar=config.progress_bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=place,
+            use_distributed_sampler=False,
+        )
+        module.train()  # Lightning trains a module in the mode in which it finds it
+        trainer.fit(
+            TrainingModule(module, batch_loss, config, mean_weight),
+            train,
+            val,
+            ckpt_path=last if resume and last.exists() else None,
+            weights_only=True,
+        )
+        if val is not None and best.exists():
+            state = torch.load(best, weights_only=True, map_location="cpu")["state_dict"]
+            module.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+        module.eval()
+    names = list(history.rows[0]) if history.rows else []
+    return {name: [row[name] for row in history.rows] for name in names}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Lightning's hints that do not concern events in memory, and its banner."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings(
+                "ignore", message=".*number of training batches.*smaller than the logging interval.*"
+            )
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            yield
+    finally:
+        log.setLevel(level)

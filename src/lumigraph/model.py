@@ -247,6 +247,22 @@ class Model:
             )
         return self.schema
 
+    def score_columns(self, events: EventDataset) -> dict[str, np.ndarray]:
+        """Return the predictions on a data set as named columns behind the columns that identify its events.
+
+        A classification with one output gives ``score``, with several ``score_{target}``, ``multiclass``
+        ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number, ``row``.
+        """
+        ids = dict(events.ids) or {"row": np.arange(len(events))}
+        out = np.asarray(self.predict(events))
+        targets = events.schema.targets if len(events.schema.targets) == self.n_out else range(self.n_out)
+        names = [f"{t}_pred" if self.objective == "regression" else f"score_{t}" for t in targets]
+        if self.objective == "multiclass":
+            names = [f"score_{i}" for i in range(self.n_out)]
+        elif self.objective == "classification" and self.n_out == 1:
+            names = ["score"]
+        return {**ids, **{name: out[:, i] for i, name in enumerate(names)}}
+
     def evaluate(self, inputs: Any, targets: Any = None, weights: Any = None, bs: int = 2048) -> float:
         """Return the weighted mean of the loss over events.
 

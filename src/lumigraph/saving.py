@@ -72,6 +72,11 @@ def to_object(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "class_path" in value:
             name = value["class_path"]
+            for key in value:
+                if key not in ("class_path", "init_args"):
+                    raise ValueError(
+                        f"a block is class_path and init_args, got {key!r} beside {name}: put it into init_args"
+                    )
             if name not in blocks.__all__:
                 raise ValueError(f"lumigraph has no block {name!r}: there are {', '.join(blocks.__all__)}")
             block, args = getattr(blocks, name), to_object(value.get("init_args") or {})

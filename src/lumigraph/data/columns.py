@@ -2,8 +2,8 @@
 
 A file gives four-momenta as (px, py, pz, E) or as (pt, eta, phi, mass or E). Whatever of these a schema asks for and
 the file does not hold is computed: px, py, pz, E (or energy), pt, eta, phi, mass, and the logarithms log_pt and log_E.
-Without eta or pz an object has no longitudinal momentum (MET), without mass and E it is massless. ``kind`` is the
-place of the object among the objects of the schema, ``is_Jet`` is 1 for a Jet and 0 for any other.
+Without eta or pz an object has no longitudinal momentum (MET), without mass and E it is massless. ``is_Jet`` is 1 for
+a Jet and 0 for any other object; ``kind`` is the place of the object among the objects of the schema.
 """
 
 from collections.abc import Collection, Mapping

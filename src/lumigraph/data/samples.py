@@ -13,7 +13,7 @@ __all__ = ["SAMPLE_SCHEMA", "load_sample", "sample_path"]
 SAMPLE_SCHEMA = EventSchema(
     collections=("MET", "Electron", "Muon", "Jet"),
     feats_per_vec=(
-        "px", "py", "pz", "E", "log_pt", "eta", "log_E", "mass", "charge", "btag", "is_MET", "is_Jet",
+        "px", "py", "pz", "E", "log_pt", "eta", "log_E", "charge", "btag", "is_MET", "is_Electron", "is_Muon", "is_Jet",
     ),
     event_feats=("ht", "met"),
     cat_feats=("n_jets", "lepton_flavour"),

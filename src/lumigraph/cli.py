@@ -1,0 +1,257 @@
+"""The ``lumigraph`` command: fit, predict and evaluate, from a YAML file or from options."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .schema import EventSchema, near
+from .training import TrainConfig
+from .version import __version__
+
+__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "main", "predict"]
+
+
+@dataclass
+class DataConfig:
+    """Events to train on.
+
+    Parameters
+    ----------
+    event_schema
+        Which columns are particles, event features, categories, targets, weight and identifiers.
+    file
+        ROOT, Parquet, HDF5 or CSV file; ``sample`` stands for the events that come with lumigraph.
+    split
+        Shares of training, validation and test events.
+    split_seed
+        Seed of the split.
+    batch_size
+        Events per batch.
+    """
+
+    event_schema: EventSchema
+    file: str = "sample"
+    split: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    split_seed: int = 0
+    batch_size: int = 256
+
+
+@dataclass
+class ModelConfig:
+    """What the model is made of.
+
+    A block is written as ``{class_path: NAME, init_args: {...}}`` with its name in ``lumigraph.blocks``; a block among
+    the arguments of another one in the same way.
+
+    Parameters
+    ----------
+    head
+        Input side.
+    body
+        Hidden layers.
+    tail
+        Output side.
+    objective
+        classification, multiclass or regression.
+    n_out
+        Number of outputs; found from the targets if not given.
+    """
+
+    head: dict[str, Any]
+    body: dict[str, Any] = field(default_factory=lambda: {"class_path": "FullyConnected"})
+    tail: dict[str, Any] = field(default_factory=lambda: {"class_path": "ClassRegMulti"})
+    objective: str = "classification"
+    n_out: int | None = None
+
+
+def fit(
+    data: DataConfig,
+    model: ModelConfig,
+    training: TrainConfig,
+    out: str,
+    logger: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Train a model, test it on held-back events, and save it with its pictures.
+
+    Parameters
+    ----------
+    data
+        Events.
+    model
+        Model.
+    training
+        Training.
+    out
+        Folder for model.pt, history.csv, checkpoints and pictures.
+    logger
+        A Lightning logger beside history.csv: its class_path in lightning.pytorch.loggers, and init_args.
+    resume
+        Go on from the last checkpoint in the folder.
+    overwrite
+        Replace the training that the folder holds.
+    """
+    import torch
+
+    from .data import EventDataset, sample_path
+    from .model import Model, ModelBuilder
+    from .plotting import draw_results
+    from .saving import to_object
+
+    folder = Path(out)
+    if overwrite and not resume:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    elif not resume and ((folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()):
+        raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
+    events = EventDataset.from_file(sample_path() if data.file == "sample" else data.file, data.event_schema)
+    train, val, test = events.split(data.split, seed=data.split_seed)
+    blocks = {part: to_object(getattr(model, part)) for part in ("head", "body", "tail")}
+    torch.manual_seed(training.seed)
+    builder = ModelBuilder.from_dataset(
+        train,
+        model.objective,
+        model.n_out,
+        model_args={part: getattr(block, "keywords", {}) for part, block in blocks.items()},
+        all_events=events,
+        **{part: getattr(block, "func", block) for part, block in blocks.items()},
+    )
+    trained = Model(builder)
+    print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
+    trained.fit(
+        training.n_epochs, train, data.batch_size, val=val, folder=folder, resume=resume, config=training,
+        logger=_logger(logger) if logger else False,
+    )  # fmt: skip
+    path = trained.save(folder / "model.pt", overwrite=True)
+    print(f"\non the {len(test)} held-back test events:")
+    _print_metrics(trained.metrics(test))
+    draw_results(trained, test, folder)
+    print(f"model: {path}\npictures and history.csv: {folder}")
+
+
+def predict(model: str, file: str, out: str | None = None, overwrite: bool = False) -> None:
+    """Write the scores of a model beside the event identifiers, in the order of the input.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file; labels and weights are not needed.
+    out
+        File to write, its suffix gives the format; by default the name of the input with _scores in it, here.
+    overwrite
+        Replace the file if it exists.
+    """
+    from .data import EventDataset, check_writable, write_columns
+    from .model import Model
+
+    source = Path(re.sub(r"(\.root):.*$", r"\1", file))
+    name = source.name.split(".")[0]
+    target = out if out is not None else f"{name}_scores{source.name[len(name) :]}"
+    check_writable(target, overwrite)
+    loaded = Model.load(model)
+    schema = loaded._need_schema()
+    events = EventDataset.from_file(file, schema, labelled=False)
+    columns = loaded.score_columns(events)
+    path = write_columns(target, columns, overwrite=overwrite)
+    print(f"{len(events)} events: {', '.join(columns)} -> {path}")
+
+
+def evaluate(model: str, file: str, pictures: str | None = None) -> None:
+    """Print figures of merit of a model on events with targets.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file.
+    pictures
+        Folder for pictures; none are drawn if not given.
+    """
+    from .data import EventDataset
+    from .model import Model
+
+    loaded = Model.load(model)
+    events = EventDataset.from_file(file, loaded._need_schema())
+    _print_metrics(loaded.metrics(events))
+    if pictures is not None:
+        from .plotting import draw_results
+
+        draw_results(loaded, events, pictures)
+        print(f"pictures: {pictures}")
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    for name, value in metrics.items():
+        print(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
+
+
+def _logger(config: dict[str, Any]) -> Any:
+    from lightning.pytorch import loggers
+
+    name = str(config.get("class_path", "")).rsplit(".", 1)[-1]
+    if name not in loggers.__all__:
+        raise ValueError(f"logger.class_path={name!r} is no Lightning logger: {near(name, loggers.__all__)}")
+    return getattr(loggers, name)(**config.get("init_args", {}))
+
+
+def _parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="lumigraph", version=__version__, exit_on_error=False,
+        description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
+    )  # fmt: skip
+    commands = parser.add_subcommands()
+    for command in (fit, predict, evaluate):
+        sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
+        if command is fit:
+            sub.add_argument("--config", action="config", help="YAML file with any of these options")
+        sub.add_function_arguments(command, as_positional=True)
+        commands.add_subcommand(command.__name__, sub)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status, 0 for success, 1 for bad data and 2 for bad options."""
+    from jsonargparse import ArgumentError
+
+    parser = _parser()
+    try:
+        options = parser.parse_args(args)
+    except ArgumentError as error:
+        print(f"lumigraph: error: {_with_hint(str(error), parser)}", file=sys.stderr)
+        return 2
+    command = options.subcommand
+    values = parser.instantiate_classes(options)[command].as_dict()
+    values.pop("config", None)
+    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate}
+    try:
+        commands[command](**values)
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("LUMIGRAPH_TRACEBACK"):
+            raise
+        print(f"lumigraph: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _with_hint(message: str, parser: Any) -> str:
+    """Add the nearest names to a complaint about an unknown option."""
+    found = re.search(r"ubcommand '(\w+)' does not accept option '([^']+)'", message)
+    if not found:
+        return message
+    command, name = found.groups()
+    known = [a.dest for a in parser._subcommands_action._name_parser_map[command]._actions if a.dest != "help"]
+    return f"{command} has no option {name!r}: {near(name, known)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

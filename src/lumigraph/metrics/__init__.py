@@ -1,0 +1,24 @@
+"""How good a prediction is: every number weighted by event, and every number with its uncertainty.
+
+Labels are 1 for signal and 0 for background, higher scores mean more signal-like. Inputs are anything that numpy reads
+(arrays, lists, Series, tensors on any device), of shape ``(events,)`` or ``(events, 1)``; weights are 1 if not given.
+Weights may be negative, as in next-to-leading-order samples, as long as those of each class add up to more than zero.
+"""
+
+from .agreement import accuracy, resolution
+from .estimate import Estimate, check_total, event_columns
+from .roc import RocBand, RocCurve, auc, background_rejection, roc_band, roc_curve
+
+__all__ = [
+    "Estimate",
+    "RocBand",
+    "RocCurve",
+    "accuracy",
+    "auc",
+    "background_rejection",
+    "check_total",
+    "event_columns",
+    "resolution",
+    "roc_band",
+    "roc_curve",
+]

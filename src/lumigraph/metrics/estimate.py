@@ -1,0 +1,131 @@
+"""What goes into a metric, checked, and what comes out: a number with its uncertainty."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+__all__ = [
+    "Estimate",
+    "as_array",
+    "as_column",
+    "check_finite",
+    "check_total",
+    "classified_events",
+    "event_columns",
+    "weighted_mean",
+]
+
+
+class Estimate(NamedTuple):
+    """A number with its one-sigma statistical uncertainty.
+
+    As text it has two digits of uncertainty; a format specification applies to both numbers.
+
+    Examples
+    --------
+    >>> estimate = Estimate(0.87312, 0.00423)
+    >>> print(estimate)
+    0.8731 ± 0.0042
+    >>> f"{estimate:.2f}"
+    '0.87 ± 0.00'
+    """
+
+    value: float
+    uncertainty: float
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            return f"{self.value:{spec}} ± {self.uncertainty:{spec}}"
+        if not math.isfinite(self.value) or not 1e-9 < self.uncertainty < 1e9:
+            return f"{self.value:.6g} ± {self.uncertainty:.2g}"
+        digits = 1 - math.floor(math.log10(self.uncertainty))
+        shown = max(digits, 0)
+        return f"{round(self.value, digits):.{shown}f} ± {round(self.uncertainty, digits):.{shown}f}"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Numpy array of anything, tensors that carry gradients or live on a device included."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+    return np.asarray(values)
+
+
+def as_column(name: str, values: ArrayLike) -> np.ndarray:
+    """One finite number an event, of shape (events,)."""
+    array = as_array(values)
+    if array.dtype.kind not in "biuf":
+        array = array.astype(np.float64)  # pandas' nullable columns come as objects; text is refused here
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}, expected one number an event: (events,) or (events, 1).")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty, expected at least one event.")
+    check_finite(name, array)
+    return array
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise a ValueError that names the first event with a number that is infinite or NaN."""
+    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if bad.size:
+        raise ValueError(f"{name} of event {bad[0]} is {array[bad[0]]}, expected finite numbers: leave it out.")
+
+
+def event_columns(weights: ArrayLike | None, **columns: ArrayLike) -> tuple[np.ndarray, ...]:
+    """Check that the named columns and the weights have one finite number for each event; weights come last.
+
+    Examples
+    --------
+    >>> labels, factors = event_columns(None, labels=[0, 1])
+    >>> factors
+    array([1., 1.])
+    """
+    arrays = [as_column(name, values) for name, values in columns.items()]
+    first, num_events = next(iter(columns)), len(arrays[0])
+    arrays.append(np.ones(num_events) if weights is None else as_column("weights", weights).astype(np.float64))
+    for name, array in zip((*columns, "weights"), arrays, strict=True):
+        if len(array) != num_events:
+            raise ValueError(f"{name} has {len(array)} events, expected {num_events} as {first} has.")
+    return tuple(arrays)
+
+
+def check_total(weights: Float[np.ndarray, " events"], whose: str = "all events") -> None:
+    """Raise a ValueError unless the weights add up to more than zero."""
+    if not weights.sum() > 0:
+        raise ValueError(f"weights of {whose} add up to {weights.sum():g}, expected a positive sum.")
+
+
+def classified_events(
+    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
+) -> tuple[Bool[np.ndarray, " events"], Float[np.ndarray, " events"], Float[np.ndarray, " events"]]:
+    """Check labels, scores and weights of a binary classification; labels become True for signal."""
+    classes, values, factors = event_columns(weights, labels=labels, scores=scores)
+    bad = np.flatnonzero((classes != 0) & (classes != 1))
+    if bad.size:
+        raise ValueError(f"labels of event {bad[0]} is {classes[bad[0]]}, expected 0 (background) or 1 (signal).")
+    signal = classes == 1
+    for name, members in (("background", ~signal), ("signal", signal)):
+        if not members.any():
+            raise ValueError(f"labels has no {name} event, expected both classes (0 and 1).")
+        check_total(factors[members], whose=f"the {name}")
+    return signal, values.astype(np.float64), factors
+
+
+def weighted_mean(values: np.ndarray, weights: Float[np.ndarray, " events"]) -> Estimate:
+    """Weighted mean, and the root of its variance: sum p^2 (v - mean)^2 with p = w / sum w, made unbiased."""
+    shares = weights / weights.sum()
+    mean = float(np.sum(shares * values))
+    sum_of_squares = np.sum(shares**2)
+    spread = np.sum(shares**2 * (values - mean) ** 2)
+    expected = np.sum(shares**2 * (1.0 - 2.0 * shares + sum_of_squares))  # of spread, for values of unit variance
+    return Estimate(mean, float(np.sqrt(spread * sum_of_squares / expected)) if expected > 0 else math.nan)

@@ -1,0 +1,301 @@
+"""Curves of a training and of a classifier: losses, ROC curves and distributions of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from ..metrics import RocBand, auc, check_total, event_columns, roc_band
+from .style import LINE_STYLES, PlotSettings, label_axes, legend_above
+
+__all__ = ["plot_history", "plot_roc", "plot_scores"]
+
+_NAMES = {"train_loss": "training", "val_loss": "validation"}
+
+
+def plot_history(
+    history: Any,
+    ax: Axes | None = None,
+    *,
+    columns: Sequence[str] = ("train_loss", "val_loss"),
+    learning_rate: bool = True,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    """Plot the losses of a training by epoch and mark the best epoch.
+
+    Parameters
+    ----------
+    history
+        Mapping or DataFrame of columns of equal length: ``epoch``, the losses, optionally ``learning_rate`` and others,
+        which are left alone. NaN (an epoch without validation) is skipped.
+    ax
+        Axes to draw on; new ones if None.
+    columns
+        The losses to draw, those of them that there are. The epoch with the lowest ``val_loss`` is marked, without
+        one that with the lowest value of the first column.
+    learning_rate
+        Whether a column ``learning_rate`` is drawn, on a logarithmic axis of its own to the right.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``epoch``, none of the columns or no finite value in one, or lengths differ.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> ax = plot_history({"epoch": [0, 1, 2], "train_loss": [0.7, 0.5, 0.4], "val_loss": [0.7, 0.6, 0.65]})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['training', 'validation', 'best epoch: 1 (0.6)']
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    curves = _finite_curves(history, [name for name in columns if name in history.keys()])  # noqa: SIM118
+    if not curves:
+        raise ValueError(f"history has columns {list(history.keys())}, expected at least one of {list(columns)}.")
+    has_rate = learning_rate and "learning_rate" in history.keys()  # noqa: SIM118
+    rate = _finite_curves(history, ["learning_rate"])["learning_rate"] if has_rate else None
+    ax = settings.axes() if ax is None else ax
+    for i, (name, (epochs, values)) in enumerate(curves.items()):
+        style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
+        ax.plot(epochs, values, label=_NAMES.get(name, name), linewidth=1.8, **style)
+    _mark_best(ax, *curves.get("val_loss", next(iter(curves.values()))))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_axes(ax, "Epoch", "Loss", settings)
+    handles = list(ax.get_legend_handles_labels()[0])
+    if rate is not None:
+        right = ax.twinx()
+        handles += right.plot(*rate, color="0.45", linestyle=":", linewidth=1.4, label="learning rate")
+        right.set_yscale("log")
+        label_axes(right, None, "Learning rate", settings)
+    legend_above(ax, settings, ncols=2, handles=handles)
+    return ax
+
+
+def _finite_curves(history: Any, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Epochs and values of each column, where both are finite."""
+    if "epoch" not in history.keys():  # noqa: SIM118
+        raise ValueError(f"history has columns {list(history.keys())}, expected one called 'epoch'.")
+    epochs = np.asarray(history["epoch"], dtype=np.float64)
+    curves = {}
+    for name in names:
+        values = np.asarray(history[name], dtype=np.float64)
+        if values.shape != epochs.shape:
+            raise ValueError(
+                f"history column {name!r} has shape {values.shape}, expected {epochs.shape} as 'epoch' has."
+            )
+        finite = np.isfinite(epochs) & np.isfinite(values)
+        if not finite.any():
+            raise ValueError(f"history column {name!r} has no finite value, expected at least one epoch with one.")
+        curves[name] = epochs[finite], values[finite]
+    return curves
+
+
+def _mark_best(ax: Axes, epochs: np.ndarray, values: np.ndarray) -> None:
+    best = int(values.argmin())
+    ax.axvline(epochs[best], color="0.6", linewidth=0.8, zorder=0)
+    label = f"best epoch: {epochs[best]:g} ({values[best]:.4g})"
+    ring: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7}
+    ax.plot(epochs[best], values[best], marker="o", linestyle="none", label=label, zorder=4, **ring)
+
+
+def plot_roc(
+    curves: Mapping[str, tuple[ArrayLike, ...]],
+    ax: Axes | None = None,
+    *,
+    band: bool = True,
+    against: Literal["rejection", "efficiency"] = "rejection",
+    signal_efficiency: ArrayLike | None = None,
+    n_bootstrap: int = 200,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    r"""Plot background rejection, or efficiency, against signal efficiency, with the AUC of each classifier.
+
+    Parameters
+    ----------
+    curves
+        For each classifier's name its ``(labels, scores)`` or ``(labels, scores, weights)``.
+    ax
+        Axes to draw on; new ones if None.
+    band
+        Whether the 68 % bootstrap band of each curve is drawn.
+    against
+        ``"rejection"``: :math:`1/\varepsilon_B` on a logarithmic axis; ``"efficiency"``: :math:`\varepsilon_B`.
+    signal_efficiency
+        Where the curves are evaluated; 0.01, 0.02, ..., 1 if None.
+    n_bootstrap
+        Replicas for the band.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    ValueError
+        If there is no curve, ``against`` is neither of the two, or labels, scores or weights are not as
+        `lumigraph.metrics` wants them.
+
+    Notes
+    -----
+    **Limits.** A rejection ends where no background is left.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> ax = plot_roc({"cut": ([0, 0, 0, 1, 1, 1], [0.1, 0.3, 0.6, 0.4, 0.8, 0.9])})
+    >>> ax.get_legend().get_texts()[0].get_text()
+    'cut: AUC = 0.89 ± 0.16'
+    >>> plt.close(ax.figure)
+    """
+    if not curves:
+        raise ValueError("curves is empty, expected at least one name with its (labels, scores).")
+    if against not in ("rejection", "efficiency"):
+        raise ValueError(f"against is {against!r}, expected 'rejection' or 'efficiency'.")
+    settings = settings or PlotSettings()
+    drawn = []
+    for name, sample in curves.items():
+        if len(sample) not in (2, 3):
+            raise ValueError(f"curves[{name!r}] has {len(sample)} parts, expected (labels, scores) or with weights.")
+        points = roc_band(*sample, signal_efficiency=signal_efficiency, n_bootstrap=n_bootstrap if band else 1)
+        drawn.append((f"{name}: AUC = {auc(*sample)}", _rejection(points) if against == "rejection" else points))
+    ax = settings.axes() if ax is None else ax
+    for i, (label, points) in enumerate(drawn):
+        style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
+        ax.plot(points.signal_efficiency, points.central, linewidth=1.8, label=label, **style)
+        if band:
+            edges = np.minimum(points.lower, 1e12), np.minimum(points.upper, 1e12)  # a band to infinity leaves the axes
+            ax.fill_between(points.signal_efficiency, *edges, color=settings.color(i), alpha=0.25, linewidth=0)
+    highest = max(np.nanmax(points.central, initial=1.0) for _, points in drawn)
+    _finish_roc(ax, against, highest, settings)
+    return ax
+
+
+def _rejection(band: RocBand) -> RocBand:
+    """Inverse of the band's efficiencies: without a value where there is no background left."""
+
+    def inverse(efficiency: Float[np.ndarray, " grid"], empty: float) -> Float[np.ndarray, " grid"]:
+        return np.divide(1.0, efficiency, out=np.full_like(efficiency, empty), where=efficiency > 0)
+
+    return RocBand(
+        band.signal_efficiency,
+        lower=inverse(band.upper, np.nan),
+        central=inverse(band.central, np.nan),
+        upper=inverse(band.lower, np.inf),
+    )
+
+
+def _finish_roc(ax: Axes, against: str, highest: float, settings: PlotSettings) -> None:
+    guess = np.linspace(0.01, 1.0, 100)
+    ax.plot(
+        guess,
+        1 / guess if against == "rejection" else guess,
+        color="0.5",
+        linewidth=1.0,
+        linestyle=":",
+        label="guessing",
+    )
+    ax.set_xlim(0.0, 1.0)
+    if against == "rejection":
+        ax.set_yscale("log")
+        ax.set_ylim(1.0, max(10.0, 2.0 * highest))
+        label = r"Background rejection $1/\varepsilon_B$"
+    else:
+        ax.set_ylim(0.0, 1.0)
+        label = r"Background efficiency $\varepsilon_B$"
+    label_axes(ax, r"Signal efficiency $\varepsilon_S$", label, settings)
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    legend_above(ax, settings)
+
+
+def plot_scores(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    weights: ArrayLike | None = None,
+    class_names: Sequence[str] = ("background", "signal"),
+    ax: Axes | None = None,
+    bins: int | ArrayLike = 40,
+    *,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    """Plot the distribution of the scores of each class, each with unit area and statistical errors.
+
+    Parameters
+    ----------
+    labels
+        Classes of the events: integers that count from 0, in the order of ``class_names``.
+    scores
+        One finite score an event: that of the signal, or of one class among many.
+    weights
+        Weights of the events.
+    class_names
+        Names of the classes; one without events is left out.
+    ax
+        Axes to draw on; new ones if None.
+    bins
+        Number of bins, from 0 to 1 where all scores lie there, else over all scores; or the edges.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a label has no name, a score is not finite or a class's weight is not positive.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> ax = plot_scores([0, 0, 1, 1], [0.1, 0.3, 0.6, 0.9], bins=5)
+    >>> ax.patches[0].get_data().values.round(3).tolist()
+    [2.5, 2.5, 0.0, 0.0, 0.0]
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    classes, values, factors = event_columns(weights, labels=labels, scores=scores)
+    bad = np.flatnonzero(~np.isin(classes, np.arange(len(class_names))))
+    if bad.size:
+        raise ValueError(
+            f"labels of event {bad[0]} is {classes[bad[0]]}, expected 0 to {len(class_names) - 1} as in class_names."
+        )
+    low, high = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else (values.min(), values.max())
+    edges = np.histogram_bin_edges(values, bins, range=(low, high))
+    for number, name in enumerate(class_names):
+        if np.any(classes == number):
+            check_total(factors[classes == number], whose=f"class {name!r}")
+    ax = settings.axes() if ax is None else ax
+    for number in np.unique(classes).astype(int).tolist():
+        members = classes == number
+        scale = factors[members].sum() * np.diff(edges)
+        density = np.histogram(values[members], edges, weights=factors[members])[0] / scale
+        error = np.sqrt(np.histogram(values[members], edges, weights=factors[members] ** 2)[0]) / scale
+        _draw_histogram(ax, density, error, edges, number, class_names[number], settings)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+    label_axes(ax, "Score", "Probability density", settings)
+    legend_above(ax, settings, ncols=2)
+    return ax
+
+
+def _draw_histogram(
+    ax: Axes,
+    density: Float[np.ndarray, " bins"],
+    error: Float[np.ndarray, " bins"],
+    edges: Float[np.ndarray, " edges"],
+    number: int,
+    name: str,
+    settings: PlotSettings,
+) -> None:
+    """Draw one class as steps with error bars; the first class is filled."""
+    color = settings.color(number)
+    if number == 0:
+        ax.stairs(density, edges, fill=True, color=color, alpha=0.25, label="_filling")
+    ax.stairs(density, edges, color=color, linewidth=1.6, linestyle=LINE_STYLES[number % len(LINE_STYLES)], label=name)
+    centres = (edges[1:] + edges[:-1]) / 2.0
+    ax.errorbar(centres, density, error, fmt="none", ecolor=color, elinewidth=0.9, label="_errors")

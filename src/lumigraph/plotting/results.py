@@ -1,0 +1,69 @@
+"""The pictures of one trained model, in one folder."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from ..data import EventDataset
+from ..model import Model
+from .curves import plot_history, plot_roc, plot_scores
+from .event import plot_event
+from .style import PlotSettings, save
+
+__all__ = ["draw_results"]
+
+
+def draw_results(
+    model: Model, events: EventDataset, folder: str | os.PathLike[str], settings: PlotSettings | None = None
+) -> list[Path]:
+    """Draw what there is to see of a model on labelled events, and return the files.
+
+    ``training.png`` if it was trained, ``roc.png`` and ``scores.png`` for a classification with one output, and
+    ``event.png``, the first event as a graph, if its particles have px and py.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    events
+        Events with targets that it was not trained on.
+    folder
+        Where the pictures go; it is made if need be, and pictures of the same name are replaced.
+    settings
+        Colours, sizes and file format.
+    """
+    settings = settings or PlotSettings()
+    pictures: dict[str, Axes] = {}
+    if model.history:
+        pictures["training"] = plot_history(model.history, settings=settings)
+    if model.objective == "classification" and model.n_out == 1 and events.y is not None:
+        labels, scores = events.y[:, 0].numpy(), np.asarray(model.predict(events))[:, 0]
+        weights = None if events.weight is None else events.weight.numpy()
+        curve: dict[str, Any] = {_name(model): (labels, scores, weights)}
+        pictures["roc"] = plot_roc(curve, settings=settings)
+        pictures["scores"] = plot_scores(labels, scores, weights, settings=settings)
+    if {"px", "py"} <= set(events.schema.feats_per_vec):
+        pictures["event"] = _draw_event(events, settings)
+    files = []
+    for name, ax in pictures.items():
+        files.append(save(ax, Path(folder) / f"{name}.{settings.file_format}", settings))
+        plt.close(ax.figure)  # type: ignore[arg-type]
+    return files
+
+
+def _draw_event(events: EventDataset, settings: PlotSettings) -> Axes:
+    batch, feats, objects = events.batch([0]), list(events.schema.feats_per_vec), events.schema.objects
+    flags = [f"is_{name}" for name in objects]
+    if "kind" not in feats and set(flags) <= set(feats):
+        kind = batch.x[:, [feats.index(name) for name in flags]].argmax(1, keepdim=True)
+        batch.x, feats = torch.cat([batch.x, kind], dim=1), [*feats, "kind"]
+    return plot_event(batch, feats_per_vec=feats, kinds=dict(enumerate(objects)), settings=settings)
+
+
+def _name(model: Model) -> str:
+    return type(getattr(model.head, "matrix_head", model.head)).__name__

@@ -1,0 +1,123 @@
+"""How pictures look: the settings, the axes made from them, and saving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.figure import Figure
+
+__all__ = ["LINE_STYLES", "PlotSettings", "label_axes", "legend_above", "save"]
+
+#: The colours of Okabe and Ito (2008), told apart with every kind of colour vision; yellow is left out on white.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+#: Used along with the colours, so that pictures also read in grey.
+LINE_STYLES = ("-", "--", "-.", ":")
+
+
+@dataclass(frozen=True)
+class PlotSettings:
+    """What all pictures have in common; the defaults read well at half the width of a page.
+
+    Parameters
+    ----------
+    palette
+        Colours, used in turn.
+    width
+        Of the figure, in inches.
+    aspect
+        Width of the figure over its height.
+    font_size, small_font_size
+        In points: of the axis labels and titles, and of tick labels and legends.
+    dpi
+        Dots an inch of saved bitmaps.
+    file_format
+        Of files that are saved without a suffix.
+
+    Examples
+    --------
+    >>> settings = PlotSettings(width=6.0, file_format="pdf")
+    >>> settings.color(0), settings.color(7)
+    ('#0072B2', '#0072B2')
+    """
+
+    palette: tuple[str, ...] = OKABE_ITO
+    width: float = 4.5
+    aspect: float = 1.25
+    font_size: float = 12.0
+    small_font_size: float = 10.0
+    dpi: int = 200
+    file_format: str = "png"
+
+    def color(self, index: int) -> str:
+        """Return the colour of the curve, class or kind with this number."""
+        return self.palette[index % len(self.palette)]
+
+    def axes(self) -> Axes:
+        """Make a new figure with one pair of axes."""
+        _, ax = plt.subplots(figsize=(self.width, self.width / self.aspect), layout="constrained")
+        return ax
+
+
+def label_axes(ax: Axes, x: str | None, y: str, settings: PlotSettings) -> None:
+    """Label both axes and set the sizes of their tick labels."""
+    if x is not None:
+        ax.set_xlabel(x, fontsize=settings.font_size)
+    ax.set_ylabel(y, fontsize=settings.font_size)
+    ax.tick_params(labelsize=settings.small_font_size)
+
+
+def legend_above(ax: Axes, settings: PlotSettings, ncols: int = 1, handles: Sequence[Artist] | None = None) -> None:
+    """Put the legend over the axes, where it hides no data."""
+    ax.legend(
+        handles=ax.get_legend_handles_labels()[0] if handles is None else list(handles),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.01),
+        borderaxespad=0.2,
+        ncols=ncols,
+        fontsize=settings.small_font_size,
+        frameon=False,
+    )
+
+
+def save(picture: Axes | Figure, path: str | os.PathLike[str], settings: PlotSettings | None = None) -> Path:
+    """Save a picture, everything outside its axes included, and return the path of the file.
+
+    Parameters
+    ----------
+    picture
+        What a plotting function returned, or a figure. It stays open: ``plt.close(ax.figure)`` closes it.
+    path
+        Of the file. Its suffix decides the format; without a known one ``settings.file_format`` does, and is added.
+        Missing folders are made.
+    settings
+        Resolution and format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import matplotlib.pyplot as plt
+    >>> ax = PlotSettings().axes()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     print(save(ax, f"{folder}/empty").name)
+    empty.png
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    target = Path(path)
+    if target.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():  # the .5 of a name is no format
+        target = target.with_name(f"{target.name}.{settings.file_format}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure: Any = picture
+    while not isinstance(figure, Figure):  # axes may lie in a figure within a figure
+        figure = figure.figure
+    figure.savefig(target, dpi=settings.dpi, bbox_inches="tight")
+    return target

@@ -149,8 +149,11 @@ class ModelBuilder:
                 given |= {"y_mean": mean.tolist(), "y_std": torch.where(std > 0, std, 1.0).tolist()}
         embedder = CatEmbedder.from_fy(fy if all_events is None else all_events) if schema.cat_feats else None
         kargs.setdefault("cat_embedder", embedder)
+        # a head for event features alone leaves the particles of the data set aside
+        flat = isinstance(head, type) and issubclass(head, CatEmbHead)
+        cont_feats = schema.event_feats if flat else schema.cont_feats
         builder = cls(
-            objective, n_out, schema.cont_feats, model_args=args, head=head, tail=tail, schema=schema, **kargs
+            objective, n_out, cont_feats, model_args=args, head=head, tail=tail, schema=schema, **kargs
         )
         if standardise:
             builder.scaling = {field: fy.moments(field) for field in ("u", "x") if getattr(fy, field) is not None}

@@ -1,5 +1,6 @@
 """The ``lumigraph`` command: fit, predict and evaluate, from a YAML file or from options."""
 
+import inspect
 import os
 import re
 import shutil
@@ -202,6 +203,12 @@ def _logger(config: dict[str, Any]) -> Any:
     return getattr(loggers, name)(**config.get("init_args", {}))
 
 
+_FLAGS = {
+    "resume": "go on from the last checkpoint in the folder",
+    "overwrite": "replace what is there; without it nothing is overwritten",
+}
+
+
 def _parser() -> Any:
     from jsonargparse import ArgumentParser
 
@@ -214,7 +221,10 @@ def _parser() -> Any:
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
-        sub.add_function_arguments(command, as_positional=True)
+        flags = {"resume", "overwrite"} & set(inspect.signature(command).parameters)
+        sub.add_function_arguments(command, as_positional=command is not fit, skip=flags)
+        for flag in sorted(flags):
+            sub.add_argument(f"--{flag}", action="store_true", help=_FLAGS[flag])
         commands.add_subcommand(command.__name__, sub)
     return parser
 
@@ -238,7 +248,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("LUMIGRAPH_TRACEBACK"):
             raise
-        print(f"lumigraph: error: {error}", file=sys.stderr)
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
+        print(f"lumigraph: error: {reason}", file=sys.stderr)
         return 1
     return 0
 

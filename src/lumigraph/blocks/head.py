@@ -318,6 +318,10 @@ def _given(head: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the arguments that a partial already holds, by name."""
     if not isinstance(head, partial):
         return {}
+    parameters = inspect.signature(head.func).parameters
+    for name in head.keywords:
+        if name not in parameters and isinstance(head.func, type):
+            raise TypeError(f"{head.func.__name__} has no argument {name!r}: {near(name, parameters)}")
     try:
         return inspect.signature(head.func).bind_partial(*head.args, **head.keywords).arguments
     except TypeError as error:

@@ -1,0 +1,35 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both set up their own environment in .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py --out demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-for-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+# torch first: what is installed after it then takes the version that is there
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Setting up the environment in $(VENV): a few minutes, once"
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) $(shell grep '^torch==' constraints.txt)
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(INSTALL) --editable '.[test,physics]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -221,7 +221,7 @@ def _parser() -> Any:
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
-        flags = {"resume", "overwrite"} & set(inspect.signature(command).parameters)
+        flags: set[Any] = {"resume", "overwrite"} & set(inspect.signature(command).parameters)
         sub.add_function_arguments(command, as_positional=command is not fit, skip=flags)
         for flag in sorted(flags):
             sub.add_argument(f"--{flag}", action="store_true", help=_FLAGS[flag])

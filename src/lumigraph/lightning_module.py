@@ -87,10 +87,10 @@ class History(Callback):
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, float | int]] = []
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        row: dict[str, float] = {"epoch": trainer.current_epoch}
+        row: dict[str, float | int] = {"epoch": trainer.current_epoch}
         metrics = trainer.callback_metrics
         row.update({name: float(metrics[name]) for name in ("train_loss", "val_loss") if name in metrics})
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])

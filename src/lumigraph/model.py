@@ -51,7 +51,7 @@ class Model:
         self.model = model_builder.build_model()
         self.model.eval()
         #: one list per quantity, one entry per epoch of the last training
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float | int]] = {}
 
     @property
     def head(self) -> AbsHead:
@@ -291,6 +291,8 @@ class Model:
             for chunk in self._chunks(inputs, bs):
                 size = _num_events(chunk)
                 step = slice(start, start + size)
+                if len(y[step]) != size:
+                    raise ValueError(f"there are more events than the {len(y)} targets")
                 losses = loss(self.model, chunk, y[step]).cpu().double()
                 total += float((losses * w[step]).sum())
                 start += size

@@ -93,7 +93,7 @@ def fit(
     resume: bool = False,
     logger: Any = False,
     callbacks: Sequence[Any] = (),
-) -> dict[str, list[float]]:
+) -> dict[str, list[float | int]]:
     """Train a module and leave it with its best weights: those of the lowest validation loss, else the last ones.
 
     Parameters
@@ -203,6 +203,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", message=".*number of training batches.*smaller than the logging interval.*"
             )
+            warnings.filterwarnings("ignore", message=".*have no .val_dataloader.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             yield

@@ -7,6 +7,7 @@ a Jet and 0 for any other object; ``kind`` is the place of the object among the 
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from ..schema import EventSchema, SchemaError, near
 __all__ = ["Arrays", "assemble", "sources"]
 
 _MOMENTUM = ("px", "py", "pz", "E", "energy", "pt", "eta", "phi", "mass")
-_DERIVED = (*_MOMENTUM, "log_pt", "log_E")
+_LOG_OF = {"log_pt": "pt", "log_E": "E"}
+_LARGEST = np.finfo(np.float32).max  # what is larger would be infinite in a tensor
 _LOG_FLOOR = 1e-3  # GeV; logarithms of what is softer than that are cut off here
 
 
@@ -56,7 +58,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
     --------
     >>> schema = EventSchema(collections=("Jet",), feats_per_vec=("px", "btag"))
     >>> sources(schema, ["event", "Jet_pt", "Jet_eta", "Jet_phi", "Jet_btag"])
-    ['Jet_btag', 'Jet_pt', 'Jet_eta', 'Jet_phi']
+    ['Jet_pt', 'Jet_phi', 'Jet_eta', 'Jet_btag']
     """
     wanted: dict[str, None] = {}
     found_for: set[str] = set()
@@ -64,13 +66,11 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
         own = [name for name in names if name.startswith(f"{vec}_")]
         if not own:
             raise SchemaError(f"there is no column {vec}_... of the object {vec!r}: {near(vec + '_', names)}")
-        for feat in schema.feats_per_vec:
-            columns = _sources_of(vec, feat, names)
-            if columns:
-                found_for.add(feat)
-            wanted.update(dict.fromkeys(columns))
-        if not any(name in wanted for name in own):
+        columns = {feat: _sources_of(vec, feat, names) for feat in schema.feats_per_vec}
+        if not any(columns.values()):
             raise SchemaError(f"object {vec!r} has none of the features {list(schema.feats_per_vec)}: it has {own}")
+        found_for.update(feat for feat, found in columns.items() if found)
+        wanted.update(dict.fromkeys(name for found in columns.values() for name in found))
     for feat in schema.feats_per_vec:
         if feat not in found_for and not _is_flag(feat, schema):
             wanted_name = f"{schema.objects[0]}_{feat}"
@@ -78,9 +78,8 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
                 f"column {wanted_name!r} is missing, and no other object has the feature {feat!r} either: "
                 f"{near(wanted_name, names)}"
             )
-    needed = (*schema.event_feats, *schema.cat_feats, *(schema.targets if labelled else ()))
-    if schema.weight is not None and labelled:
-        needed = (*needed, schema.weight)
+    labels = (*schema.targets, *([schema.weight] if schema.weight else [])) if labelled else ()
+    needed = (*schema.event_feats, *schema.cat_feats, *labels)
     for name in needed:
         if name not in names:
             raise SchemaError(f"column {name!r} is missing: {near(name, names)}")
@@ -95,29 +94,29 @@ def _is_flag(feat: str, schema: EventSchema) -> bool:
 
 
 def _sources_of(vec: str, feat: str, names: Collection[str]) -> list[str]:
-    if f"{vec}_{feat}" in names:
-        return [f"{vec}_{feat}"]
-    if feat not in _DERIVED:
-        return []
-    has = {m for m in _MOMENTUM if f"{vec}_{m}" in names}
-    if {"px", "py"} <= has:
-        parts = ["px", "py", "pz"]
-    elif {"pt", "phi"} <= has:
-        parts = ["pt", "eta", "phi"]
-    else:
-        return []
-    parts += [m for m in ("E", "energy", "mass") if m in has][:1]
-    return [f"{vec}_{m}" for m in parts if m in has]
+    """Return the column that a feature of an object is, or those that it is computed from; none if it has no such."""
+
+    def first(*feats: str) -> list[str]:
+        return [f"{vec}_{f}" for f in feats if f"{vec}_{f}" in names][:1]
+
+    if own := first(feat, *{"E": ["energy"], "energy": ["E"]}.get(feat, [])):
+        return own
+    if feat in _LOG_OF:
+        return _sources_of(vec, _LOG_OF[feat], names)
+    for pair in (("px", "py"), ("pt", "phi")):
+        if feat in _MOMENTUM and all(f"{vec}_{f}" in names for f in pair):
+            return [*(f"{vec}_{f}" for f in pair), *first("pz", "eta"), *first("E", "energy", "mass")]
+    return []
 
 
-def assemble(columns: Mapping[str, Any], schema: EventSchema, *, labelled: bool = True) -> Arrays:
+def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arrays:
     """Return the arrays of a schema from named columns.
 
     Parameters
     ----------
     columns
-        A column a name: numbers (one per event) or lists of numbers (any number per event), as awkward or NumPy
-        arrays, or the columns of a DataFrame.
+        A mapping of names to columns, or a DataFrame. A column holds numbers (one per event) or lists of numbers (any
+        number per event), as an awkward or NumPy array; a number that is missing (masked, None) counts as NaN.
     schema
         What is asked for.
     labelled
@@ -126,14 +125,17 @@ def assemble(columns: Mapping[str, Any], schema: EventSchema, *, labelled: bool 
     Raises
     ------
     SchemaError
-        If a column is missing, has another kind or length than it should, or holds NaN where a number belongs.
+        If a column is missing, has another kind or length than it should, or holds NaN or infinity where a number
+        belongs.
     """
-    sources(schema, list(columns), labelled=labelled)
+    names = [name for name in columns if isinstance(name, str)]
+    if len(set(names)) < len(names):
+        raise SchemaError(f"column {max(names, key=names.count)!r} stands there more than once; rename it")
+    columns = {name: columns[name] for name in names}
+    sources(schema, names, labelled=labelled)
     num_events = _num_events(columns)
     x, slot, lengths = _particles(columns, schema, num_events) if schema.objects else (None, None, None)
-    weight = None
-    if labelled and schema.weight is not None:
-        weight = _scalars(columns, [schema.weight], num_events)[:, 0].astype(np.float32)
+    weight = [schema.weight] if labelled and schema.weight else []
     return Arrays(
         x=x,
         slot=slot,
@@ -141,18 +143,27 @@ def assemble(columns: Mapping[str, Any], schema: EventSchema, *, labelled: bool 
         u=_scalars(columns, schema.event_feats, num_events).astype(np.float32) if schema.event_feats else None,
         cat=_codes(columns, schema.cat_feats, num_events) if schema.cat_feats else None,
         y=_scalars(columns, schema.targets, num_events).astype(np.float32) if labelled and schema.targets else None,
-        weight=weight,
-        ids={name: np.asarray(columns[name]) for name in schema.ids if name in columns},
+        weight=_scalars(columns, weight, num_events)[:, 0].astype(np.float32) if weight else None,
+        ids={name: _identifiers(name, columns[name]) for name in schema.ids if name in columns},
     )
 
 
 def _num_events(columns: Mapping[str, Any]) -> int:
-    lengths = {name: len(columns[name]) for name in columns}
-    first = next(iter(lengths))
-    for name, length in lengths.items():
-        if length != lengths[first]:
-            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {lengths[first]}")
-    return lengths[first]
+    (first, num_events), *others = [(name, len(column)) for name, column in columns.items()] or [("", 0)]
+    for name, length in others:
+        if length != num_events:
+            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {num_events}")
+    return num_events
+
+
+def _identifiers(name: str, column: Any) -> np.ndarray:
+    try:
+        ids = np.asarray(column)
+    except ValueError:  # awkward has lists, or None, for which NumPy has no place
+        ids = np.empty((0, 0))
+    if ids.ndim != 1 or np.ma.is_masked(column):
+        raise SchemaError(f"identifier {name!r} must be one value per event, none of them a list or missing")
+    return ids.astype(ids.dtype.newbyteorder("="))
 
 
 def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
@@ -161,23 +172,25 @@ def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int
         values, lengths = _flatten(name, columns[name])
         if lengths is not None:
             raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it")
+        _check_finite(name, values, np.arange(num_events))
         table[:, i] = values
-        bad = ~np.isfinite(table[:, i])
-        if bad.any():
-            event = int(bad.argmax())
-            raise SchemaError(f"event {event}: column {name!r} is {table[event, i]}, but a finite number is expected")
     return table
+
+
+def _check_finite(name: str, values: np.ndarray, event: np.ndarray) -> None:
+    bad = ~(np.abs(values) <= _LARGEST)
+    if bad.any():
+        row = int(bad.argmax())
+        raise SchemaError(f"event {event[row]}: {name!r} is {values[row]}, but a finite number is expected")
 
 
 def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
     table = _scalars(columns, names, num_events)
-    bad = (table < 0) | (table != np.floor(table))
+    bad = (table < 0) | (table != np.floor(table)) | (table >= 2**31)
     if bad.any():
-        event, column = np.argwhere(bad)[0]
-        raise SchemaError(
-            f"event {event}: category {list(names)[column]!r} is {table[event, column]:g}, but codes are whole numbers "
-            "from 0"
-        )
+        event, i = np.argwhere(bad)[0]
+        found = f"event {event}: category {list(names)[i]!r} is {table[event, i]:.12g}"
+        raise SchemaError(f"{found}, but codes are whole numbers from 0 to 2**31 - 1")
     return table.astype(np.int64)
 
 
@@ -190,12 +203,14 @@ def _particles(
     for i, vec in enumerate(schema.objects):
         values, lengths = _object(columns, schema, vec, num_events)
         event = np.repeat(np.arange(num_events), lengths)
-        local = np.arange(len(event)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         present = _present(values, vec, event)
-        parts.append(_features(values, vec, schema)[present])
-        events.append(event[present])
-        places.append(np.full(present.sum(), i) if schema.vecs else before[event[present]] + local[present])
-        before += np.bincount(event[present], minlength=num_events) if schema.vecs else lengths
+        event = event[present]
+        count = np.bincount(event, minlength=num_events)
+        place = before[event] + np.arange(len(event)) - (np.cumsum(count) - count)[event]
+        before += count
+        parts.append(_features({name: v[present] for name, v in values.items()}, vec, schema, event))
+        events.append(event)
+        places.append(np.full(len(event), i) if schema.vecs else place)
     x, event, slot = np.concatenate(parts), np.concatenate(events), np.concatenate(places)
     order = np.lexsort((slot, event))
     if schema.max_particles is not None:
@@ -209,43 +224,44 @@ def _object(
     """Return the columns of one object, flattened, and how many of it each event has."""
     names = dict.fromkeys(name for feat in schema.feats_per_vec for name in _sources_of(vec, feat, columns))
     flat: dict[str, np.ndarray] = {}
-    shared: np.ndarray | None = None
-    first = ""
+    shared, first = np.ones(num_events, dtype=np.int64), ""
     for name in names:
         flat[name], lengths = _flatten(name, columns[name])
         if lengths is not None and schema.vecs:
             raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs")
         lengths = np.ones(num_events, dtype=np.int64) if lengths is None else lengths
-        if shared is None:
+        if not first:
             shared, first = lengths, name
         elif not np.array_equal(shared, lengths):
             event = int(np.not_equal(shared, lengths).argmax())
-            raise SchemaError(
-                f"event {event}: {first!r} has {shared[event]} objects, but {name!r} has {lengths[event]}"
-            )
-    return flat, np.ones(num_events, dtype=np.int64) if shared is None else shared
+            raise SchemaError(f"event {event}: {first!r} has {shared[event]} objects, {name!r} has {lengths[event]}")
+    return flat, shared
 
 
 def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of a column, and for lists how many each event has."""
+    """Return the numbers of a column, NaN where one is missing, and for lists how many each event has."""
     import awkward as ak
 
-    array = ak.Array(column) if isinstance(column, ak.Array | list) else np.asarray(column)
-    try:
-        if array.ndim == 1:
-            return np.asarray(array, dtype=np.float64), None
+    array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
+    values: Any = np.empty(0, object)
+    lengths = None
+    if isinstance(array, ak.Array):
         if array.ndim == 2:
-            array = ak.Array(array)
-            return np.asarray(ak.flatten(array, axis=1), dtype=np.float64), np.asarray(ak.num(array), dtype=np.int64)
-    except (TypeError, ValueError):
-        raise SchemaError(f"column {name!r} is not numeric: it holds {array[:2].tolist()}...") from None
-    raise SchemaError(f"column {name!r} has {array.ndim} axes; one number or one list of numbers per event is expected")
+            array, lengths = ak.flatten(array), ak.to_numpy(ak.fill_none(ak.num(array), 0))
+        with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text
+            values = ak.to_numpy(array, allow_missing=True)
+    else:
+        values = np.ma.asarray(array)  # keeps track of what is masked
+        if values.ndim == 2:
+            values, lengths = values.ravel(), np.full(len(values), values.shape[1])
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
+        raise SchemaError(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
+    return np.ma.filled(values.astype(np.float64, copy=False), np.nan), lengths
 
 
 def _present(values: Mapping[str, np.ndarray], vec: str, event: np.ndarray) -> np.ndarray:
     """Return which objects there are: those that are not NaN in all their columns."""
-    if not values:
-        return np.ones(len(event), dtype=bool)
     nan: np.ndarray = np.stack([np.isnan(v) for v in values.values()], axis=1)
     absent: np.ndarray = np.logical_and.reduce(nan, axis=1)
     partial = nan & ~absent[:, None]
@@ -258,53 +274,35 @@ def _present(values: Mapping[str, np.ndarray], vec: str, event: np.ndarray) -> n
     return ~absent
 
 
-def _features(values: Mapping[str, np.ndarray], vec: str, schema: EventSchema) -> np.ndarray:
-    size = len(next(iter(values.values()))) if values else 0
-    x = np.zeros((size, len(schema.feats_per_vec)), dtype=np.float32)
-    p4: torch.Tensor | None = None
+def _features(values: Mapping[str, np.ndarray], vec: str, schema: EventSchema, event: np.ndarray) -> np.ndarray:
+    has = _complete({name.removeprefix(f"{vec}_"): column for name, column in values.items()}, schema.feats_per_vec)
+    x = np.zeros((len(event), len(schema.feats_per_vec)), dtype=np.float32)
     for i, feat in enumerate(schema.feats_per_vec):
-        name = f"{vec}_{feat}"
-        if name in values:
-            x[:, i] = values[name]
-        elif feat == "kind":
-            x[:, i] = schema.objects.index(vec)
+        if feat in has:
+            _check_finite(f"{vec}_{feat}", has[feat], event)
+            x[:, i] = has[feat]
         elif _is_flag(feat, schema):
-            x[:, i] = float(feat == f"is_{vec}")
-        elif feat in _DERIVED:
-            p4 = _four_momenta(values, vec) if p4 is None else p4
-            x[:, i] = 0.0 if p4 is None else _derived(p4, feat)
+            x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"
     return x
 
 
-def _four_momenta(values: Mapping[str, np.ndarray], vec: str) -> torch.Tensor | None:
-    def column(feat: str) -> torch.Tensor | None:
-        return torch.from_numpy(values[f"{vec}_{feat}"]) if f"{vec}_{feat}" in values else None
-
-    px, py, pt, phi = (column(feat) for feat in ("px", "py", "pt", "phi"))
-    if px is not None and py is not None:
-        pz = column("pz")
-        p3 = torch.stack([px, py, torch.zeros_like(px) if pz is None else pz], dim=1)
-    elif pt is not None and phi is not None:
-        eta = column("eta")
-        zero = torch.zeros_like(pt)
-        p3 = kinematics.from_pt_eta_phi_mass(pt, zero if eta is None else eta, phi, zero)[:, :3]
-    else:
-        return None
-    energy = column("E") if column("E") is not None else column("energy")
-    if energy is None:
-        mass = column("mass")
-        energy = (p3.square().sum(1) + (0.0 if mass is None else mass.square())).sqrt()
-    return torch.cat([p3, energy.unsqueeze(1)], dim=1)
-
-
-def _derived(p4: torch.Tensor, feat: str) -> np.ndarray:
-    match feat:
-        case "px" | "py" | "pz" | "E" | "energy":
-            value = p4[:, {"px": 0, "py": 1, "pz": 2}.get(feat, 3)]
-        case "log_pt":
-            value = kinematics.pt(p4).clamp(min=_LOG_FLOOR).log()
-        case "log_E":
-            value = p4[:, 3].clamp(min=_LOG_FLOOR).log()
-        case _:
-            value = getattr(kinematics, feat)(p4)
-    return value.numpy()
+@np.errstate(over="ignore", invalid="ignore")  # what becomes infinite is refused by its name
+def _complete(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, np.ndarray]:
+    """Add what can be computed of the features asked for, see `_sources_of`."""
+    for feat, same in (("E", "energy"), ("energy", "E")):
+        if same in has:
+            has.setdefault(feat, has[same])
+    if not {"px", "py"} <= has.keys() and {"pt", "phi"} <= has.keys():
+        has |= {"px": has["pt"] * np.cos(has["phi"]), "py": has["pt"] * np.sin(has["phi"])} | has
+    if {"px", "py"} <= has.keys():
+        px, py = has["px"], has["py"]
+        pz = has.setdefault("pz", np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px))
+        energy = has.get("E", np.sqrt(px**2 + py**2 + pz**2 + has.get("mass", np.zeros_like(px)) ** 2))
+        p4 = torch.from_numpy(np.stack([px, py, pz, energy], axis=1))
+        has = {"E": energy, "energy": energy} | has
+        for feat in {"pt", "eta", "phi", "mass"} & {_LOG_OF.get(f, f) for f in feats} - has.keys():
+            has[feat] = getattr(kinematics, feat)(p4).numpy()
+    for feat, of in _LOG_OF.items():
+        if of in has:
+            has.setdefault(feat, np.log(np.maximum(has[of], _LOG_FLOOR)))
+    return has

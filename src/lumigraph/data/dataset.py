@@ -102,7 +102,8 @@ class EventDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         if self.ptr is not None:
             return self.ptr.numel() - 1
-        return next((len(v) for v in (self.u, self.cat, self.y, *self.ids.values()) if v is not None), 0)
+        fields = (self.u, self.cat, self.y, self.weight, *self.ids.values())
+        return next((len(v) for v in fields if v is not None), 0)
 
     def __repr__(self) -> str:
         particles = "" if self.x is None else f", particles={len(self.x)}"
@@ -110,16 +111,10 @@ class EventDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return one event as the Data of a graph."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"event {index} is out of range: there are {len(self)} events")
-        return self.batch([index % len(self)])[0]
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Return the events of one batch, in one go for a DataLoader."""
-        return self.batch(indices)
+        return self.batch([index])[0]
 
     def batch(self, indices: Indices | None = None) -> Batch:
-        """Return a Batch of the events of these numbers, in their order; of all events if none are given."""
+        """Return a Batch of the events of these numbers, in their order, or of a mask; of all events if not given."""
         part = self if indices is None else self.select(indices)
         particles = None
         if part.x is not None and part.slot is not None and part.ptr is not None:
@@ -127,8 +122,23 @@ class EventDataset(torch.utils.data.Dataset):
         return make_batch(particles, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
 
     def select(self, indices: Indices) -> "EventDataset":
-        """Return a data set of the events of these numbers, in their order."""
-        chosen = torch.as_tensor(indices, dtype=torch.long)
+        """Return a data set of the events of these numbers, in their order, or of those where a mask is True.
+
+        Raises
+        ------
+        TypeError
+            If the indices are neither whole numbers nor a mask with one entry per event.
+        IndexError
+            If there is no event of such a number.
+        """
+        chosen = indices.cpu() if isinstance(indices, Tensor) else torch.from_numpy(np.array(indices, order="C"))
+        mask = chosen.dtype == torch.bool
+        if chosen.dim() != 1 or (len(chosen) != len(self) if mask else chosen.is_floating_point() and len(chosen)):
+            got = f"{chosen.dtype} of shape {tuple(chosen.shape)}"
+            raise TypeError(f"indices must be whole numbers or a mask of {len(self)} events, got {got}")
+        chosen = chosen.nonzero()[:, 0] if mask else chosen.long()
+        if bool((beyond := (chosen < -len(self)) | (chosen >= len(self))).any()):
+            raise IndexError(f"event {int(chosen[beyond][0])} is out of range: there are {len(self)} events")
         part = object.__new__(type(self))
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
@@ -199,8 +209,9 @@ class EventDataset(torch.utils.data.Dataset):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         batches = BatchSampler(EventSampler(len(self), shuffle=shuffle, seed=seed), batch_size, drop_last=False)
         # a generator of its own: a loader must not draw from the random numbers of the training
+        numbers: Any = range(len(self))
         return DataLoader(
-            self, batch_sampler=batches, collate_fn=_ready, num_workers=num_workers, generator=torch.Generator()
+            numbers, batch_sampler=batches, collate_fn=self.batch, num_workers=num_workers, generator=torch.Generator()
         )
 
     def moments(self, field: str) -> tuple[Tensor, Tensor]:
@@ -232,6 +243,8 @@ class EventDataset(torch.utils.data.Dataset):
 class EventSampler(Sampler[int]):
     """Event numbers in order, or shuffled in an order that follows from seed and epoch alone.
 
+    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next.
+
     Parameters
     ----------
     num_events
@@ -242,10 +255,10 @@ class EventSampler(Sampler[int]):
     Examples
     --------
     >>> sampler = EventSampler(4, shuffle=True, seed=1)
-    >>> first = list(sampler)
-    >>> sampler.set_epoch(1)
-    >>> list(sampler) == first
-    False
+    >>> first, second = list(sampler), list(sampler)
+    >>> sampler.set_epoch(0)
+    >>> list(sampler) == first, list(sampler) == second, first == second
+    (True, True, False)
     """
 
     def __init__(self, num_events: int, *, shuffle: bool = False, seed: int = 0) -> None:
@@ -263,6 +276,7 @@ class EventSampler(Sampler[int]):
         if not self.shuffle:
             return iter(range(self.num_events))
         rng = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += 1
         return iter(rng.permutation(self.num_events).tolist())
 
 
@@ -284,16 +298,18 @@ def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
     """
     if isinstance(table, Tensor):
         return table
-    if names is not None and hasattr(table, "columns"):
+    frame = hasattr(table, "columns")
+    if frame and names is not None:
         for name in names:
-            if name not in table.columns:
-                raise SchemaError(f"column {name!r} is missing: {near(name, map(str, table.columns))}")
+            if (times := list(table.columns).count(name)) != 1:
+                hint = f"stands there {times} times; rename it" if times else "is missing: "
+                raise SchemaError(f"column {name!r} {hint}{'' if times else near(name, map(str, table.columns))}")
         table = table[list(names)]
-    array = np.asarray(table)
+    array: Any = np.asarray(table)
+    if isinstance(table, np.ma.MaskedArray):
+        array = np.ma.filled(table.astype(np.float64), np.nan)
+    elif frame and array.dtype == object and all(dtype.kind in "biuf" for dtype in table.dtypes):
+        array = table.to_numpy(np.float64, na_value=np.nan)  # booleans beside numbers
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a table of numbers is expected, got {type(table).__name__} of {array.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _ready(batch: Batch) -> Batch:
-    return batch
+    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))

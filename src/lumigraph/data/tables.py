@@ -1,0 +1,126 @@
+"""Columns of tables: what they are made of, and which of them go together."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..schema import SchemaError
+
+__all__ = ["Column", "Columns", "Format", "checked_columns", "collection_of", "counter_of", "number_type"]
+
+Columns = dict[str, Any]  # the values are ak.Array; Any, because awkward is imported only where a file is read
+
+
+class Column(NamedTuple):
+    """A column as its file describes it."""
+
+    source: Any  # where its numbers are: a branch, a dataset, cells
+    type: str  # in the file's own words
+    numeric: bool  # numbers or lists of numbers, as far as the description tells
+    implied: bool = False  # repeats other columns: read only when asked for by name
+
+
+Catalogue = dict[str, Any]  # the values are Column
+
+
+class Format(NamedTuple):
+    """A kind of file: how to open one, list its columns and read some of them."""
+
+    kind: str
+    magic: bytes
+    open: Callable[[str, str], AbstractContextManager[Any]]
+    catalogue: Callable[[Any], Catalogue]
+    read: Callable[[Any, Catalogue, list[str]], Columns]
+
+
+NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
+
+
+def checked_columns(columns: Mapping[str, Any]) -> Columns:
+    """Return columns as plain awkward arrays, or say which of them cannot be columns of one table."""
+    import awkward as ak
+
+    plain = {name: _as_column(name, values) for name, values in columns.items()}
+    first: dict[str, tuple[str, Any]] = {}  # of each collection: the name and the list lengths of its first column
+    for name, array in plain.items():
+        start, reference = next(iter(plain.items()))
+        if len(array) != len(reference):
+            raise SchemaError(
+                f"column {start!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
+                "that are read or written together must have one entry per event each"
+            )
+        if array.ndim == 1:
+            continue
+        lengths = ak.to_numpy(ak.num(array))
+        sibling, expected = first.setdefault(collection_of(name), (name, lengths))
+        if not np.array_equal(lengths, expected):
+            event = int(np.argmax(lengths != expected))
+            raise SchemaError(
+                f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
+                f"{lengths[event]} entries in event {event}; their lists must have the same lengths"
+            )
+    return plain
+
+
+def collection_of(column: str) -> str:
+    """Return the collection of a column: ``Jet`` for ``Jet_px``; a name without ``_`` is its own."""
+    return column.rpartition("_")[0] or column
+
+
+def counter_of(collection: str) -> str:
+    """Return the name of the column that counts the particles of a collection: ``nJet`` for ``Jet``."""
+    group, slash, name = collection.rpartition("/")
+    return f"{group}{slash}n{name}"
+
+
+def number_type(array: Any) -> str:
+    """Return the type of the numbers of a plain or jagged array, as in ``float32``; of other arrays no number's."""
+    import awkward as ak
+
+    item = array.type.content
+    return str(item.content if isinstance(item, ak.types.ListType) else item)
+
+
+def _as_column(name: str, values: Any) -> Any:
+    import awkward as ak
+
+    array = ak.Array(values)
+    if isinstance(array.type.content, ak.types.RegularType):
+        array = ak.from_regular(array, axis=1)
+    type_ = number_type(array)
+    if type_ == "unknown":  # nothing but empty lists
+        return ak.values_astype(array, np.float64)
+    if type_ not in NUMBERS:
+        raise not_a_column(name, array.type)
+    if fault := ak.validity_error(array):
+        raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}")
+    return ak.values_astype(array, np.int8) if type_ == "bool" else array
+
+
+def not_a_column(name: str, type_: Any) -> SchemaError:
+    return SchemaError(
+        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event"
+    )
+
+
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no details")
+
+
+def unflatten(values: np.ndarray, lengths: np.ndarray) -> Any:
+    import awkward as ak
+
+    return ak.unflatten(values, lengths)
+
+
+def trimmed(matrix: np.ndarray, present: np.ndarray) -> Any:
+    return unflatten(matrix[present], present.sum(axis=1))
+
+
+def unique_names(items: list[tuple[str, str, Any]]) -> Catalogue:
+    """Name each column by its short name, or by its full one where the short name is taken twice."""
+    short = Counter(name for name, _, _ in items)
+    return {(name if short[name] == 1 else full): column for name, full, column in items}

@@ -1,0 +1,250 @@
+"""The command: a configuration, a prediction, an evaluation, and every kind of bad input in one sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import yaml
+
+from lumigraph import Model, load_sample
+from lumigraph.cli import main
+from lumigraph.data import read_columns, sample_path, write_columns
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "tth.yaml"
+QUICK = ["--training.n_epochs", "1", "--training.progress_bar", "false"]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return {k: v[:600] for k, v in read_columns(sample_path()).items()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, sample):
+    folder = tmp_path_factory.mktemp("trained")
+    file = write_columns(folder / "events.parquet", sample)
+    out = folder / "run"
+    assert main(["fit", "--config", str(EXAMPLE), "--data.file", str(file), "--out", str(out), *QUICK]) == 0
+    return out
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load(EXAMPLE.read_text())
+
+
+def error_of(capsys, *arguments):
+    """Run a command that must fail, and return its status and its one sentence."""
+    capsys.readouterr()
+    status = main([str(a) for a in arguments])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("lumigraph: error: ")
+    return status, lines[0]
+
+
+def test_fit_writes_model_history_and_pictures(trained, capsys):
+    names = {p.name for p in trained.iterdir()}
+    assert names == {"model.pt", "history.csv", "checkpoints", "training.png", "roc.png", "scores.png", "event.png"}
+    assert Model.load(trained / "model.pt").history["epoch"] == [0]
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet", "h5", "csv"])
+def test_predict_writes_scores_beside_identifiers_in_the_order_of_the_input(trained, sample, tmp_path, suffix):
+    order = np.random.default_rng(0).permutation(100)
+    unlabelled = {k: v[order] for k, v in sample.items() if k not in ("label", "weight", "ttx_mass")}
+    file = write_columns(tmp_path / f"events.{suffix}", unlabelled)
+    out = tmp_path / f"scores.{suffix}"
+    assert main(["predict", str(trained / "model.pt"), str(file), "--out", str(out)]) == 0
+    found = read_columns(out)
+    assert list(found) == ["event", "score"]
+    assert ak.to_list(found["event"]) == ak.to_list(unlabelled["event"])
+    events = load_sample()
+    row = {int(n): i for i, n in enumerate(events.ids["event"])}
+    expected = Model.load(trained / "model.pt").predict(events.select([row[int(n)] for n in found["event"]]))
+    np.testing.assert_allclose(found["score"], expected[:, 0], atol=1e-4)
+
+
+def test_the_default_output_stands_beside_where_one_works(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(trained / "model.pt"), f"{sample_path('root')}:Events"]) == 0
+    assert "3000 events: event, score -> tth_scores.root" in capsys.readouterr().out
+    assert (tmp_path / "tth_scores.root").exists()
+
+
+def test_an_existing_output_is_kept_unless_overwrite(trained, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    out.write_text("precious")
+    arguments = ["predict", trained / "model.pt", sample_path("root"), "--out", out]
+    status, sentence = error_of(capsys, *arguments)
+    assert status == 1
+    assert "scores.csv exists" in sentence
+    assert "--overwrite" in sentence
+    assert out.read_text() == "precious"
+    assert main([*map(str, arguments), "--overwrite"]) == 0
+    assert out.read_text().startswith("event,score")
+
+
+def test_evaluate_prints_figures_with_uncertainties(trained, tmp_path, capsys):
+    assert main(["evaluate", str(trained / "model.pt"), str(sample_path("root")), "--pictures", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "auc" in printed
+    assert "±" in printed
+    assert "rejection at 30%" in printed
+    assert {p.name for p in tmp_path.iterdir()} == {"training.png", "roc.png", "scores.png", "event.png"}
+
+
+def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, sample, capsys):
+    file = write_columns(tmp_path / "events.parquet", sample)
+    arguments = ["fit", "--config", EXAMPLE, "--data.file", file, "--out", trained, *QUICK]
+    before = (trained / "model.pt").read_bytes()
+    status, sentence = error_of(capsys, *arguments)
+    assert status == 1
+    assert "--resume" in sentence
+    assert (trained / "model.pt").read_bytes() == before
+    assert main([*map(str, arguments), "--resume"]) == 0
+    weights = Model.load(trained / "model.pt").model.state_dict()
+    assert main([*map(str, arguments), "--overwrite"]) == 0
+    again = Model.load(trained / "model.pt").model.state_dict()
+    assert all((weights[k] == again[k]).all() for k in weights)
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "hint"),
+    [
+        (("training", "n_epochs"), "n_epoch", "did you mean training.n_epochs"),
+        (("model", "objective"), "objectiv", "did you mean model.objective"),
+        (("data", "event_schema", "event_feats"), "event_feat", "did you mean data.event_schema.event_feats"),
+        (("training",), "trainin", "did you mean training"),
+        (("model", "body", "init_args", "depth"), "dept", "did you mean depth"),
+        (
+            ("model", "head", "init_args", "matrix_head", "init_args", "agg_method"),
+            "agg_metod",
+            "did you mean agg_method",
+        ),
+        (("model", "head", "init_args", "matrix_head", "class_path"), "clas_path", "class_path"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest(config, tmp_path, capsys, place, wrong, hint):
+    section = config
+    for key in place[:-1]:
+        section = section[key]
+    section[wrong] = section.pop(place[-1])
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    status, sentence = error_of(capsys, "fit", "--config", file, "--out", tmp_path / "run")
+    assert status != 0
+    assert wrong in sentence
+    assert hint in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "hint"),
+    [
+        (("model", "objective"), "clasification", "did you mean classification"),
+        (("model", "head", "class_path"), "MultiHed", "MultiHead"),
+        (("training", "lr"), -1, "lr must be a positive number"),
+        (("training", "n_epochs"), "many", "n_epochs"),
+        (("data", "split"), [0.9, 0.9, 0.1], "add up to 1"),
+        (("data", "file"), "nowhere.root", "nowhere.root"),
+        (("data", "event_schema", "targets"), ["lable"], "did you mean label"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(config, tmp_path, capsys, place, value, hint):
+    section = config
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = value
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    status, sentence = error_of(capsys, "fit", "--config", file, "--out", tmp_path / "run")
+    assert status != 0
+    assert hint in sentence
+
+
+def predict(capsys, trained, file, tmp_path):
+    out = tmp_path / "out.csv"
+    status, sentence = error_of(capsys, "predict", trained / "model.pt", file, "--out", out)
+    assert status == 1
+    assert not out.exists()
+    return sentence
+
+
+def test_a_missing_column_is_named_with_those_near_it(trained, sample, tmp_path, capsys):
+    renamed = {("htt" if k == "ht" else k): v for k, v in sample.items()}
+    file = write_columns(tmp_path / "events.parquet", renamed)
+    sentence = predict(capsys, trained, file, tmp_path)
+    assert "events.parquet: column 'ht' is missing: did you mean htt" in sentence
+    without = {k: v for k, v in sample.items() if not k.endswith("_btag")}
+    sentence = predict(capsys, trained, write_columns(tmp_path / "b.root", without), tmp_path)
+    assert "_btag" in sentence
+    assert "missing" in sentence
+
+
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_a_truncated_file_is_said_to_be_one(trained, tmp_path, capsys, kind):
+    whole = sample_path(kind).read_bytes()
+    for share in (0.0, 0.1, 0.5, 0.95):
+        file = tmp_path / f"cut.{kind}"
+        file.write_bytes(whole[: int(share * len(whole))])
+        sentence = predict(capsys, trained, file, tmp_path)
+        assert f"cut.{kind}" in sentence
+
+
+def test_nan_in_part_of_an_object_names_event_and_column(trained, sample, tmp_path, capsys):
+    lists = ak.to_list(sample["Jet_btag"])
+    lists[7][2] = float("nan")
+    file = write_columns(tmp_path / "events.parquet", {**sample, "Jet_btag": ak.Array(lists)})
+    sentence = predict(capsys, trained, file, tmp_path)
+    assert "event 7: column 'Jet_btag' is NaN" in sentence
+
+
+def test_a_category_beyond_the_embedding_names_feature_and_code(trained, sample, tmp_path, capsys):
+    n_jets = np.array(sample["n_jets"])
+    n_jets[5] = 30
+    sentence = predict(capsys, trained, write_columns(tmp_path / "e.root", {**sample, "n_jets": n_jets}), tmp_path)
+    assert "event 5: category 'n_jets' has the code 30" in sentence
+
+
+def test_a_negative_energy_is_refused_by_the_boost_network(config, sample, tmp_path, capsys):
+    config["model"]["head"]["init_args"]["matrix_head"] = {
+        "class_path": "LorentzBoostNet",
+        "init_args": {"n_particles": 3},
+    }
+    config["data"]["file"] = str(write_columns(tmp_path / "good.parquet", sample))
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    energies = ak.to_list(sample["Jet_E"])
+    energies[9][0] *= -1
+    bad = write_columns(tmp_path / "bad.parquet", {**sample, "Jet_E": ak.Array(energies)})
+    sentence = predict(capsys, tmp_path / "run", bad, tmp_path)
+    assert "event 9" in sentence
+    assert "E = -" in sentence
+
+
+def test_a_model_file_that_is_no_model(tmp_path, capsys):
+    for file in (sample_path("root"), EXAMPLE, tmp_path / "nowhere.pt"):
+        status, sentence = error_of(capsys, "predict", file, sample_path("root"), "--out", tmp_path / "o.csv")
+        assert status == 1
+        assert file.name in sentence
+        assert "model" in sentence
+
+
+def test_an_unknown_command_or_option_has_status_2(capsys):
+    for arguments in ([], ["fitt"], ["predict"], ["predict", "a", "b", "--owerwrite"]):
+        assert error_of(capsys, *arguments)[0] == 2
+
+
+def test_the_installed_command_exits_with_the_status(tmp_path):
+    command = [sys.executable, "-m", "lumigraph.cli", "predict", "nowhere.pt", "nowhere.root"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "JAXTYPING_DISABLE": "1"}
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "lumigraph: error: there is no model file nowhere.pt"

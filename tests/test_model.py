@@ -1,0 +1,265 @@
+"""Models: building, training, predicting from every form of input, evaluating, saving."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lumigraph import (
+    CatEmbedder,
+    CatEmbHead,
+    EventDataset,
+    EventSchema,
+    InteractionNet,
+    LorentzBoostNet,
+    Model,
+    ModelBuilder,
+    MultiHead,
+    SchemaError,
+    load_sample,
+    to_columns,
+)
+from lumigraph.data import sample_path, write_columns
+
+SIZES = {
+    "intfunc_depth": 2, "intfunc_width": 16, "intfunc_out_sz": 8, "outfunc_depth": 1, "outfunc_width": 8,
+    "outfunc_out_sz": 8, "agg_method": "mean",
+}  # fmt: skip
+NET = partial(InteractionNet, **SIZES)
+
+
+@pytest.fixture(scope="module")
+def events():
+    return load_sample()
+
+
+@pytest.fixture(scope="module")
+def parts(events):
+    return events.split((0.05, 0.02, 0.03), seed=0)
+
+
+@pytest.fixture
+def model(events, parts):
+    torch.manual_seed(0)
+    return Model(
+        ModelBuilder.from_dataset(
+            parts[0], head=MultiHead, model_args={"head": {"matrix_head": NET}}, all_events=events
+        )
+    )
+
+
+@pytest.mark.parametrize("matrix_head", [NET, partial(LorentzBoostNet, n_particles=4)])
+def test_training_on_the_sample_separates_signal_from_background(events, parts, matrix_head):
+    train, val, test = parts
+    torch.manual_seed(0)
+    args = {"head": {"matrix_head": matrix_head}, "body": {"depth": 1, "width": 32, "do": 0.2}}
+    model = Model(ModelBuilder.from_dataset(train, head=MultiHead, model_args=args, all_events=events))
+    model.fit(10, train, 32, val=val, lr=3e-3, progress_bar=False)
+    found = model.metrics(test)
+    assert found["auc"].value > 0.7
+    assert found["events"] == len(test)
+    assert found["rejection at 30%"].value > found["rejection at 50%"].value > 1
+    assert found["loss"] == pytest.approx(model.evaluate(test))
+
+
+def test_all_forms_of_input_give_the_same_predictions(model, events, parts):
+    test = parts[2].select(range(40))
+    expected = model.predict(test)
+    batch = test.batch()
+    np.testing.assert_array_equal(model.predict(batch), expected)
+    np.testing.assert_allclose(model.predict(test, bs=7), expected, rtol=1e-4)
+    assert isinstance(model.predict(test, as_np=False), torch.Tensor)
+    # the same events as (flat, matrix) and as one flat table, absent particles being NaN
+    matrix, mask = to_columns(batch, model.head.matrix_head.n_v if model.head.matrix_head.n_v > 1 else None)
+    matrix = matrix.masked_fill(~mask.unsqueeze(1), torch.nan)
+    flat = torch.cat([batch.u, batch.cat.float()], dim=1)
+    np.testing.assert_allclose(model.predict((flat, matrix)), expected, rtol=1e-4)
+    np.testing.assert_allclose(model.predict([flat.numpy(), matrix.numpy()], bs=3), expected, rtol=1e-4)
+    cells = matrix.transpose(1, 2).flatten(1)
+    table = torch.cat([batch.u, cells, batch.cat.float()], dim=1).numpy()
+    np.testing.assert_allclose(model.predict(table), expected, rtol=1e-4)
+    names = [*model.model_builder.cont_feats, *events.schema.cat_feats]
+    frame = pd.DataFrame(table, columns=names)[names[::-1]]  # found by name, whatever the order
+    np.testing.assert_allclose(model.predict(frame), expected, rtol=1e-4)
+    with pytest.raises(SchemaError, match="column 'ht' is missing"):
+        model.predict(frame.drop(columns="ht"))
+
+
+def test_a_file_is_predicted_in_its_order_and_alike_from_parquet_and_root(model, events):
+    from_root = EventDataset.from_file(sample_path("root"), events.schema)
+    scores = model.predict(sample_path("root"))
+    row = {int(n): i for i, n in enumerate(events.ids["event"])}
+    same = events.select([row[int(n)] for n in from_root.ids["event"]])
+    np.testing.assert_allclose(scores, model.predict(same), atol=1e-4)
+    columns = model.score_columns(from_root)
+    assert list(columns) == ["event", "score"]
+    np.testing.assert_array_equal(columns["event"], from_root.ids["event"])
+    np.testing.assert_array_equal(columns["score"], scores[:, 0])
+
+
+def test_a_model_without_schema_predicts_arrays_but_no_files():
+    model = Model(ModelBuilder("classification", 1, ["a", "b"]))
+    assert model.predict(np.zeros((0, 2), dtype=np.float32)).shape == (0, 1)
+    assert model.predict(np.zeros((3, 2))).shape == (3, 1)
+    with pytest.raises(SchemaError, match="no schema"):
+        model.predict("events.root")
+
+
+def test_a_tuple_is_counted_by_its_events_not_by_its_length(model, parts):
+    batch = parts[2].select(range(5)).batch()
+    matrix, mask = to_columns(batch)
+    matrix = matrix.masked_fill(~mask.unsqueeze(1), torch.nan)
+    flat = torch.cat([batch.u, batch.cat.float()], dim=1)
+    assert model.predict((flat, matrix)).shape == (5, 1)
+    whole = model.evaluate(parts[2].select(range(5)))
+    assert model.evaluate((flat, matrix), batch.y, batch.weight, bs=2) == pytest.approx(whole, rel=1e-5)
+    with pytest.raises(ValueError, match="flat part has 4 events"):
+        model.predict((flat[:4], matrix))
+    with pytest.raises(ValueError, match="more events than the 4 targets"):
+        model.evaluate((flat, matrix), batch.y[:4])
+
+
+def test_the_loss_of_an_evaluation_is_weighted():
+    model = Model(ModelBuilder("regression", 1, ["a"]))
+    x, y = np.zeros((2, 1), dtype=np.float32), np.array([1.0, 3.0])
+    constant = float(model.predict(x)[0, 0])
+    expected = (3 * (constant - 1) ** 2 + (constant - 3) ** 2) / 4
+    assert model.evaluate(x, y, np.array([3.0, 1.0])) == pytest.approx(expected, rel=1e-6)
+
+
+def multiclass_events(num=300):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, num))
+    columns = {"a": a, "b": b, "kind": np.argmax([a, b, -a - b], axis=0), "size": 1000 + 200 * a}
+    return columns
+
+
+def test_multiclass_gives_probabilities_as_array_and_as_tensor():
+    schema = EventSchema(event_feats=("a", "b"), targets=("kind",))
+    data = EventDataset.from_columns(multiclass_events(), schema)
+    torch.manual_seed(0)
+    builder = ModelBuilder.from_dataset(data, "multiclass", model_args={"body": {"depth": 1, "width": 16}})
+    model = Model(builder).fit(20, data, 32, lr=0.02, progress_bar=False)
+    assert model.n_out == 3
+    for out in (model.predict(data), model.predict(data, as_np=False).numpy()):
+        np.testing.assert_allclose(out.sum(1), 1, rtol=1e-5)
+    assert model.metrics(data)["accuracy"].value > 0.9
+    assert list(model.score_columns(data)) == ["row", "score_0", "score_1", "score_2"]
+
+
+def test_a_regression_learns_a_target_of_any_scale():
+    schema = EventSchema(event_feats=("a", "b"), targets=("size",))
+    data = EventDataset.from_columns(multiclass_events(), schema)
+    torch.manual_seed(0)
+    builder = ModelBuilder.from_dataset(data, "regression", model_args={"body": {"depth": 1, "width": 16}})
+    model = Model(builder).fit(20, data, 32, lr=0.02, progress_bar=False)
+    found = model.metrics(data)
+    assert found["resolution"].value < 50  # of a target that spreads by 200 around 1000
+    assert abs(found["bias"].value) < 30
+    assert list(model.score_columns(data)) == ["row", "size_pred"]
+
+
+def test_standardisation_is_fitted_on_training_events_only_and_applied_everywhere(events, parts):
+    train = parts[0]
+    builder = ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}})
+    model = Model(builder)
+    torch.testing.assert_close(model.head.matrix_head.scale.mean, train.x.double().mean(0).float())
+    torch.testing.assert_close(model.head.flat_head.scale.mean, train.u.double().mean(0).float())
+    assert not torch.allclose(model.head.flat_head.scale.mean, events.u.mean(0))
+    raw = Model(
+        ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}}, standardise=False)
+    )
+    assert torch.equal(raw.head.flat_head.scale.mean, torch.zeros(2))
+
+
+def test_the_caller_is_left_with_what_he_gave(events, parts):
+    args = {"head": {"matrix_head": NET}}
+    builder = ModelBuilder.from_dataset(parts[0], head=MultiHead, model_args=args, all_events=events)
+    Model(builder)
+    Model(builder)
+    assert args == {"head": {"matrix_head": NET}}
+    assert "vecs" not in NET.keywords
+
+
+def test_builder_errors_name_the_argument():
+    with pytest.raises(ValueError, match="objective='Clasification' is unknown: did you mean classification"):
+        ModelBuilder("Clasification", 1, ["a"])
+    with pytest.raises(ValueError, match="no part 'heads': did you mean head"):
+        ModelBuilder("classification", 1, ["a"], model_args={"heads": {}})
+    with pytest.raises(TypeError, match="body FullyConnected has no argument 'dept': did you mean depth"):
+        ModelBuilder("classification", 1, ["a"], model_args={"body": {"dept": 3}})
+    with pytest.raises(TypeError, match="InteractionNet has no argument 'agg_metod'"):
+        Model(ModelBuilder("classification", 1, ["a"], head=InteractionNet, model_args={"head": {
+            **SIZES, "vecs": ["j"], "feats_per_vec": ["px"], "agg_metod": "sum"}}))  # fmt: skip
+    assert ModelBuilder("CLASSIFICATION", 1, ["a"]).objective == "classification"
+
+
+def test_fit_errors_are_sentences(model, parts):
+    with pytest.raises(TypeError, match="no option 'patient': did you mean patience"):
+        model.fit(1, parts[0], patient=3)
+    with pytest.raises(SchemaError, match="no targets"):
+        model.fit(1, EventDataset.from_file(sample_path("root"), parts[0].schema, labelled=False))
+    wrong = parts[0].select(range(10))
+    wrong.y = wrong.y + 1
+    with pytest.raises(SchemaError, match="target 2 is no label"):
+        model.fit(1, wrong)
+    with pytest.raises(ValueError, match="no events"):
+        model.fit(1, parts[0].select([]))
+
+
+def test_a_category_beyond_the_embedding_names_feature_and_code(model, parts):
+    odd = parts[2].select(range(5))
+    odd.cat[3, 0] = 40
+    with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
+        model.predict(odd)
+
+
+def test_a_negative_energy_is_refused_by_the_boost_network(events, parts):
+    args = {"head": {"matrix_head": partial(LorentzBoostNet, n_particles=3)}}
+    model = Model(ModelBuilder.from_dataset(parts[0], head=MultiHead, model_args=args, all_events=events))
+    odd = parts[2].select(range(5))
+    odd.x[int(odd.ptr[2]) + 1, 3] *= -1
+    with pytest.raises(ValueError, match="event 2: particle 'particle1' has E = -"):
+        model.predict(odd)
+
+
+def test_save_and_load_in_the_models_own_words(model, parts, tmp_path):
+    model.fit(1, parts[0], progress_bar=False)
+    path = model.save(tmp_path / "deep" / "model.pt")
+    loaded = Model.load(path)
+    np.testing.assert_array_equal(loaded.predict(parts[2]), model.predict(parts[2]))
+    assert loaded.history == model.history
+    assert loaded.schema == model.schema
+    assert repr(loaded) == repr(model)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        model.save(path)
+    assert path.read_bytes() == before
+    model.save(path, overwrite=True)
+
+
+def test_every_objective_and_loss_survives_saving(tmp_path):
+    embedder = CatEmbedder(["c"], [4], emb_szs=[3])
+    for i, (objective, n_out, tail) in enumerate(
+        [("multiclass", 3, {}), ("regression", 2, {"y_range": np.array([[0, 1], [2, 3]])}), ("classification", 2, {})]
+    ):
+        builder = ModelBuilder(
+            objective, n_out, ["a"], cat_embedder=embedder, freeze_body=True, model_args={"tail": tail}, head=CatEmbHead
+        )
+        model = Model(builder)
+        loaded = Model.load(model.save(tmp_path / f"{i}.pt"))
+        x = np.array([[0.3, 1.0], [0.1, 3.0]], dtype=np.float32)
+        np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+        assert loaded.get_param_count() == model.get_param_count() < model.get_param_count(trainable=False)
+
+
+def test_the_same_events_from_csv_and_hdf5_get_the_same_scores(model, events, tmp_path):
+    from lumigraph.data import read_columns
+
+    columns = {k: v[:50] for k, v in read_columns(sample_path()).items()}
+    expected = model.predict(EventDataset.from_columns(columns, events.schema))
+    for suffix in ("csv", "h5", "parquet", "root"):
+        path = write_columns(tmp_path / f"events.{suffix}", columns)
+        np.testing.assert_allclose(model.predict(path), expected, rtol=2e-4, atol=1e-5)

@@ -1,0 +1,91 @@
+"""What the package says of itself: imports, dependencies, environments, files."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import lumigraph
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA = {"torch": "pytorch", "torch-geometric": "pytorch_geometric", "torch-scatter": "pytorch_scatter"}
+
+
+def run(code):
+    env = {**os.environ, "JAXTYPING_DISABLE": "1"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+
+
+@pytest.mark.parametrize(
+    "names", ["lumigraph", "lumigraph.blocks", "lumigraph.data", "lumigraph.model", "lumigraph.training"]
+)
+def test_importing_loads_no_plotting_no_file_reader_and_no_lightning(names):
+    heavy = "('matplotlib', 'networkx', 'uproot', 'awkward', 'h5py', 'lightning')"
+    code = f"import sys, torch_geometric; before = set(sys.modules); import {names}; "
+    assert run(code + f"print([m for m in {heavy} if m in set(sys.modules) - before])").strip() == "[]"
+
+
+def test_public_names_exist_and_are_sorted():
+    assert all(hasattr(lumigraph, name) for name in lumigraph.__all__)
+    assert len(set(lumigraph.__all__)) == len(lumigraph.__all__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", lumigraph.__version__)
+
+
+def third_party_imports():
+    found = set()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"lumigraph"}
+
+
+def distribution(requirement):
+    return re.match(r"[A-Za-z0-9_-]+", requirement).group().lower()
+
+
+def test_every_import_is_a_declared_dependency():
+    declared = {distribution(r).replace("-", "_") for r in PROJECT["dependencies"]}
+    assert third_party_imports() <= declared
+
+
+def test_environment_yml_mirrors_pyproject():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    conda = dict(re.match(r"\s+- ([\w-]+)>=(\S+)", line).groups() for line in lines if ">=" in line)
+    wanted = {"python": PROJECT["requires-python"].removeprefix(">=")}
+    for requirement in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["scatter"]]:
+        name = distribution(requirement)
+        wanted[CONDA.get(name, name)] = requirement.split(">=")[1]
+    assert conda == wanted
+
+
+def test_requirements_have_lower_bounds_only():
+    for group in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]:
+        for requirement in group:
+            assert re.fullmatch(r"[A-Za-z0-9_-]+(\[\w+\])?>=[\d.]+", requirement), requirement
+
+
+def test_constraints_pin_everything_that_is_required():
+    pinned = dict(
+        line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    extras = PROJECT["optional-dependencies"]
+    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["physics"]]:
+        assert distribution(requirement) in pinned, requirement
+    assert pinned["torch"] == "2.13.0"
+
+
+def test_the_papers_of_the_house_are_there():
+    for name in ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", ".ci/run", "Makefile"):
+        assert (ROOT / name).stat().st_size > 100, name
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert lumigraph.__version__ in (ROOT / "CITATION.cff").read_text()

@@ -120,13 +120,14 @@ def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, s
         (("model", "objective"), "objectiv", "did you mean model.objective"),
         (("data", "event_schema", "event_feats"), "event_feat", "did you mean data.event_schema.event_feats"),
         (("training",), "trainin", "did you mean training"),
-        (("model", "body", "init_args", "depth"), "dept", "did you mean depth"),
+        (("model", "body", "args", "depth"), "dept", "did you mean depth"),
         (
-            ("model", "head", "init_args", "matrix_head", "init_args", "agg_method"),
+            ("model", "head", "args", "matrix_head", "args", "agg_method"),
             "agg_metod",
             "did you mean agg_method",
         ),
-        (("model", "head", "init_args", "matrix_head", "class_path"), "clas_path", "class_path"),
+        (("model", "head", "args", "matrix_head", "block"), "blok", "block"),
+        (("model", "body", "block"), "blok", "block"),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest(config, tmp_path, capsys, place, wrong, hint):
@@ -147,7 +148,7 @@ def test_a_misspelt_key_is_named_with_the_nearest(config, tmp_path, capsys, plac
     ("place", "value", "hint"),
     [
         (("model", "objective"), "clasification", "did you mean classification"),
-        (("model", "head", "class_path"), "MultiHed", "MultiHead"),
+        (("model", "head", "block"), "MultiHed", "MultiHead"),
         (("training", "lr"), -1, "lr must be a positive number"),
         (("training", "n_epochs"), "many", "n_epochs"),
         (("data", "split"), [0.9, 0.9, 0.1], "add up to 1"),
@@ -212,9 +213,9 @@ def test_a_category_beyond_the_embedding_names_feature_and_code(trained, sample,
 
 
 def test_a_negative_energy_is_refused_by_the_boost_network(config, sample, tmp_path, capsys):
-    config["model"]["head"]["init_args"]["matrix_head"] = {
-        "class_path": "LorentzBoostNet",
-        "init_args": {"n_particles": 3},
+    config["model"]["head"]["args"]["matrix_head"] = {
+        "block": "LorentzBoostNet",
+        "args": {"n_particles": 3},
     }
     config["data"]["file"] = str(write_columns(tmp_path / "good.parquet", sample))
     file = tmp_path / "config.yaml"

@@ -10,10 +10,19 @@ import torch
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from torch_geometric.data import Batch, Data
 
-from lumigraph import kinematics, plotting
+from lumigraph import EventDataset, EventSchema, Model, ModelBuilder, kinematics, plotting
 from lumigraph.graph import CompleteGraph
 from lumigraph.metrics import auc, roc_band
-from lumigraph.plotting import PlotSettings, plot_event, plot_history, plot_roc, plot_scores, save, to_networkx
+from lumigraph.plotting import (
+    PlotSettings,
+    draw_results,
+    plot_event,
+    plot_history,
+    plot_roc,
+    plot_scores,
+    save,
+    to_networkx,
+)
 
 FEATS = ["px", "py", "pz", "E", "btag", "kind"]
 
@@ -429,3 +438,26 @@ class TestStyle:
     def test_public_names(self):
         assert sorted(plotting.__all__) == plotting.__all__
         assert all(hasattr(plotting, name) for name in plotting.__all__)
+
+
+def test_flags_tell_the_kind_where_there_is_no_column_of_that_name():
+    x = torch.tensor([[30.0, 0.0, 1.0, 0.0], [20.0, 5.0, 0.0, 1.0], [-20.0, 5.0, 0.0, 1.0]])
+    ax = plot_event(Data(x=x), feats_per_vec=["px", "py", "is_MET", "is_Jet"])
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels[:2] == ["MET", "Jet"]
+    plt.close(ax.figure)
+
+
+def test_the_pictures_of_a_model_are_drawn_for_what_it_has(tmp_path):
+    columns = {"a": np.linspace(-1, 1, 40), "label": np.arange(40) % 2, "mass": np.linspace(100, 200, 40)}
+    for objective, target, expected in (
+        ("classification", "label", {"roc.png", "scores.png"}),
+        ("regression", "mass", set()),
+    ):
+        data = EventDataset.from_columns(columns, EventSchema(event_feats=("a",), targets=(target,)))
+        model = Model(ModelBuilder.from_dataset(data, objective))
+        files = draw_results(model, data, tmp_path / objective)
+        assert {file.name for file in files} == expected
+        model.fit(1, data, progress_bar=False)
+        names = {file.name for file in draw_results(model, data, tmp_path / objective)}
+        assert names == expected | {"training.png"}

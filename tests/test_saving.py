@@ -25,7 +25,7 @@ def path(tmp_path):
 def test_a_model_file_holds_plain_data_only(path):
     content = torch.load(path, weights_only=True)  # refuses anything else
     assert content["format"] == "lumigraph model"
-    assert content["builder"]["head"] == {"class_path": "CatEmbHead"}
+    assert content["builder"]["head"] == {"block": "CatEmbHead"}
 
 
 def test_another_process_loads_it_and_predicts_the_same(path):
@@ -121,9 +121,9 @@ def test_a_block_of_ones_own_is_loaded_with_its_builder(tmp_path):
 
 def test_only_lumigraphs_own_blocks_are_looked_up():
     with pytest.raises(ValueError, match=r"no block 'os\.system'"):
-        to_object({"class_path": "os.system", "init_args": {}})
+        to_object({"block": "os.system", "args": {}})
     with pytest.raises(ValueError, match="got 'depth' beside FullyConnected"):
-        to_object({"class_path": "FullyConnected", "depth": 3})
+        to_object({"block": "FullyConnected", "depth": 3})
     with pytest.raises(TypeError, match="neither plain data"):
         to_plain(lambda: None)
 

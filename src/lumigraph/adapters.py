@@ -317,7 +317,7 @@ def make_batch(
     if particles is not None:
         num_events = particles.ptr.numel() - 1
     else:
-        num_events = next((v.size(0) for v in fields.values() if v is not None), 0)
+        num_events = next((v.size(0) for v in fields.values() if v is not None and v.dim()), 0)
     batch = Batch(_base_cls=Data)
     per_event = torch.arange(num_events + 1)
     slices: dict[str, Tensor] = {}
@@ -328,7 +328,7 @@ def make_batch(
     for name, value in fields.items():
         if value is None:
             continue
-        if value.dim() == 0 or value.size(0) != num_events or (name == "weight" and value.dim() != 1):
+        if value.dim() != (1 if name == "weight" else 2) or value.size(0) != num_events:
             expected = f"({num_events},)" if name == "weight" else f"({num_events}, columns)"
             raise ValueError(f"{name} must have the shape {expected}, got {tuple(value.shape)}")
         batch[name] = value

@@ -152,9 +152,7 @@ class ModelBuilder:
         # a head for event features alone leaves the particles of the data set aside
         flat = isinstance(head, type) and issubclass(head, CatEmbHead)
         cont_feats = schema.event_feats if flat else schema.cont_feats
-        builder = cls(
-            objective, n_out, cont_feats, model_args=args, head=head, tail=tail, schema=schema, **kargs
-        )
+        builder = cls(objective, n_out, cont_feats, model_args=args, head=head, tail=tail, schema=schema, **kargs)
         if standardise:
             builder.scaling = {field: fy.moments(field) for field in ("u", "x") if getattr(fy, field) is not None}
         return builder
@@ -220,6 +218,11 @@ def _with_particles(head: Callable[..., Any], args: Mapping[str, Any], schema: E
         return {**names, **args}
     if isinstance(head, type) and issubclass(head, MultiHead) and args.get("matrix_head") is not None:
         matrix_head = args["matrix_head"]
+        if not callable(matrix_head):
+            raise TypeError(
+                f"matrix_head must be a head for particles or a partial of one, got {matrix_head!r}; in a file "
+                "it is written as {block: InteractionNet, args: {...}}"
+            )
         given = matrix_head.keywords if isinstance(matrix_head, partial) else args
         missing = {k: v for k, v in names.items() if k not in given}
         return {**args, "matrix_head": partial(matrix_head, **missing)}

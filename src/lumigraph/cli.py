@@ -46,8 +46,8 @@ class DataConfig:
 class ModelConfig:
     """What the model is made of.
 
-    A block is written as ``{class_path: NAME, init_args: {...}}`` with its name in ``lumigraph.blocks``; a block among
-    the arguments of another one in the same way.
+    A block is written as ``{block: NAME, args: {...}}`` with its name in ``lumigraph.blocks``; a block among the
+    arguments of another one in the same way.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ class ModelConfig:
     """
 
     head: dict[str, Any]
-    body: dict[str, Any] = field(default_factory=lambda: {"class_path": "FullyConnected"})
-    tail: dict[str, Any] = field(default_factory=lambda: {"class_path": "ClassRegMulti"})
+    body: dict[str, Any] = field(default_factory=lambda: {"block": "FullyConnected"})
+    tail: dict[str, Any] = field(default_factory=lambda: {"block": "ClassRegMulti"})
     objective: str = "classification"
     n_out: int | None = None
 
@@ -92,7 +92,7 @@ def fit(
     out
         Folder for model.pt, history.csv, checkpoints and pictures.
     logger
-        A Lightning logger beside history.csv: its class_path in lightning.pytorch.loggers, and init_args.
+        A Lightning logger beside history.csv: its name in lightning.pytorch.loggers, and args.
     resume
         Go on from the last checkpoint in the folder.
     overwrite
@@ -113,6 +113,9 @@ def fit(
     events = EventDataset.from_file(sample_path() if data.file == "sample" else data.file, data.event_schema)
     train, val, test = events.split(data.split, seed=data.split_seed)
     blocks = {part: to_object(getattr(model, part)) for part in ("head", "body", "tail")}
+    for part, block in blocks.items():
+        if not callable(block):
+            raise ValueError(f"model.{part} is written as {{block: NAME, args: {{...}}}}, got the keys {list(block)}")
     torch.manual_seed(training.seed)
     builder = ModelBuilder.from_dataset(
         train,
@@ -197,10 +200,10 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
 def _logger(config: dict[str, Any]) -> Any:
     from lightning.pytorch import loggers
 
-    name = str(config.get("class_path", "")).rsplit(".", 1)[-1]
+    name = str(config.get("name", ""))
     if name not in loggers.__all__:
-        raise ValueError(f"logger.class_path={name!r} is no Lightning logger: {near(name, loggers.__all__)}")
-    return getattr(loggers, name)(**config.get("init_args", {}))
+        raise ValueError(f"logger.name={name!r} is no Lightning logger: {near(name, loggers.__all__)}")
+    return getattr(loggers, name)(**config.get("args", {}))
 
 
 _FLAGS = {
@@ -234,24 +237,27 @@ def main(args: Sequence[str] | None = None) -> int:
     from jsonargparse import ArgumentError
 
     parser = _parser()
+    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate}
     try:
         options = parser.parse_args(args)
     except ArgumentError as error:
-        print(f"lumigraph: error: {_with_hint(str(error), parser)}", file=sys.stderr)
-        return 2
-    command = options.subcommand
-    values = parser.instantiate_classes(options)[command].as_dict()
-    values.pop("config", None)
-    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate}
+        return _complain(_with_hint(str(error), parser), 2)
     try:
-        commands[command](**values)
+        values = parser.instantiate(options)[options.subcommand].as_dict()
+        values.pop("config", None)
+        commands[options.subcommand](**values)
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("LUMIGRAPH_TRACEBACK"):
             raise
-        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
-        print(f"lumigraph: error: {reason}", file=sys.stderr)
-        return 1
+        if isinstance(error, OSError) and error.strerror:
+            return _complain(f"{error.filename}: {error.strerror}", 1)
+        return _complain(str(error), 1)
     return 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"lumigraph: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
 
 
 def _with_hint(message: str, parser: Any) -> str:

@@ -30,6 +30,10 @@ def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = Non
     return events.repeat_interleave(ptr.diff(), output_size=num_nodes)
 
 
+def _holds_integers(x: Tensor) -> bool:
+    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+
+
 class CompleteGraph:
     """All ordered pairs of different particles of each event, without a list of them.
 
@@ -54,19 +58,20 @@ class CompleteGraph:
     """
 
     def __init__(self, ptr: Tensor) -> None:
-        if ptr.dim() != 1 or ptr.numel() == 0 or ptr.is_floating_point() or ptr.is_complex() or ptr.dtype == torch.bool:
+        if ptr.dim() != 1 or ptr.numel() == 0 or not _holds_integers(ptr):
             raise ValueError(
                 f"ptr must be a one-dimensional integer tensor of B+1 offsets, got shape {tuple(ptr.shape)} and "
                 f"{ptr.dtype}; from particles per event use CompleteGraph.from_lengths"
             )
+        ptr = ptr.long()  # first: differences of unsigned integers never fall
         if int(ptr[0]) != 0 or bool((ptr.diff() < 0).any()):
             raise ValueError(f"ptr must start at 0 and never fall, got {ptr[:8].tolist()}...")
-        self.ptr = ptr.long()
+        self.ptr = ptr
 
     @classmethod
     def from_lengths(cls, lengths: Tensor) -> "CompleteGraph":
         """Build the graph from the number of particles of each event, (B,)."""
-        if lengths.dim() != 1 or lengths.is_floating_point() or bool((lengths < 0).any()):
+        if lengths.dim() != 1 or not _holds_integers(lengths) or bool((lengths < 0).any()):
             raise ValueError(
                 f"lengths must be a one-dimensional tensor of integers of at least 0, got shape {tuple(lengths.shape)} "
                 f"and {lengths.dtype}"

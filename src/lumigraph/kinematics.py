@@ -132,7 +132,8 @@ def delta_phi(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) -> F
 def delta_r(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape"]:
     """Return the distance in the eta-phi plane, sqrt(delta_eta² + delta_phi²).
 
-    Two particles along the same beam direction have distance 0 in eta.
+    Two particles along the same beam direction have distance 0 in eta; one along the beam and one that is not are
+    infinitely far apart.
 
     Examples
     --------
@@ -142,9 +143,11 @@ def delta_r(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) -> Flo
     eta_a, eta_b = torch.broadcast_tensors(eta(a.double()), eta(b.double()))
     same = eta_a == eta_b  # also inf and inf, whose difference is no number
     d_eta = _zero_where(same, eta_a, 0.0) - _zero_where(same, eta_b, 0.0)
-    d2 = d_eta.square() + delta_phi(a.double(), b.double()).square()
+    far = d_eta.isinf()  # an infinite square would make the gradient 0 times infinity
+    d2 = _zero_where(far, d_eta, 0.0).square() + delta_phi(a.double(), b.double()).square()
     null = d2 == 0
-    return torch.where(null, torch.zeros_like(d2), _zero_where(null, d2).sqrt()).to(a.dtype)
+    near = torch.where(null, torch.zeros_like(d2), _zero_where(null, d2).sqrt())
+    return _zero_where(far, near, math.inf).to(a.dtype)
 
 
 def from_pt_eta_phi_mass(

@@ -118,7 +118,7 @@ def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Ten
         mask = torch.arange(num_slots, device=matrix.device) < lengths.unsqueeze(1)
     if mask is None:
         event, slot = torch.ones(num_events, num_slots, dtype=torch.bool, device=matrix.device).nonzero(as_tuple=True)
-        return drop_absent(matrix.reshape(-1, matrix.size(2)), slot, event, num_events)
+        return drop_absent(matrix.flatten(0, 1), slot, event, num_events)
     mask = torch.as_tensor(mask)
     if mask.dtype != torch.bool or mask.shape != matrix.shape[:2]:
         raise ValueError(

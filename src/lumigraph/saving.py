@@ -37,7 +37,7 @@ def to_plain(value: Any) -> Any:
     Examples
     --------
     >>> to_plain({"matrix_head": partial(blocks.InteractionNet, agg_method="sum"), "sizes": (1, np.int64(2))})
-    {'matrix_head': {'class_path': 'InteractionNet', 'init_args': {'agg_method': 'sum'}}, 'sizes': [1, 2]}
+    {'matrix_head': {'block': 'InteractionNet', 'args': {'agg_method': 'sum'}}, 'sizes': [1, 2]}
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -48,10 +48,10 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(v) for v in value]
     if isinstance(value, partial) and not value.args:
-        return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
+        return {**to_plain(value.func), "args": to_plain(value.keywords)}
     name = getattr(value, "__name__", None)
     if name in blocks.__all__ and getattr(blocks, name) is value:
-        return {"class_path": name}
+        return {"block": name}
     raise TypeError(f"{value!r} is neither plain data nor a block of lumigraph")
 
 
@@ -65,20 +65,18 @@ def to_object(value: Any) -> Any:
 
     Examples
     --------
-    >>> to_object({"class_path": "CatEmbHead"}).__name__
+    >>> to_object({"block": "CatEmbHead"}).__name__
     'CatEmbHead'
     """
     if isinstance(value, Mapping):
-        if "class_path" in value:
-            name = value["class_path"]
+        if "block" in value:
+            name = value["block"]
             for key in value:
-                if key not in ("class_path", "init_args"):
-                    raise ValueError(
-                        f"a block is class_path and init_args, got {key!r} beside {name}: put it into init_args"
-                    )
+                if key not in ("block", "args"):
+                    raise ValueError(f"a block is block and args, got {key!r} beside {name}: put it into args")
             if name not in blocks.__all__:
                 raise ValueError(f"lumigraph has no block {name!r}: there are {', '.join(blocks.__all__)}")
-            block, args = getattr(blocks, name), to_object(value.get("init_args") or {})
+            block, args = getattr(blocks, name), to_object(value.get("args") or {})
             return partial(block, **args) if args else block
         return {k: to_object(v) for k, v in value.items()}
     return [to_object(v) for v in value] if isinstance(value, list) else value

@@ -19,6 +19,8 @@ BATCH_FIELDS: dict[str, str] = {
     "ptr": "(B+1,) the particles of event b are the rows ptr[b] to ptr[b+1]",
 }
 
+_NAME_FIELDS = ("feats_per_vec", "vecs", "collections", "event_feats", "cat_feats", "targets", "ids")
+
 
 class SchemaError(ValueError):
     """A table, a file or a configuration does not hold what is asked of it."""
@@ -111,7 +113,7 @@ class EventSchema:
     max_particles: int | None = None
 
     def __post_init__(self) -> None:
-        for field in ("feats_per_vec", "vecs", "collections", "event_feats", "cat_feats", "targets", "ids"):
+        for field in _NAME_FIELDS:
             object.__setattr__(self, field, _as_names(field, getattr(self, field)))
         if self.vecs and self.collections:
             raise SchemaError("give vecs (one object a name) or collections (lists of objects), not both")
@@ -124,7 +126,12 @@ class EventSchema:
             raise SchemaError(
                 f"max_particles is {self.max_particles}: it must be at least 1 and goes with collections only"
             )
-        cell_names(self.objects, self.feats_per_vec)
+        cells = {*cell_names(self.objects, self.feats_per_vec), *cell_names(self.slot_names, self.feats_per_vec)}
+        for name in self.event_feats:
+            if name in cells:
+                raise SchemaError(
+                    f"event_feats names {name!r}, which is also the column of an object's feature: rename one of them"
+                )
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -160,13 +167,14 @@ class EventSchema:
         Raises
         ------
         SchemaError
-            If a key is unknown.
+            If a key is unknown, or its value no list of names where one is expected.
         """
         known = [f.name for f in fields(cls)]
         for key in values:
             if key not in known:
                 raise SchemaError(f"the schema has no entry {key!r}: {near(key, known)}")
-        return cls(**values)
+        entries: dict[str, Any] = {k: _as_names(k, v) if k in _NAME_FIELDS else v for k, v in values.items()}
+        return cls(**entries)
 
 
 def cell_names(vecs: Sequence[str], feats_per_vec: Sequence[str]) -> list[str]:

@@ -115,8 +115,9 @@ class FullyConnected(AbsBody):
             )  # fmt: skip
 
         if res:
+            first = layer(n_in, 0)
             pairs = [nn.Sequential(layer(width, 0), layer(width, 0, last=False)) for _ in range(depth // 2)]
-            self.layers = nn.ModuleList([layer(n_in, 0), *pairs])
+            self.layers = nn.ModuleList([first, *pairs])
             self.res_bns = nn.ModuleList(BatchNorm(width) for _ in pairs) if bn else None
         else:
             seen = [n_in]

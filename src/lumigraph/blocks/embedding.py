@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..schema import near
+
 __all__ = ["CatEmbedder"]
 
 
@@ -26,7 +28,7 @@ class CatEmbedder:
     Raises
     ------
     ValueError
-        If the lists have different lengths, or a size is not positive.
+        If the lists have different lengths, a name stands there twice, or a size is not positive.
 
     Examples
     --------
@@ -43,6 +45,8 @@ class CatEmbedder:
         max_emb_sz: int = 50,
         emb_load_path: str | Path | None = None,
     ) -> None:
+        if isinstance(cat_names, str) or len(set(cat_names)) != len(cat_names):
+            raise ValueError(f"cat_names must be a list of different names, got {cat_names!r}")
         if emb_szs is None:
             emb_szs = [min(max_emb_sz, (1 + int(size)) // 2) for size in cat_szs]
         if not len(cat_names) == len(cat_szs) == len(emb_szs):
@@ -83,6 +87,8 @@ class CatEmbedder:
         return cls(fy.schema.cat_feats, fy.cat_szs(), emb_szs, max_emb_sz, emb_load_path)
 
     def __getitem__(self, key: int | str) -> tuple[int, int]:
+        if isinstance(key, str) and key not in self.cat_names:
+            raise KeyError(f"there is no category {key!r}: {near(key, self.cat_names)}")
         i = self.cat_names.index(key) if isinstance(key, str) else key
         return self.cat_szs[i], self.emb_szs[i]
 

@@ -48,6 +48,9 @@ class AbsHead(AbsBlock):
         self.cat_embedder = CatEmbedder([], []) if cat_embedder is None else cat_embedder
         self.cont_feats = list(cont_feats)
         self.cat_feats = self.cat_embedder.cat_names
+        both = [name for name in self.cat_feats if name in self.cont_feats]
+        if both:
+            raise ValueError(f"{both[0]!r} is named in cont_feats and in cat_embedder: a feature is one or the other")
         self.matrix_feats: list[str] = []
         self.feat_map: dict[str, list[int]] = {}
 
@@ -165,7 +168,8 @@ class CatEmbHead(AbsHead):
 
     def _columns(self, x: Inputs) -> tuple[Tensor, Tensor]:
         if isinstance(x, Data):
-            cont = x.u if "u" in x else self.scale.mean.new_zeros(x.num_graphs if "ptr" in x else 1, 0)
+            num_events = len(x.cat) if "cat" in x else x.num_graphs if "ptr" in x else 1
+            cont = x.u if "u" in x else self.scale.mean.new_zeros(num_events, 0)
             codes = x.cat if "cat" in x else cont.new_zeros(cont.size(0), 0).long()
             for field, value, names in (("u", cont, self.cont_feats), ("cat", codes, self.cat_feats)):
                 if value.size(1) != len(names):

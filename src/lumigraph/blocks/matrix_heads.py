@@ -64,10 +64,10 @@ class AbsMatrixHead(AbsHead):
         super().__init__(cont_feats)
         self.cells = CellMap(cont_feats, vecs, feats_per_vec)
         self.vecs, self.feats_per_vec = self.cells.vecs, self.cells.feats_per_vec
-        self._refuse_missing_features()
         self.n_v, self.n_fpv = len(self.vecs), len(self.feats_per_vec)
         if not self.n_v or not self.n_fpv:
             raise ValueError(f"vecs and feats_per_vec must not be empty, got {vecs!r} and {feats_per_vec!r}")
+        self._refuse_missing_features()
 
     def _refuse_missing_features(self) -> None:
         # one object alone may well lack a feature (a MET pz); one that no object has is a misspelt name
@@ -335,7 +335,7 @@ class LorentzBoostNet(AbsMatrixHead):
 
     def check_out_sz(self) -> int:
         """Return how many features are extracted, by extracting them from four-momenta made up without randomness."""
-        p = torch.sin(torch.arange(2.0 * self.n_particles * 3)).view(2, self.n_particles, 3)
+        p = torch.sin(torch.arange(2.0 * self.n_particles * 3)).view(2, self.n_particles, 3).to(self.conv.part_wgts)
         made_up = torch.cat([p, 2 * p.norm(dim=-1, keepdim=True)], dim=-1)
         modes = {m: m.training for m in self.modules()}
         self.eval()

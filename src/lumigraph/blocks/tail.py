@@ -122,23 +122,22 @@ class ClassRegMulti(AbsTail):
             self.act = nn.LogSoftmax(-1)
         elif self.objective == "classification" or y_range is not None:
             self.act = nn.Sigmoid()
-        #: forward is scale * act(dense(x)) + shift
-        self.register_buffer("scale", torch.ones(n_out))
-        self.register_buffer("shift", torch.zeros(n_out))
-        self.rescale = y_range is not None or y_mean is not None
+        # a name for each kind of rescaling: the state of one tail does not load into a tail of another kind
         if y_range is not None:
             ends = self._per_output("y_range", y_range, 2)
-            self.shift.copy_(ends.amin(1))
-            self.scale.copy_(ends.amax(1) - ends.amin(1))
+            self.register_buffer("y_min", ends.amin(1).to(self.dense.weight))
+            self.register_buffer("y_diff", (ends.amax(1) - ends.amin(1)).to(self.dense.weight))
         elif y_mean is not None:
-            self.shift.copy_(self._per_output("y_mean", y_mean, 1)[:, 0])
-            self.scale.copy_(self._per_output("y_std", y_std, 1)[:, 0])
+            self.register_buffer("y_mean", self._per_output("y_mean", y_mean, 1)[:, 0].to(self.dense.weight))
+            self.register_buffer("y_std", self._per_output("y_std", y_std, 1)[:, 0].to(self.dense.weight))
         self.reset_parameters()
         if freeze:
             self.freeze_layers()
 
-    scale: Tensor
-    shift: Tensor
+    y_min: Tensor
+    y_diff: Tensor
+    y_mean: Tensor
+    y_std: Tensor
 
     def _check_rescaling(self, y_range: object, bias_init: object, y_mean: object, y_std: object) -> None:
         if y_range is not None and (y_mean is not None or y_std is not None):
@@ -155,7 +154,8 @@ class ClassRegMulti(AbsTail):
         array = np.asarray(values, dtype=np.float64)
         if array.size == width:
             array = np.broadcast_to(array.reshape(1, width), (self.n_out, width))
-        if array.size != self.n_out * width or not np.isfinite(array).all():
+        misshapen = width == 2 and array.ndim > 1 and array.shape != (self.n_out, 2)
+        if array.size != self.n_out * width or misshapen or not np.isfinite(array).all():
             shape = f"({self.n_out}, 2)" if width == 2 else f"({self.n_out},)"
             raise ValueError(
                 f"{name} must hold finite numbers for all outputs or have the shape {shape}, got {values!r}"
@@ -176,7 +176,9 @@ class ClassRegMulti(AbsTail):
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
         """Return the predictions."""
         x = self.act(self.dense(x))
-        return self.scale * x + self.shift if self.rescale else x
+        if "y_min" in self._buffers:
+            return self.y_diff * x + self.y_min
+        return self.y_std * x + self.y_mean if "y_mean" in self._buffers else x
 
     def __getitem__(self, key: int | str) -> nn.Module:
-        return {0: self.dense, 1: self.act}[key]  # type: ignore[index]
+        return (self.dense, self.act)[key]  # type: ignore[index]

@@ -172,16 +172,16 @@ def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int
         values, lengths = _flatten(name, columns[name])
         if lengths is not None:
             raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it")
-        _check_finite(name, values, np.arange(num_events))
+        _check_finite(f"column {name!r}", values, np.arange(num_events))
         table[:, i] = values
     return table
 
 
-def _check_finite(name: str, values: np.ndarray, event: np.ndarray) -> None:
+def _check_finite(what: str, values: np.ndarray, event: np.ndarray) -> None:
     bad = ~(np.abs(values) <= _LARGEST)
     if bad.any():
         row = int(bad.argmax())
-        raise SchemaError(f"event {event[row]}: {name!r} is {values[row]}, but a finite number is expected")
+        raise SchemaError(f"event {event[row]}: {what} is {values[row]}, but a finite number is expected")
 
 
 def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
@@ -279,7 +279,7 @@ def _features(values: Mapping[str, np.ndarray], vec: str, schema: EventSchema, e
     x = np.zeros((len(event), len(schema.feats_per_vec)), dtype=np.float32)
     for i, feat in enumerate(schema.feats_per_vec):
         if feat in has:
-            _check_finite(f"{vec}_{feat}", has[feat], event)
+            _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
             x[:, i] = has[feat]
         elif _is_flag(feat, schema):
             x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"

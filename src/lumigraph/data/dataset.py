@@ -1,7 +1,7 @@
 """Events in memory: indexed, split, measured, and served as Batches."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -59,7 +59,7 @@ class EventDataset(torch.utils.data.Dataset):
         self.ids = arrays.ids
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Any], schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
+    def from_columns(cls, columns: Any, schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
         """Take events from named columns: a dict of awkward or NumPy arrays, or a DataFrame.
 
         Raises
@@ -102,8 +102,7 @@ class EventDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         if self.ptr is not None:
             return self.ptr.numel() - 1
-        fields = (self.u, self.cat, self.y, self.weight, *self.ids.values())
-        return next((len(v) for v in fields if v is not None), 0)
+        return next((len(v) for v in (self.u, self.cat, self.y, self.weight, *self.ids.values()) if v is not None), 0)
 
     def __repr__(self) -> str:
         particles = "" if self.x is None else f", particles={len(self.x)}"
@@ -126,19 +125,16 @@ class EventDataset(torch.utils.data.Dataset):
 
         Raises
         ------
-        TypeError
-            If the indices are neither whole numbers nor a mask with one entry per event.
-        IndexError
-            If there is no event of such a number.
+        TypeError, IndexError
+            If the indices are neither whole numbers of events that there are, nor a mask with one entry per event.
         """
-        chosen = indices.cpu() if isinstance(indices, Tensor) else torch.from_numpy(np.array(indices, order="C"))
-        mask = chosen.dtype == torch.bool
-        if chosen.dim() != 1 or (len(chosen) != len(self) if mask else chosen.is_floating_point() and len(chosen)):
-            got = f"{chosen.dtype} of shape {tuple(chosen.shape)}"
-            raise TypeError(f"indices must be whole numbers or a mask of {len(self)} events, got {got}")
-        chosen = chosen.nonzero()[:, 0] if mask else chosen.long()
-        if bool((beyond := (chosen < -len(self)) | (chosen >= len(self))).any()):
-            raise IndexError(f"event {int(chosen[beyond][0])} is out of range: there are {len(self)} events")
+        numbers = np.asarray(indices.numpy(force=True) if isinstance(indices, Tensor) else indices)
+        mask, size = numbers.dtype == bool, len(self)
+        if numbers.ndim != 1 or (len(numbers) != size if mask else numbers.dtype.kind not in "iu" and len(numbers)):
+            raise TypeError(f"indices must be numbers or a mask of {size} events, got {numbers.dtype} {numbers.shape}")
+        chosen = torch.from_numpy(numbers.nonzero()[0] if mask else numbers.astype(np.int64, order="C"))
+        if bool((beyond := (chosen < -size) | (chosen >= size)).any()):
+            raise IndexError(f"event {int(chosen[beyond][0])} is out of range: there are {size} events")
         part = object.__new__(type(self))
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
@@ -262,8 +258,7 @@ class EventSampler(Sampler[int]):
     """
 
     def __init__(self, num_events: int, *, shuffle: bool = False, seed: int = 0) -> None:
-        self.num_events, self.shuffle, self.seed = num_events, shuffle, seed
-        self.epoch = 0
+        self.num_events, self.shuffle, self.seed, self.epoch = num_events, shuffle, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next."""
@@ -299,12 +294,11 @@ def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
     if isinstance(table, Tensor):
         return table
     frame = hasattr(table, "columns")
-    if frame and names is not None:
-        for name in names:
-            if (times := list(table.columns).count(name)) != 1:
-                hint = f"stands there {times} times; rename it" if times else "is missing: "
-                raise SchemaError(f"column {name!r} {hint}{'' if times else near(name, map(str, table.columns))}")
-        table = table[list(names)]
+    for name in names if frame and names is not None else ():
+        if (times := list(table.columns).count(name)) != 1:
+            fault = "stands there more than once" if times else f"is missing: {near(name, map(str, table.columns))}"
+            raise SchemaError(f"column {name!r} {fault}")
+    table = table[list(names)] if frame and names is not None else table
     array: Any = np.asarray(table)
     if isinstance(table, np.ma.MaskedArray):
         array = np.ma.filled(table.astype(np.float64), np.nan)

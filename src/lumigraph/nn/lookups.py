@@ -79,7 +79,7 @@ def lookup_normal_init(act: str, fan_in: int | None = None, fan_out: int | None 
     act
         Name of the activation behind the weight.
     fan_in, fan_out
-        Inputs and outputs; read from the weight if not given.
+        Inputs and outputs. They are read from the weight; only for selu a ``fan_in`` that is given comes first.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def lookup_uniform_init(act: str, fan_in: int | None = None, fan_out: int | None
     act
         Name of the activation behind the weight.
     fan_in, fan_out
-        Inputs and outputs; read from the weight if not given.
+        Inputs and outputs. They are read from the weight; only for selu a ``fan_in`` that is given comes first.
 
     Raises
     ------

@@ -53,8 +53,8 @@ def plot_event(
         Names of the columns of ``x``, among them ``px`` and ``py`` in GeV; ``pz``, ``kind`` and ``btag`` (tagged
         above 0.5) are used where they are, others are left alone.
     kinds
-        Name of each code in the column ``kind``; None: 0 MET, 1 electron, 2 muon, 3 jet. Without this column all are
-        ``"particle"``.
+        Name of each code in the column ``kind``; None: 0 MET, 1 electron, 2 muon, 3 jet. Without this column the
+        columns ``is_MET``, ``is_Jet``, ... tell the kind; without any of them all are ``"particle"``.
     ax
         Axes to draw on; new ones if None.
     edges
@@ -86,12 +86,17 @@ def plot_event(
     """
     settings = settings or PlotSettings()
     columns = _columns(batch, event, feats_per_vec)
+    kinds = _KINDS if kinds is None else kinds
+    flags = [name for name in feats_per_vec if name.startswith("is_")]
+    if flags and "kind" not in columns:
+        columns["kind"] = np.argmax([columns[name] for name in flags], axis=0)
+        kinds = {code: name.removeprefix("is_") for code, name in enumerate(flags)}
     pt, eta, phi, limit = _coordinates(columns)
     strengths = _line_strengths(edge_weights, len(pt))
     ax = settings.axes() if ax is None else ax
     if edges:
         _draw_edges(ax, _edge_paths(eta, phi), strengths, len(pt))
-    groups = particle_groups(columns, _KINDS if kinds is None else kinds, settings)
+    groups = particle_groups(columns, kinds, settings)
     largest = float(np.clip(760.0 / math.sqrt(max(len(pt), 1)), 60.0, 220.0))  # many particles: smaller markers
     area = np.maximum(largest * pt / (pt.max(initial=0.0) or 1.0), SMALLEST_AREA)
     for group in groups:

@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 
 from ..data import EventDataset
@@ -44,25 +43,16 @@ def draw_results(
     if model.objective == "classification" and model.n_out == 1 and events.y is not None:
         labels, scores = events.y[:, 0].numpy(), np.asarray(model.predict(events))[:, 0]
         weights = None if events.weight is None else events.weight.numpy()
-        curve: dict[str, Any] = {_name(model): (labels, scores, weights)}
-        pictures["roc"] = plot_roc(curve, settings=settings)
+        columns: tuple[Any, ...] = (labels, scores) if weights is None else (labels, scores, weights)
+        pictures["roc"] = plot_roc({_name(model): columns}, settings=settings)
         pictures["scores"] = plot_scores(labels, scores, weights, settings=settings)
     if {"px", "py"} <= set(events.schema.feats_per_vec):
-        pictures["event"] = _draw_event(events, settings)
+        pictures["event"] = plot_event(events.batch([0]), feats_per_vec=events.schema.feats_per_vec, settings=settings)
     files = []
     for name, ax in pictures.items():
         files.append(save(ax, Path(folder) / f"{name}.{settings.file_format}", settings))
         plt.close(ax.figure)  # type: ignore[arg-type]
     return files
-
-
-def _draw_event(events: EventDataset, settings: PlotSettings) -> Axes:
-    batch, feats, objects = events.batch([0]), list(events.schema.feats_per_vec), events.schema.objects
-    flags = [f"is_{name}" for name in objects]
-    if "kind" not in feats and set(flags) <= set(feats):
-        kind = batch.x[:, [feats.index(name) for name in flags]].argmax(1, keepdim=True)
-        batch.x, feats = torch.cat([batch.x, kind], dim=1), [*feats, "kind"]
-    return plot_event(batch, feats_per_vec=feats, kinds=dict(enumerate(objects)), settings=settings)
 
 
 def _name(model: Model) -> str:

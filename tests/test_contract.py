@@ -1,0 +1,591 @@
+"""The contract: what every public head, body and tail promises, checked on each of them.
+
+A new block inherits all checks by a line in BLOCKS that says what it takes and what it promises.
+"""
+
+import copy
+import inspect
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lumigraph.blocks
+from lumigraph.adapters import from_rows
+from lumigraph.blocks import (
+    AbsBlock,
+    AbsBody,
+    AbsHead,
+    AbsTail,
+    CatEmbedder,
+    CatEmbHead,
+    ClassRegMulti,
+    FullyConnected,
+    InteractionNet,
+    LorentzBoostNet,
+    MultiHead,
+)
+
+# float64 throughout: only the order of sums may differ; single precision where it is the subject
+CLOSE = {"rtol": 1e-10, "atol": 1e-11}
+CLOSE_SINGLE = {"rtol": 1e-3, "atol": 1e-3}
+
+SLOTS = 30
+VECS = ["met", *(f"jet{i}" for i in range(SLOTS - 1))]
+FEATS = ["px", "py", "pz", "E", "btag"]
+MISSING = ["met_pz", "met_btag"]  # columns that no table has: they are 0
+EVENT_FEATS = ["ht", "aplanarity"]
+CAT_FEATS, CAT_SZS = ["channel", "flavour"], [3, 5]
+WIDTH = 6  # of the vectors that bodies and tails take
+
+# particles per event: 0, 1, 2 and as many as there are slots; an empty event first, in the middle and last
+RAGGED = (0, 2, 1, 0, SLOTS, 0)
+FULL = (3, SLOTS, 2, 5, 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tensors are tiny here: a second thread costs more than it brings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# ------------------------------------------------------------------------------------------------------- the events
+
+
+@dataclass(frozen=True)
+class Events:
+    """The same events for every block, NaN where there is no particle."""
+
+    rows: Tensor  # (B, slots, FEATS)
+    mask: Tensor  # (B, slots)
+    u: Tensor  # (B, EVENT_FEATS)
+    cat: Tensor  # (B, CAT_FEATS)
+    vectors: Tensor  # (B, WIDTH)
+
+    def __getitem__(self, which: Any) -> "Events":
+        return Events(*(getattr(self, field)[which] for field in self.__dataclass_fields__))
+
+    def to(self, dtype: torch.dtype) -> "Events":
+        return replace(self, rows=self.rows.to(dtype), u=self.u.to(dtype), vectors=self.vectors.to(dtype))
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+
+def make_events(multiplicities: Sequence[int] = RAGGED, seed: int = 1) -> Events:
+    """Events with so many particles, spread over the slots, with physical four-momenta."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    b = len(multiplicities)
+    rows = normal(b, SLOTS, len(FEATS))
+    rows[:, 0, [2, 4]] = 0.0  # what MISSING says
+    rows[:, :, 3] = (rows[:, :, :3].square().sum(-1) + 0.5 + normal(b, SLOTS).square()).sqrt()
+    mask = torch.zeros(b, SLOTS, dtype=torch.bool)
+    for event, n in enumerate(multiplicities):
+        mask[event, torch.randperm(SLOTS, generator=random)[:n]] = True
+    rows[~mask] = torch.nan
+    cat = torch.stack([torch.randint(size, (b,), generator=random) for size in CAT_SZS], dim=1)
+    return Events(rows, mask, normal(b, len(EVENT_FEATS)), cat, normal(b, WIDTH))
+
+
+# ------------------------------------------------------------------------------------------------------- the blocks
+
+
+@dataclass(frozen=True)
+class Case:
+    """One block, and what it promises."""
+
+    make: Callable[..., AbsBlock]
+    #: takes particles with so many of FEATS; 0: none
+    particle_feats: int = 0
+    #: takes event features and categories
+    event_feats: bool = False
+    #: the flat input is not ordered event features first
+    interleaved: bool = False
+    #: any number of particles, not only as many as there are slots
+    any_multiplicity: bool = False
+    #: the particles may stand in any order
+    symmetric: bool = False
+    #: how many of the first features per particle are taken as they are, whatever set_scaling says
+    unscaled: int = 0
+
+    def build(self, **changes: Any) -> AbsBlock:
+        """Return the block, generic: no bias is 0, no batch normalisation the identity."""
+        names = {"cont_feats": self.cont_feats()} if self.is_head and "cont_feats" not in changes else {}
+        block = self.make(**names, **changes)
+        with torch.no_grad():
+            for p in block.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+            for module in block.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.running_mean.normal_(std=0.3)
+                    module.running_var.uniform_(0.5, 2.0)
+        return block.double().eval()
+
+    @property
+    def is_head(self) -> bool:
+        return bool(self.particle_feats or self.event_feats)
+
+    @property
+    def takes_particles(self) -> bool:
+        return self.particle_feats > 0
+
+    @property
+    def is_slotted(self) -> bool:
+        return self.takes_particles and not self.any_multiplicity
+
+    def cont_feats(self, vecs: Sequence[str] = VECS) -> list[str]:
+        """Return the names of the continuous columns of a flat input."""
+        cells = [f"{v}_{f}" for v in vecs for f in FEATS[: self.particle_feats]]
+        cells = [name for name in cells if name not in MISSING]
+        event = EVENT_FEATS if self.event_feats else []
+        return [cells[0], event[0], *cells[1:], *event[1:]] if self.interleaved else [*event, *cells]
+
+    def forms(self, block: AbsBlock, events: Events) -> dict[str, Any]:
+        """Return the events in every form that the block takes."""
+        if not self.is_head:
+            return {"vectors": events.vectors}
+        column = {f"{v}_{f}": events.rows[:, i, j] for i, v in enumerate(VECS) for j, f in enumerate(FEATS)}
+        column |= {name: events.u[:, i] for i, name in enumerate(EVENT_FEATS)}
+        codes = list(events.cat.to(events.u.dtype).unbind(1)) if self.event_feats else []
+        flat = torch.stack([column[name] for name in self.cont_feats()] + codes, dim=1)
+        pair = (torch.stack([*events.u.unbind(1), *codes], dim=1) if self.event_feats else None, None)
+        if self.takes_particles:
+            rows = events.rows[:, :, : self.particle_feats]
+            row_wise = getattr(block, "matrix_head", block).row_wise
+            pair = (pair[0], rows if row_wise else rows.transpose(1, 2))
+        return {"flat": flat, "tuple": pair, "list": list(pair), "Batch": self.batch(events)}
+
+    def batch(self, events: Events, rows: Tensor | None = None, mask: Tensor | None = None) -> Any:
+        """Return the events as a Batch, with other particles if they are given."""
+        rows, mask = (events.rows, events.mask) if rows is None else (rows, mask)
+        fields = {"u": events.u, "cat": events.cat} if self.event_feats else {}
+        return from_rows(rows[:, :, : self.particle_feats or None], mask=mask, **fields)
+
+
+P4 = FEATS[:4]
+
+
+def interaction(agg_method: str, bn: bool, particle_feats: int = 4) -> Case:
+    make = partial(
+        InteractionNet, vecs=VECS, feats_per_vec=FEATS[:particle_feats], intfunc_depth=2, intfunc_width=6,
+        intfunc_out_sz=4, outfunc_depth=2, outfunc_width=5, outfunc_out_sz=3, agg_method=agg_method, bn=bn, act="swish",
+    )  # fmt: skip
+    free = agg_method != "flatten"
+    return Case(make, particle_feats, any_multiplicity=free, symmetric=free)
+
+
+def lorentz(particle_feats: int, bn: bool) -> Case:
+    make = partial(LorentzBoostNet, vecs=VECS, feats_per_vec=FEATS[:particle_feats], n_particles=3, bn=bn)
+    return Case(make, particle_feats, unscaled=4)
+
+
+def multi(matrix: Case) -> Case:
+    parameters = inspect.signature(matrix.make.func).parameters
+    arguments = {name: value for name, value in matrix.make.keywords.items() if name in parameters}
+    make = partial(
+        MultiHead, matrix_head=matrix.make.func, cat_embedder=CatEmbedder(CAT_FEATS, CAT_SZS), **arguments
+    )  # fmt: skip
+    return replace(matrix, make=make, event_feats=True, interleaved=True)
+
+
+def connected(**arguments: Any) -> Case:
+    feat_map = {f"f{i}": [i] for i in range(WIDTH)}
+    return Case(partial(FullyConnected, WIDTH, feat_map, depth=5, width=7, act="swish", **arguments))
+
+
+BLOCKS: dict[str, Case] = {
+    "CatEmbHead": Case(partial(CatEmbHead, cat_embedder=CatEmbedder(CAT_FEATS, CAT_SZS)), event_feats=True),
+    **{
+        f"InteractionNet-{agg}{'-bn' if bn else ''}": interaction(agg, bn)
+        for agg in ("sum", "mean", "max", "flatten")
+        for bn in (False, True)
+    },
+    "LorentzBoostNet": lorentz(4, bn=False),
+    "LorentzBoostNet-bn": lorentz(4, bn=True),
+    "LorentzBoostNet-further": lorentz(5, bn=False),
+    "LorentzBoostNet-further-bn": lorentz(5, bn=True),
+    "MultiHead-InteractionNet-sum": multi(interaction("sum", bn=False)),
+    "MultiHead-InteractionNet-flatten-bn": multi(interaction("flatten", bn=True, particle_feats=5)),
+    "MultiHead-LorentzBoostNet": multi(lorentz(5, bn=True)),
+    "FullyConnected": connected(growth_rate=-0.1),
+    "FullyConnected-bn": connected(bn=True),
+    "FullyConnected-res": connected(res=True),
+    "FullyConnected-res-bn": connected(res=True, bn=True),
+    "FullyConnected-dense": connected(dense=True, growth_rate=0.2),
+    "FullyConnected-dense-bn": connected(dense=True, bn=True),
+    "ClassRegMulti-classification": Case(partial(ClassRegMulti, WIDTH, 2, "classification")),
+    "ClassRegMulti-multiclass": Case(partial(ClassRegMulti, WIDTH, 3, "multiclass")),
+    "ClassRegMulti-regression": Case(partial(ClassRegMulti, WIDTH, 2, "regression")),
+    "ClassRegMulti-regression-range": Case(partial(ClassRegMulti, WIDTH, 2, "regression", y_range=(-1.0, 4.0))),
+    "ClassRegMulti-regression-moments": Case(partial(ClassRegMulti, WIDTH, 2, "regression", y_mean=3.0, y_std=2.0)),
+}
+
+
+def every(promise: str | None = None) -> pytest.MarkDecorator:
+    """Run a test on every block that makes a promise."""
+    chosen = [pytest.param(case, id=name) for name, case in BLOCKS.items() if promise is None or getattr(case, promise)]
+    return pytest.mark.parametrize("case", chosen)
+
+
+def scale(block: AbsBlock, case: Case) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Standardise the inputs of a head with constants that are far from 0 and 1."""
+    u = torch.tensor([2.0, -1.0]).double(), torch.tensor([3.0, 0.5]).double()
+    n = case.particle_feats
+    x = torch.linspace(1.0, 3.0, n).double(), torch.linspace(0.5, 4.0, n).double()
+    block.set_scaling(u=u if case.event_feats else None, x=x if n else None)
+    return u, x
+
+
+def loss(y: Tensor) -> Tensor:
+    """Return a number that depends on every output, each with a weight of its own."""
+    return (y * torch.linspace(0.5, 2.0, y.numel(), dtype=y.dtype).cos().view_as(y)).sum()
+
+
+# -------------------------------------------------------------------------------------------------------- the table
+
+
+def test_every_public_block_is_in_the_table():
+    public = [getattr(lumigraph.blocks, name) for name in lumigraph.blocks.__all__]
+    promised = {
+        cls
+        for cls in public
+        if inspect.isclass(cls) and issubclass(cls, AbsHead | AbsBody | AbsTail) and not inspect.isabstract(cls)
+    }
+    listed = {type(case.build()) for case in BLOCKS.values()}
+    assert promised == listed
+
+
+# ---------------------------------------------------------------------------------------------------- in and out
+
+
+@every()
+def test_the_output_has_one_row_per_event_and_the_width_that_the_block_says(case):
+    block, events = case.build(), make_events()
+    assert type(block.get_out_size()) is int
+    for form, x in case.forms(block, events).items():
+        assert block(x).shape == (len(events), block.get_out_size()), form
+
+
+@every()
+def test_no_events_give_no_rows(case):
+    block = case.build()
+    for form, x in case.forms(block, make_events()[:0]).items():
+        assert block(x).shape == (0, block.get_out_size()), form
+
+
+@every("is_head")
+def test_every_form_of_input_gives_the_same_output(case):
+    block = case.build()
+    outputs = {form: block(x) for form, x in case.forms(block, make_events()).items()}
+    for form, y in outputs.items():
+        torch.testing.assert_close(y, outputs["Batch"], **CLOSE, msg=lambda text, form=form: f"{form}: {text}")
+
+
+@every("is_head")
+def test_feat_map_names_every_input_and_reaches_every_output(case):
+    block = case.build()
+    expected = {*case.cont_feats(), *(CAT_FEATS if case.event_feats else [])}
+    assert set(block.feat_map) == expected
+    assert {i for columns in block.feat_map.values() for i in columns} == set(range(block.get_out_size()))
+
+
+@every("is_head")
+def test_head_body_and_tail_fit_together(case):
+    head = case.build()
+    body = FullyConnected(head.get_out_size(), head.feat_map, depth=2, width=4, act="swish")
+    tail = ClassRegMulti(body.get_out_size(), 2, "multiclass")
+    model = nn.Sequential(head, body, tail).double().eval()
+    events = make_events()
+    prediction = model(case.forms(head, events)["Batch"]).exp()
+    torch.testing.assert_close(prediction.sum(1), torch.ones(len(events)).double(), **CLOSE)
+
+
+@every()
+def test_the_input_is_left_as_it_was(case):
+    block, events = case.build().train(), make_events(FULL)
+    x = next(iter(case.forms(block, events).values()))
+    before = x.clone()
+    block(x)
+    assert torch.equal(x, before) or torch.equal(x.nan_to_num(7.0), before.nan_to_num(7.0))
+
+
+# ---------------------------------------------------------------------------------------------- events are separate
+
+
+@every()
+def test_events_together_give_what_they_give_apart(case):
+    block, events = case.build(), make_events()
+    for form, x in case.forms(block, events).items():
+        together = block(x)
+        apart = [block(case.forms(block, events[[i]])[form]) for i in range(len(events))]
+        torch.testing.assert_close(together, torch.cat(apart), **CLOSE)
+        halves = [block(case.forms(block, events[part])[form]) for part in (slice(0, 3), slice(3, None))]
+        torch.testing.assert_close(together, torch.cat(halves), **CLOSE)
+
+
+@every()
+def test_an_event_has_a_gradient_in_its_own_output_only(case):
+    block, events = case.build(), make_events()
+    for field in ("rows", "u", "vectors"):
+        getattr(events, field).requires_grad_()
+    used = {"rows": case.takes_particles, "u": case.event_feats, "vectors": not case.is_head}
+    for form, x in case.forms(block, events).items():
+        y = block(x)
+        for event in range(len(events)):
+            wanted = [getattr(events, field) for field, is_used in used.items() if is_used]
+            for gradient in torch.autograd.grad(loss(y[event]), wanted, retain_graph=True):
+                others = torch.arange(len(events)) != event
+                assert bool((gradient[others] == 0).all()), form
+                assert bool(gradient[event].isfinite().all()), form
+                is_particles = gradient.dim() == 3
+                if is_particles:
+                    assert bool((gradient[event][~events.mask[event]] == 0).all()), form
+                if not is_particles or bool(events.mask[event].any()):
+                    assert bool((gradient[event] != 0).any()), form
+
+
+# --------------------------------------------------------------------------------------- padding, order, multiplicity
+
+
+@every("takes_particles")
+@pytest.mark.parametrize("scaled", [False, True], ids=["raw", "scaled"])
+def test_what_stands_in_a_masked_place_has_no_influence(case, scaled):
+    block, events = case.build(), make_events()
+    if scaled:
+        scale(block, case)
+    expected = block(case.batch(events))
+    for garbage in (0.0, 1e30, torch.inf, torch.nan):
+        rows = events.rows.clone()
+        rows[~events.mask] = garbage
+        assert torch.equal(block(case.batch(events, rows, events.mask)), expected), garbage
+
+
+@every("takes_particles")
+@pytest.mark.parametrize("scaled", [False, True], ids=["raw", "scaled"])
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+def test_further_padding_slots_have_no_influence(case, scaled, training):
+    block, events = case.build(), make_events()
+    if scaled:
+        scale(block, case)
+    more = torch.cat([events.rows, torch.full_like(events.rows[:, :10], torch.nan)], dim=1)
+    mask = torch.cat([events.mask, torch.zeros_like(events.mask[:, :10])], dim=1)
+    other = copy.deepcopy(block)
+    expected = block.train(training)(case.batch(events))
+    assert torch.equal(other.train(training)(case.batch(events, more, mask)), expected)
+    for mine, theirs in zip(block.buffers(), other.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+    if not training:
+        pair = case.forms(block, replace(events, rows=more, mask=mask))["tuple"]
+        assert torch.equal(block(pair), expected)
+
+
+@every("takes_particles")
+def test_an_event_without_particles_gives_the_same_whatever_its_company(case):
+    block, events = case.build(), make_events()
+    y = block(case.batch(replace(events, u=events.u * 0, cat=events.cat * 0)))
+    empty = ~events.mask.any(1)
+    assert bool(y.isfinite().all())
+    torch.testing.assert_close(y[empty], y[empty][:1].expand_as(y[empty]), **CLOSE)
+
+
+@every("symmetric")
+def test_the_order_of_particles_does_not_matter(case):
+    block, events = case.build(), make_events()
+    expected = block(case.batch(events))
+    for seed in range(3):
+        order = torch.randperm(SLOTS, generator=torch.Generator().manual_seed(seed))
+        y = block(case.batch(events, events.rows[:, order], events.mask[:, order]))
+        torch.testing.assert_close(y, expected, **CLOSE)
+
+
+@every("takes_particles")
+def test_the_order_of_rows_does_not_matter_when_they_keep_their_slots(case):
+    block, events = case.build(), make_events()
+    batch = case.batch(events)
+    expected = block(batch)
+    shuffled = torch.randperm(batch.x.size(0))
+    order = shuffled[batch.batch[shuffled].argsort(stable=True)]
+    assert not torch.equal(batch.slot[order], batch.slot)
+    batch.x, batch.slot = batch.x[order], batch.slot[order]
+    torch.testing.assert_close(block(batch), expected, **CLOSE)
+
+
+@every("any_multiplicity")
+def test_a_head_without_fixed_slots_takes_more_particles_than_it_has_names(case):
+    block, events = case.build(), make_events()
+    small = case.build(vecs=VECS[:2], cont_feats=case.cont_feats(VECS[:2]))
+    small.load_state_dict(block.state_dict())
+    torch.testing.assert_close(small(case.batch(events)), block(case.batch(events)), **CLOSE)
+
+
+@every("is_slotted")
+def test_more_particles_than_slots_are_refused(case):
+    block, events = case.build(), make_events(FULL)
+    more = torch.cat([events.rows, events.rows[:, :1]], dim=1)
+    mask = torch.cat([events.mask, torch.zeros_like(events.mask[:, :1])], dim=1)
+    more[3, SLOTS], mask[3, SLOTS] = events.rows[1, 0], True
+    with pytest.raises(ValueError, match=f"event 3 has a particle in slot {SLOTS}, but there are {SLOTS} slots"):
+        block(case.batch(events, more, mask))
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+@every()
+def test_the_output_has_the_precision_of_the_block(case):
+    single, events = case.build().float(), make_events()
+    double = copy.deepcopy(single).double()
+    for tensor in (*double.parameters(), *double.buffers()):
+        assert tensor.dtype == torch.float64 or not tensor.is_floating_point()
+    lower = case.forms(single, events.to(torch.float32))
+    for form, x in case.forms(double, events).items():
+        y, z = double(x), single(lower[form])
+        assert (y.dtype, z.dtype) == (torch.float64, torch.float32), form
+        torch.testing.assert_close(z.double(), y, **CLOSE_SINGLE)
+
+
+@every()
+def test_strides_do_not_matter(case):
+    def turned(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return x.transpose(0, -1).contiguous().transpose(0, -1) if x.dim() > 1 else x
+        if isinstance(x, tuple | list):
+            return type(x)(turned(part) for part in x)
+        return None if x is None else x.clone().apply(turned)
+
+    block, events = case.build(), make_events()
+    for form, x in case.forms(block, events).items():
+        y = turned(x)
+        inner = {"Batch": lambda y: y.x, "flat": lambda y: y, "vectors": lambda y: y}.get(form)
+        if inner is not None:
+            assert not inner(y).is_contiguous(), form
+        torch.testing.assert_close(block(y), block(x), **CLOSE)
+
+
+@every()
+def test_the_same_input_gives_the_same_bits(case):
+    block, events = case.build(), make_events()
+    for form, x in case.forms(block, events).items():
+        assert torch.equal(block(x), block(x)), form
+
+
+@every("is_head")
+def test_scaling_is_the_same_in_every_form_of_input(case):
+    block, events = case.build(), make_events()
+    plain = copy.deepcopy(block)
+    (u_mean, u_std), (x_mean, x_std) = scale(block, case)
+    rows, n = events.rows.clone(), case.unscaled
+    scaled = (rows[..., : case.particle_feats] - x_mean) / x_std
+    rows[..., n : case.particle_feats] = scaled[..., n:]
+    by_hand = plain(case.batch(replace(events, u=(events.u - u_mean) / u_std), rows, events.mask))
+    if case.event_feats or case.particle_feats > n:
+        assert not torch.allclose(by_hand, plain(case.batch(events)))
+    for x in case.forms(block, events).values():
+        torch.testing.assert_close(block(x), by_hand, **CLOSE)
+
+
+# --------------------------------------------------------------------------------------------- parameters and state
+
+
+@every()
+def test_freeze_freezes_everything_and_unfreeze_resumes_it(case):
+    block = case.build(freeze=True)
+    assert not any(p.requires_grad for p in block.parameters())
+    assert sum(p.numel() for p in block.parameters()) > 0
+    block.unfreeze_layers()
+    assert all(p.requires_grad for p in block.parameters())
+    block.freeze_layers()
+    assert not any(p.requires_grad for p in block.parameters())
+
+
+@every()
+def test_parameters_are_counted(case):
+    block = case.build()
+    everything = sum(p.numel() for p in block.parameters())
+    assert block.get_param_count() == block.get_param_count(trainable=False) == everything
+    first = next(block.parameters()).requires_grad_(False)
+    assert block.get_param_count() == everything - first.numel()
+    assert block.get_param_count(trainable=False) == everything
+    block.freeze_layers()
+    assert block.get_param_count() == 0
+    assert block.get_param_count(trainable=False) == everything
+
+
+@every()
+def test_a_saved_state_makes_a_fresh_block_the_same(case):
+    block, events = case.build(), make_events()
+    if case.is_head:
+        scale(block, case)
+    file = io.BytesIO()
+    torch.save(block.state_dict(), file)
+    file.seek(0)
+    fresh = case.build()
+    x = next(iter(case.forms(block, events).values()))
+    assert not torch.equal(fresh(x), block(x))
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(fresh(x), block(x))
+
+
+@every()
+@pytest.mark.parametrize(
+    "make_copy", [copy.deepcopy, lambda block: pickle.loads(pickle.dumps(block))], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_is_equal_and_independent(case, make_copy):
+    block, events = case.build(), make_events()
+    x = next(iter(case.forms(block, events).values()))
+    expected = block(x)
+    other = make_copy(block)
+    assert torch.equal(other(x), expected)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.add_(0.5)
+    assert not torch.equal(other(x), expected)
+    assert torch.equal(block(x), expected)
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+@every()
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_every_parameter_has_a_finite_gradient(case, training):
+    block, events = case.build().train(training), make_events(FULL * 3)
+    assert all(set(column.tolist()) == set(range(size)) for column, size in zip(events.cat.t(), CAT_SZS, strict=True))
+    for form, x in case.forms(block, events).items():
+        block.zero_grad()
+        loss(block(x)).backward()
+        for name, p in block.named_parameters():
+            assert p.grad is not None, (form, name)
+            assert bool(p.grad.isfinite().all()), (form, name)
+            assert bool((p.grad != 0).any()), (form, name)
+
+
+@every()
+@pytest.mark.parametrize(
+    "multiplicities",
+    [(0, 0, 0), (0,), (1,), (2,), (SLOTS,), (1, 1), (0, 1), ()],
+    ids=lambda n: "-".join(map(str, n)) or "none",
+)
+def test_training_on_degenerate_batches_stays_finite(case, multiplicities):
+    block = case.build().train()
+    for x in case.forms(block, make_events(multiplicities)).values():
+        block.zero_grad()
+        y = block(x)
+        loss(y).backward()
+        assert bool(y.isfinite().all())
+        assert all(bool(p.grad.isfinite().all()) for p in block.parameters() if p.grad is not None)
+    assert all(bool(b.isfinite().all()) for b in block.buffers())
+    assert all(bool(block.eval()(x).isfinite().all()) for x in case.forms(block, make_events()).values())

@@ -98,6 +98,19 @@ def test_evaluate_prints_figures_with_uncertainties(trained, tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {"training.png", "roc.png", "scores.png", "event.png"}
 
 
+def test_another_logger_is_a_matter_of_configuration(config, sample, tmp_path, capsys):
+    config["data"]["file"] = str(write_columns(tmp_path / "events.parquet", sample))
+    config["logger"] = {"name": "CSVLogger", "args": {"save_dir": str(tmp_path / "logs")}}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    (log,) = (tmp_path / "logs").rglob("metrics.csv")
+    assert "val_loss" in log.read_text()
+    config["logger"]["name"] = "CSVLoger"
+    file.write_text(yaml.safe_dump(config))
+    assert "did you mean CSVLogger" in error_of(capsys, "fit", "--config", file, "--out", tmp_path / "other", *QUICK)[1]
+
+
 def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, sample, capsys):
     file = write_columns(tmp_path / "events.parquet", sample)
     arguments = ["fit", "--config", EXAMPLE, "--data.file", file, "--out", trained, *QUICK]

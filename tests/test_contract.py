@@ -458,6 +458,18 @@ def test_the_output_has_the_precision_of_the_block(case):
 
 
 @every()
+def test_double_precision_is_kept_on_the_way(case):
+    block, events = case.build(), make_events()
+    x = next(iter(case.forms(block, events).values()))
+    used = {"rows": case.takes_particles, "u": case.event_feats, "vectors": not case.is_head}
+    for field in (name for name, is_used in used.items() if is_used):
+        # less than single precision can tell apart
+        shifted = replace(events, **{field: getattr(events, field) * (1 + 1e-11)})
+        changed = block(next(iter(case.forms(block, shifted).values()))) != block(x)
+        assert bool(changed[events.mask.any(1) if field == "rows" else slice(None)].any(1).all()), field
+
+
+@every()
 def test_strides_do_not_matter(case):
     def turned(x: Any) -> Any:
         if isinstance(x, Tensor):

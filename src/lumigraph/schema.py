@@ -102,14 +102,14 @@ class EventSchema:
     ('ht', 'jet0_px', 'jet0_py', 'met_px', 'met_py')
     """
 
-    feats_per_vec: tuple[str, ...] = ()
-    vecs: tuple[str, ...] = ()
-    collections: tuple[str, ...] = ()
-    event_feats: tuple[str, ...] = ()
-    cat_feats: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
+    feats_per_vec: Sequence[str] = ()
+    vecs: Sequence[str] = ()
+    collections: Sequence[str] = ()
+    event_feats: Sequence[str] = ()
+    cat_feats: Sequence[str] = ()
+    targets: Sequence[str] = ()
     weight: str | None = None
-    ids: tuple[str, ...] = ()
+    ids: Sequence[str] = ()
     max_particles: int | None = None
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class EventSchema:
     @property
     def objects(self) -> tuple[str, ...]:
         """Names of the objects or collections, whichever the schema has."""
-        return self.vecs or self.collections
+        return tuple(self.vecs or self.collections)
 
     @property
     def slot_names(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class EventSchema:
         for every particle, and a head must be one that takes any multiplicity.
         """
         if not self.collections:
-            return self.vecs
+            return tuple(self.vecs)
         if self.max_particles is None:
             return ("particle",)
         return tuple(f"particle{i}" for i in range(self.max_particles))
@@ -154,7 +154,7 @@ class EventSchema:
     @property
     def cont_feats(self) -> tuple[str, ...]:
         """Names of all continuous inputs of a model: event features, then the cells of each slot."""
-        return self.event_feats + tuple(cell_names(self.slot_names, self.feats_per_vec))
+        return tuple(self.event_feats) + tuple(cell_names(self.slot_names, self.feats_per_vec))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain lists, strings and numbers."""

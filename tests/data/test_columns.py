@@ -2,6 +2,7 @@
 
 import math
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import awkward as ak
@@ -101,6 +102,7 @@ def ragged_events(draw):
 # Merging
 
 
+@settings(max_examples=25)
 @given(ragged_events(), st.one_of(st.none(), st.integers(1, 4)))
 def test_collections_are_merged_in_the_order_of_the_schema(columns, max_particles):
     check_particles(columns, replace(LISTS, max_particles=max_particles))
@@ -268,6 +270,25 @@ def test_eta_is_not_forgotten_where_px_and_py_stand_beside_it():
     columns = {"jet_px": [3.0], "jet_py": [4.0], "jet_pt": [5.0], "jet_eta": [1.0], "jet_phi": [0.9], "jet_mass": [2.0]}
     got = assemble(columns, EventSchema(vecs=("jet",), feats_per_vec=("pz", "E"))).x[0]
     np.testing.assert_allclose(got, [5 * math.sinh(1), math.hypot(5 * math.cosh(1), 2)], rtol=1e-6)
+
+
+@settings(max_examples=25)
+@given(st.dictionaries(st.sampled_from(MOMENTUM), st.floats(0.5, 4), min_size=1))
+@example({"px": 1.0, "pt": 2.0, "phi": 1.0})
+@example({"px": 1.0, "py": 1.0, "pt": 2.0, "phi": 1.0, "eta": 1.0, "pz": 2.0, "mass": 3.0})
+@example({"px": 1.0, "py": 1.0, "E": 9.0, "energy": 8.0, "mass": 7.0})
+def test_a_feature_does_not_depend_on_what_else_is_asked_for(values):
+    columns = {f"a_{feat}": np.array([value]) for feat, value in values.items()}
+
+    def ask(*feats):
+        return assemble(columns, EventSchema(vecs=("a",), feats_per_vec=feats)).x[0].tolist()
+
+    alone = {}
+    for feat in (*MOMENTUM, "log_pt", "log_E"):
+        with suppress(SchemaError):  # there is nothing to compute it from
+            alone[feat] = ask(feat)[0]
+    assert {feat: alone[feat] for feat in values} == pytest.approx(values)
+    assert ask(*alone) == list(alone.values())
 
 
 def test_logarithms_need_no_direction():

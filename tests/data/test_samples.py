@@ -1,5 +1,6 @@
 """The shipped events are at hand in one call, the same from Parquet and from ROOT."""
 
+import awkward as ak
 import numpy as np
 import pytest
 import torch
@@ -62,7 +63,6 @@ def test_a_few_events_hold_what_the_file_holds(sample):
 def test_particles_are_in_their_slots(sample):
     lengths = sample.ptr.diff()
     assert int(lengths.min()) >= 6  # MET, a lepton, four jets
-    assert int(lengths.max()) <= SAMPLE_SCHEMA.max_particles
     expected = torch.arange(len(sample.slot)) - sample.ptr[:-1].repeat_interleave(lengths)
     assert torch.equal(sample.slot, expected)
     flags = sample.x[:, [FEATURE[f"is_{name}"] for name in SAMPLE_SCHEMA.collections]]
@@ -70,6 +70,13 @@ def test_particles_are_in_their_slots(sample):
     assert torch.equal(flags[:, 0] == 1, sample.slot == 0)
     kind, same_event = flags.argmax(1), sample.slot[1:] > 0
     assert bool((kind.diff()[same_event] >= 0).all()), "not in the order of the schema"
+
+
+def test_no_particle_is_lost_but_those_behind_the_sixteenth(sample):
+    columns = read_columns(sample_path(), ["Electron_E", "Muon_E", "Jet_E"])
+    there = 1 + sum(ak.to_numpy(ak.num(column)) for column in columns.values())
+    assert there.max() >= 16
+    np.testing.assert_array_equal(sample.ptr.diff(), np.minimum(there, 16))
 
 
 def test_all_numbers_are_finite(sample):

@@ -292,14 +292,14 @@ def _complete(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, n
     for feat, same in (("E", "energy"), ("energy", "E")):
         if same in has:
             has.setdefault(feat, has[same])
-    if not {"px", "py"} <= has.keys() and {"pt", "phi"} <= has.keys():
-        has |= {"px": has["pt"] * np.cos(has["phi"]), "py": has["pt"] * np.sin(has["phi"])} | has
-    if {"px", "py"} <= has.keys():
-        px, py = has["px"], has["py"]
-        pz = has.setdefault("pz", np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px))
+    px, py = has.get("px"), has.get("py")
+    if (px is None or py is None) and {"pt", "phi"} <= has.keys():
+        px, py = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])
+    if px is not None and py is not None:
+        pz = has.get("pz", np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px))
         energy = has.get("E", np.sqrt(px**2 + py**2 + pz**2 + has.get("mass", np.zeros_like(px)) ** 2))
         p4 = torch.from_numpy(np.stack([px, py, pz, energy], axis=1))
-        has = {"E": energy, "energy": energy} | has
+        has = {"px": px, "py": py, "pz": pz, "E": energy, "energy": energy} | has
         for feat in {"pt", "eta", "phi", "mass"} & {_LOG_OF.get(f, f) for f in feats} - has.keys():
             has[feat] = getattr(kinematics, feat)(p4).numpy()
     for feat, of in _LOG_OF.items():

@@ -1,4 +1,4 @@
-"""What holds for every test: Hypothesis without a time limit, and the same random numbers each time."""
+"""What holds for every test: no time limit for Hypothesis, one thread, and the same random numbers each time."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from hypothesis import settings
 
 settings.register_profile("lumigraph", deadline=None, max_examples=50)
 settings.load_profile("lumigraph")
+torch.set_num_threads(1)  # tests are small: on a busy machine a second thread waits more than it works
 
 
 @pytest.fixture(autouse=True)

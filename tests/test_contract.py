@@ -49,15 +49,6 @@ RAGGED = (0, 2, 1, 0, SLOTS, 0)
 FULL = (3, SLOTS, 2, 5, 1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors are tiny here: a second thread costs more than it brings."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # ------------------------------------------------------------------------------------------------------- the events
 
 

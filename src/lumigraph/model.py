@@ -35,6 +35,7 @@ class Model:
 
     Examples
     --------
+    >>> from functools import partial
     >>> from lumigraph.data import load_sample
     >>> from lumigraph.blocks import InteractionNet, MultiHead
     >>> train, val, test = load_sample().split((0.6, 0.2, 0.2), seed=0)

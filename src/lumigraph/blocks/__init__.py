@@ -4,8 +4,7 @@ from ..nn.lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .block import AbsBlock
 from .body import AbsBody, FullyConnected
 from .embedding import CatEmbedder
-from .head import AbsHead, CatEmbHead, MultiHead
-from .matrix_heads import AbsMatrixHead, InteractionNet, LorentzBoostNet
+from .head import AbsHead, AbsMatrixHead, CatEmbHead, InteractionNet, LorentzBoostNet, MultiHead
 from .tail import AbsTail, ClassRegMulti
 
 __all__ = [

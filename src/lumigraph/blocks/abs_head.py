@@ -1,0 +1,174 @@
+"""What every head is: the input side of a model, for event features or for particles."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch_geometric.data import Data
+
+from ..adapters import particles_of
+from ..particles import CellMap, Particles, check_matrix, particles_from_rows
+from ..schema import near
+from .block import AbsBlock
+from .embedding import CatEmbedder
+
+__all__ = ["AbsHead", "AbsMatrixHead", "Inputs", "Scaling"]
+
+
+#: What a head takes: a flat tensor, (flat, matrix), or a Batch.
+Inputs: TypeAlias = Tensor | Sequence[Any] | Data
+#: Means and standard deviations of features.
+Scaling: TypeAlias = tuple[Tensor, Tensor]
+
+
+class AbsHead(AbsBlock):
+    """The input side of a model: from the features of an event to one vector.
+
+    Parameters
+    ----------
+    cont_feats
+        Names of the continuous inputs.
+    cat_embedder
+        The categories; none if not given.
+    """
+
+    def __init__(self, cont_feats: Sequence[str], cat_embedder: CatEmbedder | None = None) -> None:
+        super().__init__()
+        repeated = [name for name in cont_feats if list(cont_feats).count(name) > 1]
+        if isinstance(cont_feats, str) or repeated:
+            raise ValueError(f"cont_feats must be a list of different names, got {cont_feats!r}")
+        self.cat_embedder = CatEmbedder([], []) if cat_embedder is None else cat_embedder
+        self.cont_feats = list(cont_feats)
+        self.cat_feats = self.cat_embedder.cat_names
+        both = [name for name in self.cat_feats if name in self.cont_feats]
+        if both:
+            raise ValueError(f"{both[0]!r} is named in cont_feats and in cat_embedder: a feature is one or the other")
+        self.matrix_feats: list[str] = []
+        self.feat_map: dict[str, list[int]] = {}
+
+    @property
+    def n_cont_in(self) -> int:
+        """Number of continuous inputs that are no part of a matrix."""
+        return len(self.cont_feats)
+
+    @property
+    def n_cat_in(self) -> int:
+        """Number of categorical inputs."""
+        return len(self.cat_feats)
+
+    @property
+    def n_matrix_in(self) -> int:
+        """Number of inputs that are part of a matrix."""
+        return len(self.matrix_feats)
+
+    @abstractmethod
+    def forward(self, x: Inputs) -> Tensor:
+        """Return one vector per event, (B, get_out_size())."""
+
+    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+        """Standardise event features u and particle features x from now on; what a head does not use it leaves."""
+
+
+class AbsMatrixHead(AbsHead):
+    """A head for particles: it says what becomes of them in `embed`, on plain tensors.
+
+    Parameters
+    ----------
+    cont_feats
+        Names ``{vec}_{feat}`` of the columns that exist in a flat input, in their order.
+    vecs
+        Names of the objects: the slots.
+    feats_per_vec
+        Names of the features per object.
+    **kargs
+        ``cat_embedder=None`` is accepted, so that a builder can offer one.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown.
+    ValueError
+        If a name fits nothing, or there are categories, which only a `MultiHead` can use beside particles.
+    """
+
+    #: whether the matrix of a tuple is (events, slots, features), not (events, features, slots)
+    row_wise: ClassVar[bool]
+
+    def __init__(
+        self, cont_feats: Sequence[str], vecs: Sequence[str], feats_per_vec: Sequence[str], **kargs: Any
+    ) -> None:
+        categories = kargs.pop("cat_embedder", None)
+        if kargs:
+            name, known = next(iter(kargs)), list(inspect.signature(type(self)).parameters)[:-1]
+            raise TypeError(f"{type(self).__name__} has no argument {name!r}: {near(name, known)}")
+        if categories is not None and categories.n_cat_in:
+            raise ValueError(
+                f"{type(self).__name__} takes particles only, nothing would use the categories "
+                f"{categories.cat_names}: put a MultiHead around it"
+            )
+        super().__init__(cont_feats)
+        self.cells = CellMap(cont_feats, vecs, feats_per_vec)
+        self.vecs, self.feats_per_vec = self.cells.vecs, self.cells.feats_per_vec
+        self.n_v, self.n_fpv = len(self.vecs), len(self.feats_per_vec)
+        if not self.n_v or not self.n_fpv:
+            raise ValueError(f"vecs and feats_per_vec must not be empty, got {vecs!r} and {feats_per_vec!r}")
+        self._refuse_missing_features()
+
+    def _refuse_missing_features(self) -> None:
+        # one object alone may well lack a feature (a MET pz); one that no object has is a misspelt name
+        lookup = torch.tensor(self.cells.lookup).view(len(self.vecs), -1)
+        for i, feat in enumerate(self.feats_per_vec):
+            if len(self.vecs) > 1 and bool((lookup[:, i] < 0).all()):
+                wanted = f"{self.vecs[0]}_{feat}"
+                raise ValueError(
+                    f"no object has the feature {feat!r}: none of its columns {{vec}}_{feat} is in cont_feats "
+                    f"({near(wanted, self.cont_feats)})"
+                )
+
+    @abstractmethod
+    def embed(
+        self,
+        x: Float[Tensor, "particles features"],
+        slot: Int[Tensor, " particles"],
+        ptr: Int[Tensor, " events_plus_1"],
+    ) -> Float[Tensor, "events out"]:
+        """Return one vector per event, from plain tensors."""
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Return one vector per event, (B, get_out_size()).
+
+        Parameters
+        ----------
+        x
+            A flat tensor (B, len(cont_feats)), a tuple (flat, matrix) of which the matrix is used, or a Batch.
+        """
+        return self.embed(*self.particles(x))
+
+    def particles(self, x: Inputs) -> Particles:
+        """Return the particles of any form of input as plain tensors."""
+        if isinstance(x, Data):
+            found = particles_of(x)
+            if found.x.size(1) != self.n_fpv:
+                raise ValueError(
+                    f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
+                    f"{self.feats_per_vec}"
+                )
+            return found
+        if isinstance(x, (tuple, list)):
+            matrix = x[1]
+            layout = "(events, slots, features)" if self.row_wise else "(events, features, slots)"
+            check_matrix(matrix, layout)
+            rows = matrix if self.row_wise else matrix.transpose(1, 2)
+            if rows.size(2) != self.n_fpv:
+                raise ValueError(
+                    f"the matrix must be {layout} with the {self.n_fpv} features {self.feats_per_vec}, got the shape "
+                    f"{tuple(matrix.shape)}"
+                )
+            return particles_from_rows(rows)
+        if not isinstance(x, Tensor):
+            raise TypeError(f"a head takes a tensor, a tuple (flat, matrix) or a Batch, got {type(x).__name__}")
+        return self.cells.particles(x)

@@ -1,0 +1,155 @@
+"""The head for event features and categories."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from ..nn.lookups import LookupInit, lookup_normal_init
+from ..nn.mlp import Standardise, check_dropout
+from ..particles import floating
+from .abs_head import AbsHead, Inputs, Scaling
+from .embedding import CatEmbedder
+
+__all__ = ["CatEmbHead"]
+
+
+class CatEmbHead(AbsHead):
+    """Pass continuous event features on, beside a learned embedding of each category.
+
+    Parameters
+    ----------
+    cont_feats
+        Names of the continuous features, the first columns of a flat input.
+    do_cont
+        Dropout rate for the continuous features.
+    do_cat
+        Dropout rate for the embeddings.
+    cat_embedder
+        The categories, the columns behind the continuous ones.
+    lookup_init
+        Taken for the sake of a common signature; embeddings start as N(0, 1).
+    freeze
+        Whether to start untrainable.
+
+    Raises
+    ------
+    ValueError
+        If the input has another width than the names, or a code lies beyond its embedding.
+
+    Notes
+    -----
+    **Shape.** Flat (B, continuous + categories) or a Batch with ``u`` and ``cat``; returns (B, continuous + sum of
+    embedding widths).
+
+    Examples
+    --------
+    >>> head = CatEmbHead(["ht", "met"], cat_embedder=CatEmbedder(["flavour"], [3]))
+    >>> head(torch.tensor([[300.0, 50.0, 2.0]])).shape
+    torch.Size([1, 4])
+    """
+
+    def __init__(
+        self,
+        cont_feats: Sequence[str],
+        do_cont: float | int | None = 0,
+        do_cat: float | int | None = 0,
+        cat_embedder: CatEmbedder | None = None,
+        lookup_init: LookupInit = lookup_normal_init,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__(cont_feats, cat_embedder)
+        self.lookup_init = lookup_init
+        self.scale = Standardise(self.n_cont_in)
+        self.do_cont = nn.Dropout(check_dropout("do_cont", do_cont))
+        self.do_cat = nn.Dropout(check_dropout("do_cat", do_cat))
+        self.embeds = nn.ModuleList(nn.Embedding(size, width) for _, size, width in self.cat_embedder)
+        self.feat_map = {name: [i] for i, name in enumerate(self.cont_feats)}
+        start = self.n_cont_in
+        for name, _, width in self.cat_embedder:
+            self.feat_map[name] = list(range(start, start + width))
+            start += width
+        if self.cat_embedder.emb_load_path is not None:
+            self._load_embeds(self.cat_embedder.emb_load_path)
+        if freeze:
+            self.freeze_layers()
+
+    def get_out_size(self) -> int:
+        """Return the width of the output."""
+        return self.n_cont_in + sum(self.cat_embedder.emb_szs)
+
+    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+        """Standardise the continuous features from now on."""
+        if u is not None:
+            self.scale.set(*u)
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Return continuous features and embeddings, (B, get_out_size())."""
+        return self.embed(*self._columns(x))
+
+    def embed(self, cont: Tensor, codes: Tensor) -> Tensor:
+        """Return the output for continuous features (B, n_cont_in) and integer codes (B, n_cat_in)."""
+        parts = [self.do_cont(self.scale(cont))]
+        for i, (name, embedding) in enumerate(self._named_embeds()):
+            code = codes[:, i]
+            beyond = (code < 0) | (code >= embedding.num_embeddings)
+            if bool(beyond.any()):
+                event = int(beyond.nonzero()[0])
+                raise ValueError(
+                    f"event {event}: category {name!r} has the code {int(code[event])}, but its embedding knows 0 to "
+                    f"{embedding.num_embeddings - 1}; "
+                    "build the model with the cardinality of all events (cat_szs)"
+                )
+            parts.append(self.do_cat(embedding(code)))
+        return torch.cat(parts, dim=1)
+
+    def _columns(self, x: Inputs) -> tuple[Tensor, Tensor]:
+        if isinstance(x, Data):
+            num_events = len(x.cat) if "cat" in x else x.num_graphs if "ptr" in x else 1
+            cont = x.u if "u" in x else self.scale.mean.new_zeros(num_events, 0)
+            codes = x.cat if "cat" in x else cont.new_zeros(cont.size(0), 0).long()
+            for field, value, names in (("u", cont, self.cont_feats), ("cat", codes, self.cat_feats)):
+                if value.size(1) != len(names):
+                    raise ValueError(
+                        f"the batch has {value.size(1)} columns in {field!r}, the head expects {len(names)}: {names}"
+                    )
+            return cont, codes
+        if isinstance(x, (tuple, list)):
+            x = x[0]
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != self.n_cont_in + self.n_cat_in:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"the flat input must be a tensor (events, {self.n_cont_in + self.n_cat_in}) of {self.n_cont_in} "
+                f"continuous and {self.n_cat_in} categorical columns, got {got}"
+            )
+        return floating(x[:, : self.n_cont_in]), x[:, self.n_cont_in :].long()
+
+    def get_embeds(self) -> dict[str, dict[str, Tensor]]:
+        """Return the state_dict of the embedding of each category."""
+        return {name: embedding.state_dict() for name, embedding in self._named_embeds()}
+
+    def _named_embeds(self) -> list[tuple[str, nn.Embedding]]:
+        return [(name, cast(nn.Embedding, e)) for name, e in zip(self.cat_feats, self.embeds, strict=True)]
+
+    def save_embeds(self, path: str | Path) -> None:
+        """Save each embedding in a file of its own, ``{name}.h5``, in a folder that is made if need be."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, state in self.get_embeds().items():
+            torch.save(state, folder / f"{name}.h5")
+
+    def _load_embeds(self, folder: Path) -> None:
+        for name, embedding in self._named_embeds():
+            file = folder / f"{name}.h5"
+            if not file.is_file():
+                raise ValueError(f"there is no saved embedding of {name!r}: {file} does not exist")
+            state = torch.load(file, weights_only=True)
+            if state["weight"].shape != embedding.weight.shape:
+                raise ValueError(
+                    f"the embedding in {file} has the shape {tuple(state['weight'].shape)}, {name!r} needs "
+                    f"{tuple(embedding.weight.shape)}"
+                )
+            embedding.load_state_dict(state)

@@ -1,0 +1,173 @@
+"""The Lorentz boost network as a head."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..graph import ptr_to_batch
+from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from ..nn.lorentz_boost import LorentzBoostConv, pair_cosines
+from ..nn.mlp import BatchNorm, Standardise
+from ..nn.pooling import pool
+from .abs_head import AbsMatrixHead, Scaling
+
+__all__ = ["LorentzBoostNet"]
+
+
+class LorentzBoostNet(AbsMatrixHead):
+    """Learn combinations of four-momenta and rest frames for them, and extract features from the boosted ones.
+
+    Parameters
+    ----------
+    cont_feats, vecs, feats_per_vec
+        See `AbsMatrixHead`. The four-momentum is found by the names px, py, pz and E (or energy) among
+        ``feats_per_vec``; further features (a b-tag) are carried to the output beside the boosted ones, slot by slot.
+    n_particles
+        Number of combinations, each with its rest frame.
+    feat_extractor
+        Function of the boosted four-momenta (B, n_particles, 4), or a module, that is trained with the rest; what it
+        returns is flattened per event. By default the method of this name.
+    bn
+        Whether to normalise the output over the batch.
+    lookup_init, lookup_act
+        For heads that inherit; not used here.
+    freeze
+        Whether to start untrainable.
+    validate
+        Whether to refuse four-momenta with E < abs(p), beyond rounding. Without it they give finite numbers without
+        meaning.
+    **kargs
+        See `AbsMatrixHead`.
+
+    Raises
+    ------
+    ValueError
+        If a component of the four-momentum has no column, an event has more particles than slots, or a four-momentum
+        is unphysical.
+
+    Notes
+    -----
+    **Shape.** Matrix of a tuple (B, slots, F); returns (B, features), by default 4n + n(n-1)/2 of them for n
+    combinations, and slots times the number of further features behind them.
+
+    **Units.** GeV, not standardised; see `lumigraph.nn.LorentzBoostConv` for frames that have no rest frame.
+
+    **Symmetry.** None under permutation: each slot has weights of its own.
+
+    References
+    ----------
+    .. [1] M. Erdmann et al., arXiv:1812.09722.
+
+    Examples
+    --------
+    >>> names = [f"{v}_{f}" for v in ("a", "b") for f in ("px", "py", "pz", "E")]
+    >>> net = LorentzBoostNet(names, ["a", "b"], ["px", "py", "pz", "E"], n_particles=3)
+    >>> net((None, torch.tensor([[[1.0, 0.0, 0.0, 2.0], [0.0, 3.0, 0.0, 4.0]]]))).shape
+    torch.Size([1, 15])
+    """
+
+    row_wise = True
+
+    def __init__(
+        self,
+        cont_feats: Sequence[str],
+        vecs: Sequence[str],
+        feats_per_vec: Sequence[str],
+        n_particles: int,
+        feat_extractor: Callable[[Tensor], Tensor] | None = None,
+        bn: bool = True,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+        freeze: bool = False,
+        validate: bool = True,
+        **kargs: Any,
+    ) -> None:
+        super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
+        self.n_particles = n_particles
+        self.validate = validate
+        self.lookup_init, self.lookup_act = lookup_init, lookup_act
+        self.p4_columns = _p4_columns(self.feats_per_vec)
+        self.further = [i for i in range(self.n_fpv) if i not in self.p4_columns]
+        self.scale = Standardise(len(self.further))
+        self.conv = LorentzBoostConv(self.n_v, n_particles)
+        self.comb = torch.combinations(torch.arange(n_particles)).tolist()
+        self.extractor = feat_extractor
+        self.out_sz = self.check_out_sz() + self.n_v * len(self.further)
+        self.bn = BatchNorm(self.out_sz) if bn else None
+        self.feat_map = {name: list(range(self.out_sz)) for name in self.cont_feats}
+        if freeze:
+            self.freeze_layers()
+
+    def get_out_size(self) -> int:
+        """Return the width of the output."""
+        return self.out_sz
+
+    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+        """Standardise the further features from now on; four-momenta stay as they are."""
+        if x is not None:
+            self.scale.set(x[0][self.further], x[1][self.further])
+
+    def feat_extractor(self, x: Float[Tensor, "events n 4"]) -> Tensor:
+        """Return the boosted four-momenta and the cosines between every two of them, (B, 4n + n(n-1)/2)."""
+        return torch.cat([x.flatten(1), pair_cosines(x)], dim=1)
+
+    def check_out_sz(self) -> int:
+        """Return how many features are extracted, by extracting them from four-momenta made up without randomness."""
+        p = torch.sin(torch.arange(2.0 * self.n_particles * 3)).view(2, self.n_particles, 3).to(self.conv.part_wgts)
+        made_up = torch.cat([p, 2 * p.norm(dim=-1, keepdim=True)], dim=-1)
+        modes = {m: m.training for m in self.modules()}
+        self.eval()
+        with torch.no_grad():
+            width = self._extract(made_up).size(1)
+        for module, training in modes.items():
+            module.training = training
+        return width
+
+    def _extract(self, boosted: Tensor) -> Tensor:
+        return (self.feat_extractor if self.extractor is None else self.extractor)(boosted).flatten(1)
+
+    def embed(
+        self,
+        x: Float[Tensor, "particles features"],
+        slot: Int[Tensor, " particles"],
+        ptr: Int[Tensor, " events_plus_1"],
+    ) -> Float[Tensor, "events out"]:
+        """Return one vector per event, from plain tensors."""
+        p4 = x[:, self.p4_columns]
+        if self.validate:
+            self._check_physical(p4, slot, ptr)
+        features = self._extract(self.conv(p4, slot, ptr))
+        if self.further:
+            carried = pool(self.scale(x[:, self.further]), slot, ptr, "flatten", self.n_v)
+            features = torch.cat([features, carried], dim=1)
+        return features if self.bn is None else self.bn(features)
+
+    def _check_physical(self, p4: Tensor, slot: Tensor, ptr: Tensor) -> None:
+        p = p4.detach().double()
+        bad = ~(p[:, 3] >= p[:, :3].norm(dim=1) * (1 - 1e-4))  # also where a number is NaN
+        if bool(bad.any()):
+            row = int(bad.nonzero()[0])
+            event, place = int(ptr_to_batch(ptr, p4.size(0))[row]), int(slot[row])
+            name = self.vecs[place] if place < self.n_v else f"slot {place}"
+            raise ValueError(
+                f"event {event}: particle {name!r} has E = {float(p[row, 3]):g} and |p| = "
+                f"{float(p[row, :3].norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
+                "standardised, with a positive energy (validate=False turns this check off)"
+            )
+
+
+def _p4_columns(feats_per_vec: Sequence[str]) -> list[int]:
+    lowered = {name.lower(): i for i, name in reversed(list(enumerate(feats_per_vec)))}
+    columns = []
+    for names in (("px",), ("py",), ("pz",), ("e", "energy")):
+        found = [lowered[name] for name in names if name in lowered]
+        if not found:
+            raise ValueError(
+                f"the four-momentum has no column {names[0]!r} in feats_per_vec={list(feats_per_vec)}: it is found by "
+                "the names px, py, pz and E (or energy)"
+            )
+        columns.append(found[0])
+    return columns

@@ -57,6 +57,7 @@ class InteractionNet(AbsMatrixHead):
 
     Examples
     --------
+    >>> import torch
     >>> net = InteractionNet(["a_px", "a_py", "b_px"], ["a", "b"], ["px", "py"], intfunc_depth=2, intfunc_width=4,
     ...                      intfunc_out_sz=3, outfunc_depth=2, outfunc_width=5, outfunc_out_sz=4, agg_method="sum")
     >>> net(torch.rand(7, 3)).shape

@@ -263,3 +263,15 @@ def test_the_same_events_from_csv_and_hdf5_get_the_same_scores(model, events, tm
     for suffix in ("csv", "h5", "parquet", "root"):
         path = write_columns(tmp_path / f"events.{suffix}", columns)
         np.testing.assert_allclose(model.predict(path), expected, rtol=2e-4, atol=1e-5)
+
+
+def test_no_events_are_predicted_but_not_evaluated(model, parts):
+    nothing = parts[0].select([])
+    assert model.predict(nothing).shape == (0, 1)
+    assert [len(column) for column in model.score_columns(nothing).values()] == [0, 0]
+    with pytest.raises(ValueError, match="nothing can be evaluated on 0 events"):
+        model.metrics(nothing)
+    weightless = parts[0].select(range(5))
+    weightless.weight[:] = 0.0
+    with pytest.raises(ValueError, match="total weight of 0"):
+        model.evaluate(weightless)

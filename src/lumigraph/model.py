@@ -275,6 +275,11 @@ class Model:
             targets (B,) or (B, T) and weights (B,) beside it.
         bs
             Events per pass.
+
+        Raises
+        ------
+        ValueError
+            If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
         """
         if isinstance(inputs, str | os.PathLike):
             inputs = EventDataset.from_file(inputs, self._need_schema())
@@ -285,6 +290,8 @@ class Model:
         y = table_to_tensor(targets).to(torch.get_default_dtype())
         y = y.unsqueeze(1) if y.dim() == 1 else y
         w = torch.ones(len(y)) if weights is None else table_to_tensor(weights).flatten()
+        if not float(w.double().sum()) > 0:
+            raise ValueError(f"nothing can be evaluated on {len(y)} events with a total weight of {float(w.sum()):g}")
         loss = event_loss(self.objective, self.model_builder.loss)
         total, start = 0.0, 0
         self.model.eval()

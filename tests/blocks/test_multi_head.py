@@ -236,3 +236,20 @@ def test_the_example_of_the_reference_runs_as_it_stands():
     assert multihead(x).shape == (6, 2 + 2 + 3 + 4 * 2) == (6, multihead.get_out_size())
     matrix = torch.stack([x[:, [2, 4]], torch.stack([x[:, 3], 0 * x[:, 3]], dim=1)], dim=1)
     torch.testing.assert_close(multihead((x[:, [0, 1, 5, 6]], matrix)), multihead(x))
+
+
+class Doubled(InteractionNet):
+    """A head of one's own that hands its options on."""
+
+    def __init__(self, cont_feats, vecs, feats_per_vec, **kargs):
+        super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
+
+
+def test_a_head_of_ones_own_may_take_its_options_by_kargs():
+    own = partial(Doubled, vecs=VECS, feats_per_vec=FEATS, **SIZES)
+    assert MultiHead(MIXED, own).get_out_size() == MultiHead(MIXED, PARTIAL).get_out_size()
+    misspelt = {("intfunc_dept" if k == "intfunc_depth" else k): v for k, v in SIZES.items()}
+    with pytest.raises(TypeError, match="InteractionNet has no argument 'intfunc_dept': did you mean intfunc_depth"):
+        MultiHead(MIXED, partial(InteractionNet, vecs=VECS, feats_per_vec=FEATS, **misspelt))
+    with pytest.raises(TypeError, match="has no argument 'bnn': did you mean bn"):
+        MultiHead(MIXED, partial(PARTIAL, bnn=True))

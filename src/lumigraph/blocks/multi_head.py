@@ -125,8 +125,12 @@ def _given(head: Callable[..., Any]) -> Mapping[str, Any]:
     if not isinstance(head, partial):
         return {}
     parameters = inspect.signature(head.func).parameters
+    unfilled = [
+        n for n, p in parameters.items() if p.default is p.empty and n not in head.keywords and n != "cont_feats"
+    ]
     for name in head.keywords:
-        if name not in parameters and isinstance(head.func, type):
+        # a misspelt argument would otherwise be reported as the one that is missing
+        if name not in parameters and near(name, unfilled).startswith("did you mean"):
             raise TypeError(f"{head.func.__name__} has no argument {name!r}: {near(name, parameters)}")
     try:
         return inspect.signature(head.func).bind_partial(*head.args, **head.keywords).arguments

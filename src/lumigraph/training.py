@@ -131,9 +131,6 @@ def fit(
     ValueError
         If nothing can be trained, or the loss becomes infinite or NaN.
     """
-    import lightning
-    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-
     from .lightning_module import History, TrainingModule
 
     config = TrainConfig() if config is None else config
@@ -151,30 +148,7 @@ def fit(
             )
         place.mkdir(parents=True, exist_ok=True)
         history = History(place / "history.csv")
-        checkpoint = ModelCheckpoint(
-            dirpath=last.parent, filename="best", monitor=None if val is None else "val_loss", save_last=True,
-            enable_version_counter=False, save_on_train_epoch_end=True,
-        )  # fmt: skip
-        # the checkpoint comes last, so that it holds the history of its own epoch
-        own: list[Any] = [history, *callbacks]
-        if config.patience is not None and val is not None:
-            own.append(EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True))
-        if config.progress_bar:
-            own.append(TQDMProgressBar(refresh_rate=10))
-        trainer = lightning.Trainer(
-            max_epochs=config.n_epochs,
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=config.precision,  # type: ignore[arg-type]
-            gradient_clip_val=config.gradient_clip,
-            logger=logger,
-            callbacks=[*own, checkpoint],
-            enable_progress_bar=config.progress_bar,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=place,
-            use_distributed_sampler=False,
-        )
+        trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
         module.train()  # Lightning trains a module in the mode in which it finds it
         trainer.fit(
             TrainingModule(module, batch_loss, config, mean_weight),
@@ -189,6 +163,35 @@ def fit(
         module.eval()
     names = list(history.rows[0]) if history.rows else []
     return {name: [row[name] for row in history.rows] for name in names}
+
+
+def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: Any, *, validated: bool) -> Any:
+    """Return Lightning's trainer, with checkpoints in ``folder``."""
+    import lightning
+    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+
+    if config.patience is not None and validated:
+        callbacks.append(EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True))
+    if config.progress_bar:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    checkpoint = ModelCheckpoint(
+        dirpath=folder / "checkpoints", filename="best", monitor="val_loss" if validated else None, save_last=True,
+        enable_version_counter=False, save_on_train_epoch_end=True,
+    )  # fmt: skip
+    return lightning.Trainer(
+        max_epochs=config.n_epochs,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=config.precision,  # type: ignore[arg-type]
+        gradient_clip_val=config.gradient_clip,
+        logger=logger,
+        callbacks=[*callbacks, checkpoint],  # the checkpoint last, so that it holds the history of its own epoch
+        enable_progress_bar=config.progress_bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+    )
 
 
 @contextmanager

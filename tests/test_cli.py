@@ -119,6 +119,9 @@ def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, s
     assert status == 1
     assert "--resume" in sentence
     assert (trained / "model.pt").read_bytes() == before
+    wrong = ["--data.event_schema.targets", "[lable]", "--overwrite"]
+    assert "did you mean label" in error_of(capsys, *arguments, *wrong)[1]
+    assert (trained / "checkpoints" / "last.ckpt").exists()  # what cannot be replaced is not thrown away
     assert main([*map(str, arguments), "--resume"]) == 0
     weights = Model.load(trained / "model.pt").model.state_dict()
     assert main([*map(str, arguments), "--overwrite"]) == 0

@@ -212,8 +212,11 @@ def test_fit_errors_are_sentences(model, parts):
 def test_a_category_beyond_the_embedding_names_feature_and_code(model, parts):
     odd = parts[2].select(range(5))
     odd.cat[3, 0] = 40
-    with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
-        model.predict(odd)
+    for bs in (1, 2, 100):  # the number is that in the input, not in the chunk that was being predicted
+        with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
+            model.predict(odd, bs=bs)
+        with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
+            model.evaluate(odd, bs=bs)
 
 
 def test_a_negative_energy_is_refused_by_the_boost_network(events, parts):

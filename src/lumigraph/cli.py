@@ -106,9 +106,9 @@ def fit(
     from .saving import to_object
 
     folder = Path(out)
-    if overwrite and not resume:
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    elif not resume and ((folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()):
+    if not (overwrite or resume) and (
+        (folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()
+    ):
         raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
     events = EventDataset.from_file(sample_path() if data.file == "sample" else data.file, data.event_schema)
     train, val, test = events.split(data.split, seed=data.split_seed)
@@ -127,6 +127,8 @@ def fit(
     )
     trained = Model(builder)
     print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
+    if overwrite and not resume:  # not before everything else is known to be right
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trained.fit(
         training.n_epochs, train, data.batch_size, val=val, folder=folder, resume=resume, config=training,
         logger=_logger(logger) if logger else False,

@@ -1,7 +1,9 @@
 """Models of head, body and tail: built, trained, applied, saved and loaded."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,7 +212,10 @@ class Model:
         training = self.model.training
         self.model.eval()
         with torch.no_grad():
-            parts = [self.model(chunk) for chunk in self._chunks(inputs, bs)]
+            parts: list[Tensor] = []
+            for chunk in self._chunks(inputs, bs):
+                with _events_counted_from(sum(map(len, parts))):
+                    parts.append(self.model(chunk))
         self.model.train(training)
         out = torch.cat(parts) if parts else torch.empty(0, self.n_out)
         out = (out.exp() if self.objective == "multiclass" else out).cpu()
@@ -301,7 +306,8 @@ class Model:
                 step = slice(start, start + size)
                 if len(y[step]) != size:
                     raise ValueError(f"there are more events than the {len(y)} targets")
-                losses = loss(self.model, chunk, y[step]).cpu().double()
+                with _events_counted_from(start):
+                    losses = loss(self.model, chunk, y[step]).cpu().double()
                 total += float((losses * w[step]).sum())
                 start += size
         if start != len(y):
@@ -366,6 +372,16 @@ class Model:
         saving.load_state(path, model.model, content["state"])
         model.history = content["history"]
         return model
+
+
+@contextmanager
+def _events_counted_from(start: int) -> Iterator[None]:
+    """Let an error about an event of a chunk name its number in the whole input."""
+    try:
+        yield
+    except ValueError as error:
+        shifted = re.sub(r"^event (\d+)", lambda found: f"event {start + int(found[1])}", str(error))
+        raise ValueError(shifted) from None
 
 
 def _num_events(chunk: Any) -> int:

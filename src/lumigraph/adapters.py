@@ -16,11 +16,12 @@ from .particles import (
     CellMap,
     Particles,
     check_matrix,
-    check_slots,
     drop_absent,
     floating,
     integers,
+    pack,
     particles_from_rows,
+    rows_of_particles,
 )
 
 __all__ = [
@@ -90,7 +91,7 @@ def from_flat(
     (tensor([0, 1, 0]), tensor([0, 2, 3]))
     """
     cells = CellMap(cont_feats, vecs, feats_per_vec)
-    return make_batch(cells.particles(torch.as_tensor(x)), u=u, cat=cat, y=y, weight=weight)
+    return make_batch(pack(cells.rows(torch.as_tensor(x))), u=u, cat=cat, y=y, weight=weight)
 
 
 def from_rows(
@@ -265,14 +266,7 @@ def to_rows(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "e
     >>> matrix.shape, mask.tolist()
     (torch.Size([2, 2, 2]), [[True, False], [True, True]])
     """
-    x, slot, ptr = particles_of(batch)
-    needed = int(slot.max()) + 1 if slot.numel() else 0
-    num_slots = needed if num_slots is None else num_slots
-    check_slots(slot, ptr, num_slots)
-    event = ptr_to_batch(ptr, x.size(0))
-    matrix = x.new_zeros(ptr.numel() - 1, num_slots, x.size(1)).index_put((event, slot), x)
-    mask = torch.zeros(ptr.numel() - 1, num_slots, dtype=torch.bool, device=x.device)
-    mask[event, slot] = True
+    matrix, mask = rows_of_particles(particles_of(batch), num_slots)
     return matrix, mask
 
 

@@ -1,10 +1,10 @@
 """The complete graph of each event, implicit: all ordered pairs of different particles, no edge list."""
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-__all__ = ["CompleteGraph", "lengths_to_ptr", "ptr_to_batch"]
+__all__ = ["CompleteGraph", "complete_pairs", "lengths_to_ptr", "ptr_to_batch", "ring_edge_index", "ring_pairs"]
 
 
 def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus_1"]:
@@ -125,3 +125,47 @@ class CompleteGraph:
             f"{type(self).__name__}(num_graphs={self.num_graphs}, num_nodes={self.num_nodes}, "
             f"num_edges={self.num_edges})"
         )
+
+
+def complete_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events slots slots"]:
+    """Return the complete graph of padded events: 1 where receiver i (axis 1) hears sender j (axis 2), else 0.
+
+    Examples
+    --------
+    >>> complete_pairs(torch.tensor([[True, False, True]])).tolist()
+    [[[0, 0, 1], [0, 0, 0], [1, 0, 0]]]
+    """
+    itself = torch.eye(mask.size(1), dtype=torch.bool, device=mask.device)
+    return (mask.unsqueeze(2) & mask.unsqueeze(1) & ~itself).long()
+
+
+def ring_edge_index(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, "2 edges"]:
+    """Return LUMIN's edges: each particle hears the next one of its event, the last one the first, n-1 times over.
+
+    As many edges as the complete graph has; with these a model of LUMIN up to 0.9.1 gives its published results.
+
+    Examples
+    --------
+    >>> ring_edge_index(torch.tensor([0, 3]))
+    tensor([[1, 1, 2, 2, 0, 0],
+            [0, 0, 1, 1, 2, 2]])
+    """
+    batch = ptr_to_batch(ptr)
+    receiver = torch.arange(batch.numel(), device=ptr.device)
+    following = torch.where(receiver + 1 == ptr[1:][batch], ptr[:-1][batch], receiver + 1)
+    times = (ptr.diff() - 1)[batch]
+    return torch.stack([following, receiver]).repeat_interleave(times, dim=1)
+
+
+def ring_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events slots slots"]:
+    """Return LUMIN's edges of padded events: how often receiver i (axis 1) hears sender j (axis 2).
+
+    Examples
+    --------
+    >>> ring_pairs(torch.tensor([[True, False, True, True]])).tolist()
+    [[[0, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 2], [2, 0, 0, 0]]]
+    """
+    n = mask.sum(1).view(-1, 1, 1)
+    rank = mask.cumsum(1) - 1
+    follows = rank.unsqueeze(1) == (rank.unsqueeze(2) + 1) % n.clamp(min=1)
+    return complete_pairs(mask) * follows * (n - 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .graph import lengths_to_ptr, ptr_to_batch
@@ -16,21 +16,33 @@ from .schema import SchemaError, cell_names, near
 __all__ = [
     "CellMap",
     "Particles",
+    "Rows",
     "check_matrix",
     "check_slots",
     "drop_absent",
+    "fit_slots",
     "floating",
     "integers",
+    "pack",
     "particles_from_rows",
+    "rows_of_matrix",
+    "rows_of_particles",
 ]
 
 
 class Particles(NamedTuple):
-    """The particles of a batch of events as plain tensors: what every block computes on."""
+    """The particles of a batch of events, one behind the other: no memory for what is absent."""
 
     x: Float[Tensor, "particles features"]
     slot: Int[Tensor, " particles"]
     ptr: Int[Tensor, " events_plus_1"]
+
+
+class Rows(NamedTuple):
+    """The particles of a batch of events, a row for each slot, 0 where there is none: shapes known beforehand."""
+
+    rows: Float[Tensor, "events slots features"]
+    mask: Bool[Tensor, "events slots"]
 
 
 class CellMap:
@@ -78,7 +90,7 @@ class CellMap:
                     f"{near(f'{vec}_{self.feats_per_vec[0]}' if width else vec, self.cont_feats)}"
                 )
 
-    def particles(self, x: Tensor) -> Particles:
+    def rows(self, x: Tensor) -> Rows:
         """Return the particles of a flat table (B, len(cont_feats))."""
         if x.dim() != 2 or x.size(1) != len(self.cont_feats):
             raise ValueError(
@@ -91,14 +103,61 @@ class CellMap:
         exists = torch.tensor(self.lookup, device=x.device).view(len(self.vecs), len(self.feats_per_vec)) >= 0
         nan = matrix.isnan()
         absent = (nan | ~exists).all(-1)
+        if not torch.compiler.is_compiling():  # what depends on numbers cannot be asked in a captured graph
+            partial = nan & ~absent.unsqueeze(-1)
+            if bool(partial.any()):
+                event, vec, feat = partial.nonzero()[0].tolist()
+                raise ValueError(
+                    f"event {event}: column {self.vecs[vec]}_{self.feats_per_vec[feat]} is NaN but other columns of "
+                    f"{self.vecs[vec]!r} are not; an absent object has NaN in all its columns"
+                )
+        return _blanked(matrix, ~absent)
+
+
+def rows_of_matrix(matrix: Tensor) -> Rows:
+    """Return the particles of matrices (B, slots, F); one that is NaN in all its features is absent."""
+    check_matrix(matrix, "(events, slots, features)")
+    matrix = floating(matrix)
+    nan = matrix.isnan()
+    absent = nan.all(-1) if matrix.size(2) else nan.new_zeros(nan.shape[:2])
+    if not torch.compiler.is_compiling():
         partial = nan & ~absent.unsqueeze(-1)
         if bool(partial.any()):
-            event, vec, feat = partial.nonzero()[0].tolist()
-            raise ValueError(
-                f"event {event}: column {self.vecs[vec]}_{self.feats_per_vec[feat]} is NaN but other columns of "
-                f"{self.vecs[vec]!r} are not; an absent object has NaN in all its columns"
-            )
-        return pack(matrix, ~absent)
+            _raise_nan(*partial.nonzero()[0].tolist())
+    return _blanked(matrix, ~absent)
+
+
+def rows_of_particles(particles: Particles, num_slots: int | None = None) -> Rows:
+    """Return particles as rows; without ``num_slots`` as many as the largest slot needs."""
+    x, slot, ptr = particles
+    if num_slots is None:
+        num_slots = int(slot.max()) + 1 if slot.numel() else 0
+    check_slots(slot, ptr, num_slots)
+    place = (ptr_to_batch(ptr, x.size(0)), slot)
+    rows = x.new_zeros(ptr.numel() - 1, num_slots, x.size(1)).index_put(place, x)
+    mask = torch.zeros(rows.shape[:2], dtype=torch.bool, device=x.device)
+    mask[place] = True
+    return Rows(rows, mask)
+
+
+def fit_slots(found: Rows, num_slots: int) -> Rows:
+    """Return the rows of the first slots, or rows for further, empty ones; a particle beyond is a ValueError."""
+    rows, mask = found
+    missing = num_slots - rows.size(1)
+    if missing >= 0:
+        pad = torch.nn.functional.pad
+        return Rows(pad(rows, (0, 0, 0, missing)), pad(mask, (0, missing)))
+    if torch.compiler.is_compiling():
+        raise ValueError(f"the matrix has {rows.size(1)} slots, but there are {num_slots}")
+    beyond = mask.nonzero()
+    beyond = beyond[beyond[:, 1] >= num_slots]
+    if len(beyond):
+        _raise_beyond(*beyond[0].tolist(), num_slots)
+    return Rows(rows[:, :num_slots], mask[:, :num_slots])
+
+
+def _blanked(matrix: Tensor, mask: Tensor) -> Rows:
+    return Rows(torch.where(mask.unsqueeze(-1), matrix, torch.zeros_like(matrix)), mask)
 
 
 def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Tensor | None = None) -> Particles:
@@ -117,34 +176,38 @@ def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Ten
             )
         mask = torch.arange(num_slots, device=matrix.device) < lengths.unsqueeze(1)
     if mask is None:
-        event, slot = torch.ones(num_events, num_slots, dtype=torch.bool, device=matrix.device).nonzero(as_tuple=True)
-        return drop_absent(matrix.flatten(0, 1), slot, event, num_events)
+        return pack(rows_of_matrix(matrix))
     mask = torch.as_tensor(mask)
     if mask.dtype != torch.bool or mask.shape != matrix.shape[:2]:
         raise ValueError(
             f"mask must be boolean with the shape ({num_events}, {num_slots}) of the matrix, True where there is a "
             f"particle; got {mask.dtype} and {tuple(mask.shape)}"
         )
-    found = pack(matrix, mask.to(matrix.device))
+    found = pack(Rows(matrix, mask.to(matrix.device)))
     _refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
     return found
 
 
 def check_slots(slot: Tensor, ptr: Tensor, num_slots: int) -> None:
     """Raise a ValueError that names the first event with a particle beyond the last slot."""
+    if torch.compiler.is_compiling():
+        return
     beyond = slot >= num_slots
     if bool(beyond.any()):
         row = int(beyond.nonzero()[0])
-        event = int(torch.searchsorted(ptr, row, right=True)) - 1
-        raise ValueError(
-            f"event {event} has a particle in slot {int(slot[row])}, but there are {num_slots} slots (0 to "
-            f"{num_slots - 1}): give as many vecs as there can be particles, or set max_particles in the schema"
-        )
+        _raise_beyond(int(torch.searchsorted(ptr, row, right=True)) - 1, int(slot[row]), num_slots)
 
 
-def pack(matrix: Tensor, mask: Tensor) -> Particles:
-    slot = mask.nonzero()[:, 1]
-    return Particles(matrix[mask], slot, lengths_to_ptr(mask.sum(1)))
+def _raise_beyond(event: int, slot: int, num_slots: int) -> None:
+    raise ValueError(
+        f"event {event} has a particle in slot {slot}, but there are {num_slots} slots (0 to {num_slots - 1}): give as "
+        "many vecs as there can be particles, or set max_particles in the schema"
+    )
+
+
+def pack(found: Rows) -> Particles:
+    """Return the particles of rows one behind the other, in the order of their slots."""
+    return Particles(found.rows[found.mask], found.mask.nonzero()[:, 1], lengths_to_ptr(found.mask.sum(1)))
 
 
 def drop_absent(x: Tensor, slot: Tensor, event: Tensor, num_events: int) -> Particles:
@@ -160,10 +223,14 @@ def drop_absent(x: Tensor, slot: Tensor, event: Tensor, num_events: int) -> Part
 def _refuse_nan(nan: Tensor, slot: Tensor, event: Tensor) -> None:
     if bool(nan.any()):
         row, column = nan.nonzero()[0].tolist()
-        raise ValueError(
-            f"event {int(event[row])}: feature {column} of the particle in slot {int(slot[row])} is NaN; an absent "
-            "particle has NaN in all its features and is not in the mask or lengths"
-        )
+        _raise_nan(int(event[row]), int(slot[row]), column)
+
+
+def _raise_nan(event: int, slot: int, column: int) -> None:
+    raise ValueError(
+        f"event {event}: feature {column} of the particle in slot {slot} is NaN; an absent particle has NaN in all its "
+        "features and is not in the mask or lengths"
+    )
 
 
 def check_matrix(matrix: Tensor, expected: str) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch_geometric.data import Data
 
 from ..adapters import particles_of
-from ..particles import CellMap, Particles, check_matrix, particles_from_rows
+from ..particles import CellMap, Particles, Rows, check_matrix, fit_slots, pack, rows_of_matrix, rows_of_particles
 from ..schema import near
 from .block import AbsBlock
 from .embedding import CatEmbedder
@@ -129,14 +129,24 @@ class AbsMatrixHead(AbsHead):
                     f"({near(wanted, self.cont_feats)})"
                 )
 
+    @property
+    def max_particles(self) -> int | None:
+        """Most particles that an event may have: the slots, or None where any number will do."""
+        return self.n_v
+
     @abstractmethod
     def embed(
-        self,
-        x: Float[Tensor, "particles features"],
-        slot: Int[Tensor, " particles"],
-        ptr: Int[Tensor, " events_plus_1"],
+        self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
-        """Return one vector per event, from plain tensors."""
+        """Return one vector per event, from plain tensors: what ``torch.compile`` and ``torch.export`` see.
+
+        Parameters
+        ----------
+        rows
+            Features of the particles, a row per slot, 0 where there is none.
+        mask
+            Which slots hold a particle.
+        """
 
     def forward(self, x: Inputs) -> Tensor:
         """Return one vector per event, (B, get_out_size()).
@@ -146,29 +156,41 @@ class AbsMatrixHead(AbsHead):
         x
             A flat tensor (B, len(cont_feats)), a tuple (flat, matrix) of which the matrix is used, or a Batch.
         """
-        return self.embed(*self.particles(x))
+        return self.embed(*self.rows(x))
+
+    def rows(self, x: Inputs) -> Rows:
+        """Return the particles of any form of input, a row per slot."""
+        if isinstance(x, Data):
+            return rows_of_particles(self._particles_of(x), self.max_particles)
+        if isinstance(x, (tuple, list)):
+            found = rows_of_matrix(self._matrix(x[1]))
+        elif isinstance(x, Tensor):
+            found = self.cells.rows(x)
+        else:
+            raise TypeError(f"a head takes a tensor, a tuple (flat, matrix) or a Batch, got {type(x).__name__}")
+        return found if self.max_particles is None else fit_slots(found, self.max_particles)
 
     def particles(self, x: Inputs) -> Particles:
-        """Return the particles of any form of input as plain tensors."""
-        if isinstance(x, Data):
-            found = particles_of(x)
-            if found.x.size(1) != self.n_fpv:
-                raise ValueError(
-                    f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
-                    f"{self.feats_per_vec}"
-                )
-            return found
-        if isinstance(x, (tuple, list)):
-            matrix = x[1]
-            layout = "(events, slots, features)" if self.row_wise else "(events, features, slots)"
-            check_matrix(matrix, layout)
-            rows = matrix if self.row_wise else matrix.transpose(1, 2)
-            if rows.size(2) != self.n_fpv:
-                raise ValueError(
-                    f"the matrix must be {layout} with the {self.n_fpv} features {self.feats_per_vec}, got the shape "
-                    f"{tuple(matrix.shape)}"
-                )
-            return particles_from_rows(rows)
-        if not isinstance(x, Tensor):
-            raise TypeError(f"a head takes a tensor, a tuple (flat, matrix) or a Batch, got {type(x).__name__}")
-        return self.cells.particles(x)
+        """Return the particles of any form of input, one behind the other."""
+        return self._particles_of(x) if isinstance(x, Data) else pack(self.rows(x))
+
+    def _particles_of(self, x: Data) -> Particles:
+        found = particles_of(x)
+        if found.x.size(1) != self.n_fpv:
+            raise ValueError(
+                f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
+                f"{self.feats_per_vec}"
+            )
+        return found
+
+    def _matrix(self, matrix: Any) -> Tensor:
+        """Return the matrix of a tuple with a row per slot."""
+        layout = "(events, slots, features)" if self.row_wise else "(events, features, slots)"
+        check_matrix(matrix, layout)
+        rows = matrix if self.row_wise else matrix.transpose(1, 2)
+        if rows.size(2) != self.n_fpv:
+            raise ValueError(
+                f"the matrix must be {layout} with the {self.n_fpv} features {self.feats_per_vec}, got the shape "
+                f"{tuple(matrix.shape)}"
+            )
+        return rows

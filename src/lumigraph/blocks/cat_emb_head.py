@@ -95,14 +95,8 @@ class CatEmbHead(AbsHead):
         parts = [self.do_cont(self.scale(cont))]
         for i, (name, embedding) in enumerate(self._named_embeds()):
             code = codes[:, i]
-            beyond = (code < 0) | (code >= embedding.num_embeddings)
-            if bool(beyond.any()):
-                event = int(beyond.nonzero()[0])
-                raise ValueError(
-                    f"event {event}: category {name!r} has the code {int(code[event])}, but its embedding knows 0 to "
-                    f"{embedding.num_embeddings - 1}; "
-                    "build the model with the cardinality of all events (cat_szs)"
-                )
+            if not torch.compiler.is_compiling():
+                _refuse_unknown(name, code, embedding.num_embeddings)
             parts.append(self.do_cat(embedding(code)))
         return torch.cat(parts, dim=1)
 
@@ -153,3 +147,13 @@ class CatEmbHead(AbsHead):
                     f"{tuple(embedding.weight.shape)}"
                 )
             embedding.load_state_dict(state)
+
+
+def _refuse_unknown(name: str, code: Tensor, cardinality: int) -> None:
+    beyond = (code < 0) | (code >= cardinality)
+    if bool(beyond.any()):
+        event = int(beyond.nonzero()[0])
+        raise ValueError(
+            f"event {event}: category {name!r} has the code {int(code[event])}, but its embedding knows 0 to "
+            f"{cardinality - 1}; build the model with the cardinality of all events (cat_szs)"
+        )

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jaxtyping import Float, Int
-from torch import Tensor
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from ..graph import CompleteGraph
+from ..graph import CompleteGraph, complete_pairs, ring_edge_index, ring_pairs
 from ..nn.interaction import InteractionConv
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.mlp import Standardise
-from ..nn.pooling import check_pooling, pool
-from .abs_head import AbsMatrixHead, Scaling
+from ..nn.pooling import Pool, check_pooling
+from .abs_head import AbsMatrixHead, Inputs, Scaling
 
 __all__ = ["InteractionNet"]
 
@@ -19,7 +20,7 @@ __all__ = ["InteractionNet"]
 class InteractionNet(AbsMatrixHead):
     """Let every particle of an event hear all the others, then aggregate the particles.
 
-    An `lumigraph.nn.InteractionConv` on the complete graph of each event, followed by pooling.
+    One or several `lumigraph.nn.InteractionConv` on the complete graph of each event, followed by `lumigraph.nn.Pool`.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ class InteractionNet(AbsMatrixHead):
     outfunc_depth, outfunc_width, outfunc_out_sz
         The same for the function that updates a particle.
     agg_method
-        ``sum``, ``mean`` or ``max`` over particles, for any multiplicity; ``flatten`` keeps a place per slot.
+        ``sum``, ``mean``, ``max`` or ``attention`` (a mean with learned weights) over particles, for any multiplicity;
+        ``flatten`` keeps a place per slot.
     do
         Dropout rate.
     bn
@@ -41,6 +43,11 @@ class InteractionNet(AbsMatrixHead):
         Functions that give the initialisation and the activation by name.
     freeze
         Whether to start untrainable.
+    n_layers
+        Interaction layers in a row; each further one takes the ``outfunc_out_sz`` features of the one before it.
+    legacy_edges
+        Whether each particle hears only the next one of its event, n-1 times over, as in LUMIN up to 0.9.1: to rerun
+        a model that was published with it. The order of particles then matters.
     **kargs
         See `AbsMatrixHead`.
 
@@ -49,7 +56,7 @@ class InteractionNet(AbsMatrixHead):
     **Shape.** Matrix of a tuple (B, F, slots); returns (B, outfunc_out_sz), for ``flatten``
     (B, outfunc_out_sz * slots). An event without particles gives 0.
 
-    **Symmetry.** ``sum``, ``mean`` and ``max`` do not depend on the order of the particles.
+    **Symmetry.** All but ``flatten`` and ``legacy_edges`` do not depend on the order of the particles.
 
     References
     ----------
@@ -57,7 +64,6 @@ class InteractionNet(AbsMatrixHead):
 
     Examples
     --------
-    >>> import torch
     >>> net = InteractionNet(["a_px", "a_py", "b_px"], ["a", "b"], ["px", "py"], intfunc_depth=2, intfunc_width=4,
     ...                      intfunc_out_sz=3, outfunc_depth=2, outfunc_width=5, outfunc_out_sz=4, agg_method="sum")
     >>> net(torch.rand(7, 3)).shape
@@ -84,45 +90,72 @@ class InteractionNet(AbsMatrixHead):
         lookup_init: LookupInit = lookup_normal_init,
         lookup_act: LookupAct = lookup_act,
         freeze: bool = False,
+        n_layers: int = 1,
+        legacy_edges: bool = False,
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
-        for name, depth in (("intfunc_depth", intfunc_depth), ("outfunc_depth", outfunc_depth)):
-            if depth < 1:
-                raise ValueError(f"{name} must be at least 1 (it counts the output layer), got {depth}")
+        counts = {"intfunc_depth": intfunc_depth, "outfunc_depth": outfunc_depth, "n_layers": n_layers}
+        for name, count in counts.items():
+            if count < 1:
+                hint = " (it counts the output layer)" if name != "n_layers" else ""
+                raise ValueError(f"{name} must be at least 1{hint}, got {count}")
         self.agg_method = check_pooling("agg_method", agg_method)
-        self.outfunc_out_sz = outfunc_out_sz
+        self.legacy_edges = legacy_edges
         self.scale = Standardise(self.n_fpv)
-        self.conv = InteractionConv(
-            self.n_fpv,
-            intfunc_out_sz,
-            outfunc_out_sz,
-            effect_hidden=[intfunc_width] * (intfunc_depth - 1),
-            out_hidden=[outfunc_width] * (outfunc_depth - 1),
-            act=act,
-            dropout=do or 0.0,
-            norm=bn,
-            lookup_init=lookup_init,
-            lookup_act=lookup_act,
+        self.convs = nn.ModuleList(
+            InteractionConv(
+                self.n_fpv if layer == 0 else outfunc_out_sz,
+                intfunc_out_sz,
+                outfunc_out_sz,
+                effect_hidden=[intfunc_width] * (intfunc_depth - 1),
+                out_hidden=[outfunc_width] * (outfunc_depth - 1),
+                act=act,
+                dropout=do or 0.0,
+                norm=bn,
+                lookup_init=lookup_init,
+                lookup_act=lookup_act,
+            )
+            for layer in range(n_layers)
+        )
+        self.pool = Pool(
+            outfunc_out_sz, self.agg_method, self.n_v, act=act, lookup_init=lookup_init, lookup_act=lookup_act
         )
         self.feat_map = {name: list(range(self.get_out_size())) for name in self.cont_feats}
         if freeze:
             self.freeze_layers()
 
+    @property
+    def max_particles(self) -> int | None:
+        """Most particles that an event may have: the slots for ``flatten``, else None for any number."""
+        return self.n_v if self.agg_method == "flatten" else None
+
     def get_out_size(self) -> int:
         """Return the width of the output."""
-        return self.outfunc_out_sz * (self.n_v if self.agg_method == "flatten" else 1)
+        return self.pool.get_out_size()
 
     def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
         """Standardise the particle features from now on."""
         if x is not None:
             self.scale.set(*x)
 
+    def forward(self, x: Inputs) -> Tensor:
+        """Return one vector per event, (B, get_out_size()); see `AbsMatrixHead.forward`."""
+        if torch.compiler.is_compiling():
+            return super().forward(x)
+        particles = self.particles(x)  # one behind the other: crowded events cost the others nothing
+        edges = ring_edge_index(particles.ptr) if self.legacy_edges else CompleteGraph(particles.ptr)
+        h = self.scale(particles.x)
+        for conv in self.convs:
+            h = conv(h, edges)
+        return self.pool(h, particles.slot, particles.ptr)
+
     def embed(
-        self,
-        x: Float[Tensor, "particles features"],
-        slot: Int[Tensor, " particles"],
-        ptr: Int[Tensor, " events_plus_1"],
+        self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
-        """Return one vector per event, from plain tensors."""
-        return pool(self.conv(self.scale(x), CompleteGraph(ptr)), slot, ptr, self.agg_method, self.n_v)
+        """Return one vector per event, from plain tensors: the same as `forward`, in a captured graph."""
+        pairs = ring_pairs(mask) if self.legacy_edges else complete_pairs(mask)
+        h = self.scale(rows)
+        for conv in self.convs:
+            h = conv.dense(h, mask, pairs)
+        return self.pool.dense(h, mask)

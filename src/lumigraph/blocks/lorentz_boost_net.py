@@ -4,14 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..graph import ptr_to_batch
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.lorentz_boost import LorentzBoostConv, pair_cosines
 from ..nn.mlp import BatchNorm, Standardise
-from ..nn.pooling import pool
 from .abs_head import AbsMatrixHead, Scaling
 
 __all__ = ["LorentzBoostNet"]
@@ -130,31 +128,26 @@ class LorentzBoostNet(AbsMatrixHead):
         return (self.feat_extractor if self.extractor is None else self.extractor)(boosted).flatten(1)
 
     def embed(
-        self,
-        x: Float[Tensor, "particles features"],
-        slot: Int[Tensor, " particles"],
-        ptr: Int[Tensor, " events_plus_1"],
+        self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
         """Return one vector per event, from plain tensors."""
-        p4 = x[:, self.p4_columns]
-        if self.validate:
-            self._check_physical(p4, slot, ptr)
-        features = self._extract(self.conv(p4, slot, ptr))
+        p4 = rows[..., self.p4_columns]
+        if self.validate and not torch.compiler.is_compiling():
+            self._check_physical(p4, mask)
+        features = self._extract(self.conv.dense(p4))
         if self.further:
-            carried = pool(self.scale(x[:, self.further]), slot, ptr, "flatten", self.n_v)
-            features = torch.cat([features, carried], dim=1)
+            carried = self.scale(rows[..., self.further]) * mask.unsqueeze(-1)
+            features = torch.cat([features, carried.transpose(1, 2).flatten(1)], dim=1)
         return features if self.bn is None else self.bn(features)
 
-    def _check_physical(self, p4: Tensor, slot: Tensor, ptr: Tensor) -> None:
+    def _check_physical(self, p4: Tensor, mask: Tensor) -> None:
         p = p4.detach().double()
-        bad = ~(p[:, 3] >= p[:, :3].norm(dim=1) * (1 - 1e-4))  # also where a number is NaN
+        bad = ~(p[..., 3] >= p[..., :3].norm(dim=-1) * (1 - 1e-4)) & mask  # also where a number is NaN
         if bool(bad.any()):
-            row = int(bad.nonzero()[0])
-            event, place = int(ptr_to_batch(ptr, p4.size(0))[row]), int(slot[row])
-            name = self.vecs[place] if place < self.n_v else f"slot {place}"
+            event, slot = bad.nonzero()[0].tolist()
             raise ValueError(
-                f"event {event}: particle {name!r} has E = {float(p[row, 3]):g} and |p| = "
-                f"{float(p[row, :3].norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
+                f"event {event}: particle {self.vecs[slot]!r} has E = {float(p[event, slot, 3]):g} and |p| = "
+                f"{float(p[event, slot, :3].norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
                 "standardised, with a positive energy (validate=False turns this check off)"
             )
 

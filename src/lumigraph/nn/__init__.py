@@ -3,18 +3,19 @@
 from .interaction import InteractionConv
 from .lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .lorentz_boost import LorentzBoostConv
-from .mlp import BatchNorm, Dense, Standardise, mlp
-from .pooling import pool
+from .mlp import BatchNorm, Dense, Layers, Standardise, mlp
+from .pooling import Pool
 
 __all__ = [
     "BatchNorm",
     "Dense",
     "InteractionConv",
+    "Layers",
     "LorentzBoostConv",
+    "Pool",
     "Standardise",
     "lookup_act",
     "lookup_normal_init",
     "lookup_uniform_init",
     "mlp",
-    "pool",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
@@ -115,6 +115,32 @@ class InteractionConv(MessagePassing):
             edges = edges.edge_index()
         effects = self.propagate(edges, x=x, size=(x.size(0), x.size(0)))
         return self.fo(torch.cat([x, effects], dim=-1))
+
+    def dense(
+        self,
+        rows: Float[Tensor, "events slots in_channels"],
+        mask: Bool[Tensor, "events slots"],
+        pairs: Num[Tensor, "events slots slots"],
+    ) -> Float[Tensor, "events slots out_channels"]:
+        """Return the updated features of padded events, from shapes that are known beforehand.
+
+        The same as `forward`, for graphs that are captured (``torch.compile``, ``torch.export``).
+
+        Parameters
+        ----------
+        rows
+            Features, one row per slot; finite where there is no particle.
+        mask
+            Which slots hold a particle.
+        pairs
+            How often receiver i (axis 1) hears sender j (axis 2); see `lumigraph.graph.complete_pairs`.
+        """
+        events, slots, _ = rows.shape
+        x_i = rows.unsqueeze(2).expand(-1, -1, slots, -1)
+        x_j = rows.unsqueeze(1).expand(-1, slots, -1, -1)
+        effects = self.fr(torch.cat([x_i, x_j], dim=-1).flatten(0, 2), pairs.flatten())
+        effects = (effects.view(events, slots, slots, -1) * pairs.to(rows.dtype).unsqueeze(-1)).sum(2)
+        return self.fo(torch.cat([rows, effects], dim=-1).flatten(0, 1), mask.flatten()).view(events, slots, -1)
 
     def message(
         self, x_i: Float[Tensor, "edges in_channels"], x_j: Float[Tensor, "edges in_channels"]

@@ -99,6 +99,12 @@ class LorentzBoostConv(MessagePassing):
         )
         return both[:, : self.num_particles], both[:, self.num_particles :]
 
+    def dense(self, rows: Float[Tensor, "events slots 4"]) -> Float[Tensor, "events num_particles 4"]:
+        """Return the boosted combinations of padded events: four-momenta slot by slot, 0 where there is none."""
+        weights = torch.cat([self.part_wgts, self.rf_wgts]).abs().double()
+        both = weights @ rows.double()
+        return boost(both[:, : self.num_particles], both[:, self.num_particles :]).to(rows.dtype)
+
     def message(
         self, x_j: Float[Tensor, "particles 4"], weights_j: Float[Tensor, "particles targets"]
     ) -> Float[Tensor, "particles targets 4"]:
@@ -125,7 +131,7 @@ def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs
     tensor([[1., 0., 0.]])
     """
     p = p4.double()
-    first, second = torch.combinations(torch.arange(p.size(1), device=p.device)).unbind(1)
+    first, second = torch.triu_indices(p.size(1), p.size(1), 1, device=p.device)
     gram = p[..., :3] @ p[..., :3].transpose(1, 2)
     norm2 = gram.diagonal(dim1=1, dim2=2) + 1e-10 * p[..., 3].square() + 1e-30
     return (gram[:, first, second] * (norm2[:, first] * norm2[:, second]).rsqrt()).to(p4.dtype)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 
-__all__ = ["BatchNorm", "Dense", "Standardise", "mlp"]
+__all__ = ["BatchNorm", "Dense", "Layers", "Standardise", "mlp"]
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that also takes fewer than two rows.
+    """Batch normalisation that also takes fewer than two rows, and rows that do not count.
 
     A batch may hold a single event, or events without a single edge: in training such a batch is normalised with the
     running statistics, and leaves them as they are.
@@ -24,16 +24,56 @@ class BatchNorm(nn.BatchNorm1d):
     torch.Size([1, 2])
     """
 
-    def forward(self, x: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
-        """Return the normalised rows."""
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def forward(
+        self, x: Float[Tensor, "rows channels"], count: Num[Tensor, " rows"] | None = None
+    ) -> Float[Tensor, "rows channels"]:
+        """Return the normalised rows.
+
+        Parameters
+        ----------
+        x
+            Rows.
+        count
+            How often each row counts in the statistics, 0 for padding; once each if not given.
+        """
+        if self.training and count is not None:
+            return self._weighted(x, count.to(x.dtype).unsqueeze(1))
         if self.training and x.size(0) < 2:
-            return nn.functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-            )
+            return self._affine(x, self.running_mean, self.running_var)
         return super().forward(x)
 
+    def _weighted(self, x: Tensor, count: Tensor) -> Tensor:
+        n = count.sum()
+        mean = (x * count).sum(0) / n.clamp(min=1)
+        variance = ((x - mean).square() * count).sum(0) / n.clamp(min=1)
+        enough = n >= 2  # as above, but as numbers: what a captured graph can do
+        with torch.no_grad():
+            rate = torch.where(enough, self.momentum or 0.0, 0.0)
+            self.running_mean.lerp_(mean.detach(), rate.to(mean.dtype))
+            self.running_var.lerp_(variance.detach() * n / (n - 1).clamp(min=1), rate.to(mean.dtype))
+            self.num_batches_tracked.add_(enough)
+        mean = torch.where(enough, mean, self.running_mean)
+        return self._affine(x, mean, torch.where(enough, variance, self.running_var))
 
-class Dense(nn.Sequential):
+    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+class Layers(nn.Sequential):
+    """Layers one behind the other, that tell batch normalisation among them which rows count."""
+
+    def forward(self, x: Tensor, count: Tensor | None = None) -> Tensor:
+        """Return the output of the last layer; see `BatchNorm` for ``count``."""
+        for layer in self:
+            x = layer(x, count) if isinstance(layer, BatchNorm | Layers) else layer(x)
+        return x
+
+
+class Dense(Layers):
     """One linear layer with what follows it: activation, batch normalisation, dropout, in this order.
 
     Parameters
@@ -116,7 +156,7 @@ def mlp(
     norm: bool = False,
     lookup_init: LookupInit = lookup_normal_init,
     lookup_act: LookupAct = lookup_act,
-) -> nn.Sequential:
+) -> Layers:
     """Return linear layers of the widths ``channels[0] -> channels[1] -> ...``, each activated, the last included.
 
     Parameters
@@ -138,7 +178,7 @@ def mlp(
     """
     if len(channels) < 2:
         raise ValueError(f"a network needs at least one layer, got the widths {list(channels)}")
-    return nn.Sequential(
+    return Layers(
         *(
             Dense(i, o, act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act)
             for i, o in pairwise(channels)
@@ -189,7 +229,7 @@ class Standardise(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
-    def forward(self, x: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
+    def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
         """Return (x - mean) / std."""
         return (x - self.mean) / self.std
 

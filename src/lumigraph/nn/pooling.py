@@ -2,17 +2,20 @@
 
 from typing import Literal, get_args
 
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch_geometric.utils import segment
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch_geometric.utils import segment, softmax
 
 from ..graph import ptr_to_batch
-from ..particles import check_slots
+from ..particles import Particles, rows_of_particles
 from ..schema import near
+from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from .mlp import Dense, Layers
 
-__all__ = ["Pooling", "check_pooling", "pool"]
+__all__ = ["Pool", "Pooling", "check_pooling"]
 
-Pooling = Literal["sum", "mean", "max", "flatten"]
+Pooling = Literal["sum", "mean", "max", "attention", "flatten"]
 
 
 def check_pooling(name: str, method: str) -> Pooling:
@@ -23,48 +26,110 @@ def check_pooling(name: str, method: str) -> Pooling:
     raise ValueError(f"{name}={method!r} is no way to aggregate particles: {near(method, get_args(Pooling))}")
 
 
-def pool(
-    x: Float[Tensor, "particles channels"],
-    slot: Int[Tensor, " particles"],
-    ptr: Int[Tensor, " events_plus_1"],
-    method: Pooling,
-    num_slots: int,
-) -> Float[Tensor, "events out"]:
-    """Aggregate the particles of each event.
+class Pool(nn.Module):
+    r"""Aggregate the particles of each event into one vector.
+
+    ``sum``, ``mean`` and ``max`` over the particles, whatever their number; ``attention``: their mean with learned
+    weights, :math:`\sum_i a_i x_i` with :math:`a = \mathrm{softmax}_i(w \cdot f(x_i))` over the particles of an event;
+    ``flatten``: one place per slot.
 
     Parameters
     ----------
-    x
-        Features of all particles, (N, C).
-    slot
-        Slot of each particle, (N,); only ``flatten`` looks at it.
-    ptr
-        Offsets of the events, (B+1,).
+    channels
+        Features per particle.
     method
-        ``sum``, ``mean`` or ``max`` over an event's particles, whatever their number (0 without any), giving (B, C);
-        or ``flatten``: one place per slot, channel-major, 0 where there is no particle, giving (B, C * num_slots).
+        One of `Pooling`.
     num_slots
-        Number of slots for ``flatten``.
+        Number of slots, for ``flatten``.
+    act, lookup_init, lookup_act
+        Activation of the hidden layer of ``attention``, and functions that give initialisation and activation by name.
 
     Raises
     ------
     ValueError
-        If ``flatten`` meets a particle beyond the last slot.
+        If the method is unknown, or ``flatten`` meets a particle beyond the last slot.
+
+    Notes
+    -----
+    **Shape.** ``x`` (particles, C), ``slot`` (particles,), ``ptr`` (events + 1,); returns (events, C), for ``flatten``
+    (events, C * num_slots), channel-major. Without particles all are 0.
+
+    **Symmetry.** All but ``flatten`` are invariant under permutation of an event's particles.
+
+    References
+    ----------
+    .. [1] Y. Li et al., "Gated Graph Sequence Neural Networks", arXiv:1511.05493 (attention).
 
     Examples
     --------
-    >>> import torch
-    >>> x, ptr = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 2, 2])
-    >>> pool(x, torch.tensor([0, 1]), ptr, "mean", 0)
+    >>> x, slot, ptr = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 2]), torch.tensor([0, 2, 2])
+    >>> Pool(1, "mean")(x, slot, ptr)
     tensor([[2.],
             [0.]])
-    >>> pool(x, torch.tensor([0, 2]), ptr, "flatten", 3)
+    >>> Pool(1, "flatten", num_slots=3)(x, slot, ptr)
     tensor([[1., 0., 3.],
             [0., 0., 0.]])
     """
-    if method != "flatten":
-        return segment(x, ptr, reduce=method)
-    check_slots(slot, ptr, num_slots)
-    place = (ptr_to_batch(ptr, x.size(0)), slot)
-    rows = x.new_zeros(ptr.numel() - 1, num_slots, x.size(1)).index_put(place, x)
-    return rows.transpose(1, 2).flatten(1)
+
+    def __init__(
+        self,
+        channels: int,
+        method: str = "sum",
+        num_slots: int = 0,
+        *,
+        act: str = "relu",
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+    ) -> None:
+        super().__init__()
+        self.channels, self.num_slots = channels, num_slots
+        self.method = check_pooling("method", method)
+        self.gate = None
+        if self.method == "attention":
+            names = {"lookup_init": lookup_init, "lookup_act": lookup_act}
+            self.gate = Layers(Dense(channels, channels, act=act, **names), Dense(channels, 1, act="linear", **names))
+
+    def get_out_size(self) -> int:
+        """Return the width of the output."""
+        return self.channels * (self.num_slots if self.method == "flatten" else 1)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for layer in self.gate or ():
+            layer.reset_parameters()
+
+    def forward(
+        self,
+        x: Float[Tensor, "particles channels"],
+        slot: Int[Tensor, " particles"],
+        ptr: Int[Tensor, " events_plus_1"],
+    ) -> Float[Tensor, "events out"]:
+        """Return one vector per event."""
+        if self.method == "flatten":
+            return self.dense(*rows_of_particles(Particles(x, slot, ptr), self.num_slots))
+        if self.gate is not None:
+            weight = softmax(self.gate(x), ptr_to_batch(ptr, x.size(0)), num_nodes=ptr.numel() - 1)
+            return segment(weight * x, ptr, reduce="sum")
+        return segment(x, ptr, reduce=self.method)
+
+    def dense(
+        self, rows: Float[Tensor, "events slots channels"], mask: Bool[Tensor, "events slots"]
+    ) -> Float[Tensor, "events out"]:
+        """Return the same for padded events, whatever stands in the places that the mask leaves out."""
+        present = mask.unsqueeze(-1)
+        rows = torch.where(present, rows, torch.zeros_like(rows))
+        if self.method == "flatten":
+            return rows.transpose(1, 2).flatten(1)
+        if self.gate is not None:
+            score = self.gate(rows.flatten(0, 1)).view(*mask.shape, 1)
+            score = torch.where(present, score, torch.full_like(score, torch.finfo(score.dtype).min))
+            return (score.softmax(1) * rows).sum(1)
+        if self.method == "max":
+            lowest = torch.where(present, rows, torch.full_like(rows, -torch.inf))
+            return torch.where(mask.any(1, keepdim=True), lowest.amax(1), torch.zeros_like(rows[:, 0]))
+        total = rows.sum(1)
+        return total / mask.sum(1, keepdim=True).clamp(min=1) if self.method == "mean" else total
+
+    def extra_repr(self) -> str:
+        """Show the method."""
+        return f"{self.channels}, {self.method!r}"

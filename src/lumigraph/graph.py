@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-__all__ = ["CompleteGraph", "complete_pairs", "lengths_to_ptr", "ptr_to_batch", "ring_edge_index", "ring_pairs"]
+__all__ = ["CompleteGraph", "complete_pairs", "lengths_to_ptr", "ptr_to_batch", "ring_pairs"]
 
 
 def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus_1"]:
@@ -139,26 +139,11 @@ def complete_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events sl
     return (mask.unsqueeze(2) & mask.unsqueeze(1) & ~itself).long()
 
 
-def ring_edge_index(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, "2 edges"]:
-    """Return LUMIN's edges: each particle hears the next one of its event, the last one the first, n-1 times over.
-
-    As many edges as the complete graph has; with these a model of LUMIN up to 0.9.1 gives its published results.
-
-    Examples
-    --------
-    >>> ring_edge_index(torch.tensor([0, 3]))
-    tensor([[1, 1, 2, 2, 0, 0],
-            [0, 0, 1, 1, 2, 2]])
-    """
-    batch = ptr_to_batch(ptr)
-    receiver = torch.arange(batch.numel(), device=ptr.device)
-    following = torch.where(receiver + 1 == ptr[1:][batch], ptr[:-1][batch], receiver + 1)
-    times = (ptr.diff() - 1)[batch]
-    return torch.stack([following, receiver]).repeat_interleave(times, dim=1)
-
-
 def ring_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events slots slots"]:
     """Return LUMIN's edges of padded events: how often receiver i (axis 1) hears sender j (axis 2).
+
+    Each particle hears the next one of its event, the last one the first, n-1 times over: as many edges as the complete
+    graph has. With these a model of LUMIN up to 0.9.1 gives its published results.
 
     Examples
     --------

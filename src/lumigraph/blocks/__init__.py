@@ -3,23 +3,38 @@
 from ..nn.lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .block import AbsBlock
 from .body import AbsBody, FullyConnected
+from .conv_blocks import Conv1DBlock, Res1DBlock, ResNeXt1DBlock
 from .embedding import CatEmbedder
-from .head import AbsHead, AbsMatrixHead, CatEmbHead, InteractionNet, LorentzBoostNet, MultiHead
+from .head import (
+    AbsConv1dHead,
+    AbsHead,
+    AbsMatrixHead,
+    CatEmbHead,
+    InteractionNet,
+    LorentzBoostNet,
+    MultiHead,
+    RecurrentHead,
+)
 from .tail import AbsTail, ClassRegMulti
 
 __all__ = [
     "AbsBlock",
     "AbsBody",
+    "AbsConv1dHead",
     "AbsHead",
     "AbsMatrixHead",
     "AbsTail",
     "CatEmbHead",
     "CatEmbedder",
     "ClassRegMulti",
+    "Conv1DBlock",
     "FullyConnected",
     "InteractionNet",
     "LorentzBoostNet",
     "MultiHead",
+    "RecurrentHead",
+    "Res1DBlock",
+    "ResNeXt1DBlock",
     "lookup_act",
     "lookup_normal_init",
     "lookup_uniform_init",

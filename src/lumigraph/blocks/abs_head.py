@@ -85,7 +85,8 @@ class AbsMatrixHead(AbsHead):
     feats_per_vec
         Names of the features per object.
     **kargs
-        ``cat_embedder=None`` is accepted, so that a builder can offer one.
+        ``cat_embedder=None`` and a ``lookup_init`` that the head has no use for are accepted, so that a builder can
+        offer them to every head.
 
     Raises
     ------
@@ -102,6 +103,7 @@ class AbsMatrixHead(AbsHead):
         self, cont_feats: Sequence[str], vecs: Sequence[str], feats_per_vec: Sequence[str], **kargs: Any
     ) -> None:
         categories = kargs.pop("cat_embedder", None)
+        kargs.pop("lookup_init", None)
         if kargs:
             name, known = next(iter(kargs)), list(inspect.signature(type(self)).parameters)[:-1]
             raise TypeError(f"{type(self).__name__} has no argument {name!r}: {near(name, known)}")

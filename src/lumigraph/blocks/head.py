@@ -6,8 +6,19 @@ own; here they stand together.
 
 from .abs_head import AbsHead, AbsMatrixHead
 from .cat_emb_head import CatEmbHead
+from .conv1d_head import AbsConv1dHead
 from .interaction_net import InteractionNet
 from .lorentz_boost_net import LorentzBoostNet
 from .multi_head import MultiHead
+from .recurrent_head import RecurrentHead
 
-__all__ = ["AbsHead", "AbsMatrixHead", "CatEmbHead", "InteractionNet", "LorentzBoostNet", "MultiHead"]
+__all__ = [
+    "AbsConv1dHead",
+    "AbsHead",
+    "AbsMatrixHead",
+    "CatEmbHead",
+    "InteractionNet",
+    "LorentzBoostNet",
+    "MultiHead",
+    "RecurrentHead",
+]

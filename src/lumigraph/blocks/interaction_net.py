@@ -1,13 +1,13 @@
 """The interaction network as a head."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..graph import CompleteGraph, complete_pairs, ring_edge_index, ring_pairs
+from ..graph import CompleteGraph, complete_pairs, ring_pairs
 from ..nn.interaction import InteractionConv
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.mlp import Standardise
@@ -141,10 +141,10 @@ class InteractionNet(AbsMatrixHead):
 
     def forward(self, x: Inputs) -> Tensor:
         """Return one vector per event, (B, get_out_size()); see `AbsMatrixHead.forward`."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or self.legacy_edges:
             return super().forward(x)
         particles = self.particles(x)  # one behind the other: crowded events cost the others nothing
-        edges = ring_edge_index(particles.ptr) if self.legacy_edges else CompleteGraph(particles.ptr)
+        edges = CompleteGraph(particles.ptr)
         h = self.scale(particles.x)
         for conv in self.convs:
             h = conv(h, edges)
@@ -157,5 +157,5 @@ class InteractionNet(AbsMatrixHead):
         pairs = ring_pairs(mask) if self.legacy_edges else complete_pairs(mask)
         h = self.scale(rows)
         for conv in self.convs:
-            h = conv.dense(h, mask, pairs)
+            h = cast(InteractionConv, conv).dense(h, mask, pairs)
         return self.pool.dense(h, mask)

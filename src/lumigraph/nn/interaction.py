@@ -139,8 +139,11 @@ class InteractionConv(MessagePassing):
         x_i = rows.unsqueeze(2).expand(-1, -1, slots, -1)
         x_j = rows.unsqueeze(1).expand(-1, slots, -1, -1)
         effects = self.fr(torch.cat([x_i, x_j], dim=-1).flatten(0, 2), pairs.flatten())
-        effects = (effects.view(events, slots, slots, -1) * pairs.to(rows.dtype).unsqueeze(-1)).sum(2)
-        return self.fo(torch.cat([rows, effects], dim=-1).flatten(0, 1), mask.flatten()).view(events, slots, -1)
+        effects = effects.view(events, slots, slots, self.effect_channels)
+        effects = (effects * pairs.to(rows.dtype).unsqueeze(-1)).sum(2)
+        return self.fo(torch.cat([rows, effects], dim=-1).flatten(0, 1), mask.flatten()).view(
+            events, slots, self.out_channels
+        )
 
     def message(
         self, x_i: Float[Tensor, "edges in_channels"], x_j: Float[Tensor, "edges in_channels"]

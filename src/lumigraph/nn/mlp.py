@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 
-__all__ = ["BatchNorm", "Dense", "Layers", "Standardise", "mlp"]
+__all__ = ["BatchNorm", "Dense", "Layers", "Standardise", "batch_norm", "mlp"]
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -24,12 +24,8 @@ class BatchNorm(nn.BatchNorm1d):
     torch.Size([1, 2])
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
     def forward(
-        self, x: Float[Tensor, "rows channels"], count: Num[Tensor, " rows"] | None = None
+        self, x: Float[Tensor, "rows channels"], count: Shaped[Tensor, " rows"] | None = None
     ) -> Float[Tensor, "rows channels"]:
         """Return the normalised rows.
 
@@ -40,27 +36,29 @@ class BatchNorm(nn.BatchNorm1d):
         count
             How often each row counts in the statistics, 0 for padding; once each if not given.
         """
-        if self.training and count is not None:
-            return self._weighted(x, count.to(x.dtype).unsqueeze(1))
-        if self.training and x.size(0) < 2:
-            return self._affine(x, self.running_mean, self.running_var)
-        return super().forward(x)
+        return batch_norm(self, x, count)
 
-    def _weighted(self, x: Tensor, count: Tensor) -> Tensor:
-        n = count.sum()
-        mean = (x * count).sum(0) / n.clamp(min=1)
-        variance = ((x - mean).square() * count).sum(0) / n.clamp(min=1)
-        enough = n >= 2  # as above, but as numbers: what a captured graph can do
+
+def batch_norm(norm: nn.BatchNorm1d, x: Tensor, count: Tensor | None = None) -> Tensor:
+    """Apply a batch normalisation of torch as `BatchNorm` does."""
+    mean, variance = norm.running_mean, norm.running_var
+    plain = not norm.training or (count is None and x.size(0) >= 2)
+    if plain or mean is None or variance is None or norm.num_batches_tracked is None:
+        return nn.BatchNorm1d.forward(norm, x)
+    if count is not None:
+        weight = count.to(x.dtype).unsqueeze(1)
+        n = weight.sum()
+        batch_mean = (x * weight).sum(0) / n.clamp(min=1)
+        batch_variance = ((x - batch_mean).square() * weight).sum(0) / n.clamp(min=1)
+        enough = n >= 2  # a number, not a branch: a captured graph cannot ask
         with torch.no_grad():
-            rate = torch.where(enough, self.momentum or 0.0, 0.0)
-            self.running_mean.lerp_(mean.detach(), rate.to(mean.dtype))
-            self.running_var.lerp_(variance.detach() * n / (n - 1).clamp(min=1), rate.to(mean.dtype))
-            self.num_batches_tracked.add_(enough)
-        mean = torch.where(enough, mean, self.running_mean)
-        return self._affine(x, mean, torch.where(enough, variance, self.running_var))
-
-    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+            rate = enough.to(x.dtype) * (norm.momentum or 0.0)
+            mean.lerp_(batch_mean, rate)
+            variance.lerp_(batch_variance * n / (n - 1).clamp(min=1), rate)
+            norm.num_batches_tracked.add_(enough)
+        mean, variance = torch.where(enough, batch_mean, mean), torch.where(enough, batch_variance, variance)
+    out = (x - mean) * torch.rsqrt(variance + norm.eps)
+    return out * norm.weight + norm.bias if norm.affine else out
 
 
 class Layers(nn.Sequential):

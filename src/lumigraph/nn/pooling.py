@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 from torch_geometric.utils import segment, softmax
 
 from ..graph import ptr_to_batch
@@ -84,10 +85,12 @@ class Pool(nn.Module):
         super().__init__()
         self.channels, self.num_slots = channels, num_slots
         self.method = check_pooling("method", method)
-        self.gate = None
+        self.gate: Layers | None = None
         if self.method == "attention":
-            names = {"lookup_init": lookup_init, "lookup_act": lookup_act}
-            self.gate = Layers(Dense(channels, channels, act=act, **names), Dense(channels, 1, act="linear", **names))
+            self.gate = Layers(
+                Dense(channels, channels, act=act, lookup_init=lookup_init, lookup_act=lookup_act),
+                Dense(channels, 1, act="linear", lookup_init=lookup_init, lookup_act=lookup_act),
+            )
 
     def get_out_size(self) -> int:
         """Return the width of the output."""
@@ -95,8 +98,7 @@ class Pool(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
-        for layer in self.gate or ():
-            layer.reset_parameters()
+        reset(self.gate)
 
     def forward(
         self,

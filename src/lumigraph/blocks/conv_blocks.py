@@ -1,0 +1,300 @@
+"""One-dimensional convolutions over the slots of an event, that see an absent particle as absent."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from ..nn.mlp import BatchNorm, batch_norm
+
+__all__ = ["Conv1DBlock", "Padding", "Res1DBlock", "ResNeXt1DBlock", "convolve"]
+
+#: Columns of zeros added at either end; ``auto``: as many as keep the number of columns at stride 1.
+Padding = int | Literal["auto"]
+
+
+def convolve(layer: nn.Module, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Apply a layer to the columns of events, and say which columns of the result there are.
+
+    An absent column is like what lies beyond the ends: 0 for a convolution, not counted by batch normalisation and by
+    adaptive pooling to a single column. So an event gives the same however many empty slots follow its particles.
+    This holds for layers of torch and lumigraph; what follows a layer of one's own that changes the number of columns
+    sees all columns as present.
+
+    Parameters
+    ----------
+    layer
+        Layer on (events, channels, columns).
+    x, mask
+        Columns, 0 where absent, and which of them are present, (events, columns); None: all.
+    """
+    if mask is None:
+        return layer(x), None
+    if isinstance(layer, nn.Sequential):
+        for inner in layer:
+            x, mask = convolve(inner, x, mask)
+        return x, mask
+    if isinstance(layer, Conv1DBlock) and type(layer).forward is Conv1DBlock.forward:
+        return layer.convolve(x, mask)
+    if isinstance(layer, nn.AdaptiveAvgPool1d) and layer.output_size in (1, (1,)):
+        return x.sum(2, keepdim=True) / mask.sum(1).clamp(min=1).view(-1, 1, 1), None
+    if isinstance(layer, nn.AdaptiveMaxPool1d) and layer.output_size in (1, (1,)):
+        lowest = x.masked_fill(~mask.unsqueeze(1), -torch.inf).amax(2, keepdim=True)
+        return lowest.masked_fill(~mask.any(1).view(-1, 1, 1), 0.0), None
+    if isinstance(layer, nn.BatchNorm1d):
+        rows = batch_norm(layer, x.transpose(1, 2).flatten(0, 1), mask.flatten())
+        x = rows.view(x.size(0), x.size(2), x.size(1)).transpose(1, 2)
+    elif isinstance(layer, nn.Conv1d):
+        x = layer(x)
+        mask = _columns(layer, mask, x.size(2))
+    else:
+        x = layer(x)
+        if x.dim() != 3 or x.size(2) != mask.size(1):
+            return x, None
+    return x * mask.unsqueeze(1), mask
+
+
+def _columns(conv: nn.Conv1d, mask: Tensor, num_out: int) -> Tensor:
+    """Return which output columns there are: those that an event without the empty slots behind it would have.
+
+    With a stride s an output column stands for s input columns, and is there if any of them is.
+    """
+    padding = sum(conv.pad) if isinstance(conv, _Conv) else 2 * int(conv.padding[0])
+    first = torch.arange(num_out, device=mask.device) * conv.stride[0]
+    first = first + (conv.kernel_size[0] - 1) * conv.dilation[0] - padding  # an event must reach so far to have it
+    stands_for = first.unsqueeze(1) + torch.arange(conv.stride[0], device=mask.device)
+    return mask[:, stands_for.clamp(0, mask.size(1) - 1)].any(-1)
+
+
+class _Conv(nn.Conv1d):
+    """A convolution with a number of zero columns of its own at each end."""
+
+    def __init__(self, in_c: int, out_c: int, kernel_sz: int, padding: Padding, stride: int, groups: int) -> None:
+        super().__init__(in_c, out_c, kernel_sz, stride=stride, groups=groups)
+        self.bias: nn.Parameter  # torch allows for none
+        nn.init.zeros_(self.bias)
+        self.pad = (padding, padding) if isinstance(padding, int) else Conv1DBlock.get_padding(kernel_sz)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(x, self.pad))
+
+
+class Conv1DBlock(nn.Module):
+    """One convolution, its activation and batch normalisation, in this order.
+
+    Parameters
+    ----------
+    in_c, out_c
+        Channels before and after: features per particle.
+    kernel_sz
+        Columns that a kernel covers.
+    padding
+        Columns of zeros added at each end; ``auto`` keeps the number of columns (at stride 1), for even kernels too.
+    stride
+        Columns from one application of the kernel to the next.
+    act
+        Activation.
+    bn
+        Whether to normalise over the batch.
+    lookup_init, lookup_act
+        Functions that give the initialisation and the activation by name. Biases start at 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Notes
+    -----
+    **Shape.** (events, in_c, columns) to (events, out_c, columns'), with
+    columns' = (columns + padding - kernel_sz) // stride + 1.
+
+    Examples
+    --------
+    >>> Conv1DBlock(in_c=3, out_c=16, kernel_sz=4)(torch.zeros(2, 3, 7)).shape
+    torch.Size([2, 16, 7])
+    """
+
+    layers: nn.Module
+
+    def __init__(
+        self,
+        in_c: int,
+        out_c: int,
+        kernel_sz: int,
+        padding: Padding = "auto",
+        stride: int = 1,
+        act: str = "relu",
+        bn: bool = False,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+    ) -> None:
+        super().__init__()
+        numbers = {"in_c": in_c, "out_c": out_c, "kernel_sz": kernel_sz, "stride": stride}
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if padding != "auto" and (isinstance(padding, str) or padding < 0):
+            raise ValueError(f"padding must be 'auto' or a number of columns from 0, got {padding!r}")
+        self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride = in_c, out_c, kernel_sz, padding, stride
+        self.act, self.bn = act, bn
+        self.lookup_init, self.lookup_act = lookup_init, lookup_act
+        self.set_layers()
+
+    def set_layers(self) -> None:
+        """Build the layers."""
+        self.layers = self.get_conv_layer(self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride)
+
+    def get_conv_layer(
+        self,
+        in_c: int,
+        out_c: int,
+        kernel_sz: int,
+        padding: Padding = "auto",
+        stride: int = 1,
+        pre_act: bool = False,
+        groups: int = 1,
+    ) -> nn.Sequential:
+        """Return a convolution with activation and batch normalisation, behind it or (``pre_act``) before it."""
+        conv = _Conv(in_c, out_c, kernel_sz, padding, stride, groups)
+        self.lookup_init(self.act, kernel_sz * in_c // groups, kernel_sz * out_c // groups)(conv.weight.data)
+        activation = [] if self.act == "linear" else [self.lookup_act(self.act)]
+        norm = [BatchNorm(in_c if pre_act else out_c)] if self.bn else []
+        return nn.Sequential(*norm, *activation, conv) if pre_act else nn.Sequential(conv, *activation, *norm)
+
+    @staticmethod
+    def get_padding(kernel_sz: int) -> tuple[int, int]:
+        """Return the columns of zeros that ``auto`` adds in front and behind."""
+        return (kernel_sz - 1) // 2, kernel_sz // 2
+
+    def convolve(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the output and which of its columns are present; see `lumigraph.blocks.conv_blocks.convolve`."""
+        return convolve(self.layers, x, mask)
+
+    def forward(
+        self, x: Float[Tensor, "events in_c columns"], mask: Bool[Tensor, "events columns"] | None = None
+    ) -> Float[Tensor, "events out_c columns_out"]:
+        """Return the output; absent columns, where ``mask`` is False, must be 0 and stay so."""
+        return self.convolve(x, mask)[0]
+
+
+class Res1DBlock(Conv1DBlock):
+    """Two convolutions and the input added to them (arXiv:1512.03385), each after batch normalisation and activation.
+
+    The order is batch normalisation, activation, convolution (arXiv:1603.05027). Where the stride or the number of
+    channels changes, the input is added through a convolution of one column.
+
+    Parameters
+    ----------
+    in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act
+        See `Conv1DBlock`; the stride is that of the first convolution.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or the padding changes the number of columns.
+
+    Notes
+    -----
+    **Shape.** (events, in_c, columns) to (events, out_c, ceil(columns / stride)).
+
+    Examples
+    --------
+    >>> Res1DBlock(in_c=16, out_c=32, kernel_sz=3, stride=2)(torch.zeros(2, 16, 7)).shape
+    torch.Size([2, 32, 4])
+    """
+
+    def set_layers(self) -> None:
+        """Build the layers."""
+        self.layers = nn.ModuleList(
+            [
+                self.get_conv_layer(self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride, pre_act=True),
+                self.get_conv_layer(self.out_c, self.out_c, self.kernel_sz, self.padding, pre_act=True),
+            ]
+        )
+        self._set_shortcut()
+
+    def _set_shortcut(self) -> None:
+        if self.padding != "auto" and 2 * self.padding != self.kernel_sz - 1:
+            raise ValueError(
+                f"padding={self.padding} with kernel_sz={self.kernel_sz} changes the number of columns, so that input "
+                "and output cannot be added: leave it at 'auto'"
+            )
+        self.shortcut: nn.Module | None = None
+        if self.stride != 1 or self.in_c != self.out_c:
+            self.shortcut = _Conv(self.in_c, self.out_c, 1, 0, self.stride, 1)
+            self.lookup_init("linear", self.in_c, self.out_c)(self.shortcut.weight.data)
+
+    def convolve(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the output and which of its columns are present."""
+        beside = x if self.shortcut is None else convolve(self.shortcut, x, mask)[0]
+        for layer in self.layers:  # type: ignore[attr-defined]
+            x, mask = convolve(layer, x, mask)
+        return x + beside, mask
+
+
+class ResNeXt1DBlock(Res1DBlock):
+    """Groups of convolutions side by side and the input added to them (arXiv:1611.05431).
+
+    To ``inter_c * cardinality`` channels by a convolution of one column, a convolution in ``cardinality`` groups, and
+    back; each after batch normalisation and activation.
+
+    Parameters
+    ----------
+    in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act
+        See `Res1DBlock`.
+    inter_c
+        Channels of each group.
+    cardinality
+        Number of groups.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or the padding changes the number of columns.
+
+    Notes
+    -----
+    **Shape.** (events, in_c, columns) to (events, out_c, ceil(columns / stride)).
+
+    Examples
+    --------
+    >>> ResNeXt1DBlock(in_c=32, inter_c=4, cardinality=4, out_c=32, kernel_sz=3)(torch.zeros(2, 32, 7)).shape
+    torch.Size([2, 32, 7])
+    """
+
+    def __init__(
+        self,
+        in_c: int,
+        inter_c: int,
+        cardinality: int,
+        out_c: int,
+        kernel_sz: int,
+        padding: Padding = "auto",
+        stride: int = 1,
+        act: str = "relu",
+        bn: bool = False,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+    ) -> None:
+        if inter_c < 1 or cardinality < 1:
+            raise ValueError(
+                f"inter_c and cardinality must be at least 1, got inter_c={inter_c} and cardinality={cardinality}"
+            )
+        # set_layers is called by the parent, and a plain attribute may be set before a module is ready
+        self.inter_c, self.cardinality = inter_c, cardinality
+        super().__init__(in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act)
+
+    def set_layers(self) -> None:
+        """Build the layers."""
+        inner = self.inter_c * self.cardinality
+        self.layers = nn.ModuleList(
+            [
+                self.get_conv_layer(self.in_c, inner, 1, stride=self.stride, pre_act=True),
+                self.get_conv_layer(inner, inner, self.kernel_sz, self.padding, pre_act=True, groups=self.cardinality),
+                self.get_conv_layer(inner, self.out_c, 1, pre_act=True),
+            ]
+        )
+        self._set_shortcut()

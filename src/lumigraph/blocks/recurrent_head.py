@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -111,8 +112,8 @@ class RecurrentHead(AbsMatrixHead):
         )  # fmt: skip
         reset_recurrent(self.rnn)
         # torch.compile refuses to look into torch's recurrent layers: what it needs of them is reached beside them, by
-        # the very dictionary that holds their parameters
-        self.mode, self._cells = self.rnn.mode, self.rnn._parameters
+        # the very dictionary that holds their parameters (in a namespace, or torch.export would put a copy in its place)
+        self.mode, self._cells = self.rnn.mode, SimpleNamespace(parameters=self.rnn._parameters)
         self.depth, self.do = depth, self.rnn.dropout
         self.feat_map = {name: list(range(math.prod(self._shape()))) for name in self.cont_feats}
         if freeze:
@@ -144,7 +145,7 @@ class RecurrentHead(AbsMatrixHead):
         rows, mask = fit_slots(Rows(self.scale(rows), mask), max(1, rows.size(1)))
         if torch.compiler.is_compiling():
             do = self.do if self.training else 0.0
-            states, final = walk_unrolled(self.mode, self._cells, self.depth, rows, mask, do)
+            states, final = walk_unrolled(self.mode, self._cells.parameters, self.depth, rows, mask, do)
         else:
             states, final = walk(self.rnn, rows, mask)
         return states if self.stateful else final

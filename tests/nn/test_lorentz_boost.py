@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lumigraph.kinematics import mass
 from lumigraph.nn import LorentzBoostConv
-from lumigraph.nn.lorentz_boost import pair_cosines
+from lumigraph.nn.boost_features import pair_cosines
 
 LENGTHS = [0, 2, 0, 1, 4, 0]
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}

@@ -1,14 +1,16 @@
 """The Lorentz boost network as a head."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..nn.boost_features import boost_features, pair_cosines
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
-from ..nn.lorentz_boost import LorentzBoostConv, pair_cosines
+from ..nn.lorentz_boost import LorentzBoostConv
 from ..nn.mlp import BatchNorm, Standardise
 from .abs_head import AbsMatrixHead, Scaling
 
@@ -24,10 +26,11 @@ class LorentzBoostNet(AbsMatrixHead):
         See `AbsMatrixHead`. The four-momentum is found by the names px, py, pz and E (or energy) among
         ``feats_per_vec``; further features (a b-tag) are carried to the output beside the boosted ones, slot by slot.
     n_particles
-        Number of combinations, each with its rest frame.
+        Number of combinations, each with its rest frame unless ``mode`` says otherwise.
     feat_extractor
-        Function of the boosted four-momenta (B, n_particles, 4), or a module, that is trained with the rest; what it
-        returns is flattened per event. By default the method of this name.
+        Names of features (see `lumigraph.nn.boost_features.boost_features`); or a function of the boosted four-momenta
+        (B, n, 4); or a module, that is trained with the rest. What it returns is flattened per event. By default the
+        method of this name.
     bn
         Whether to normalise the output over the batch.
     lookup_init, lookup_act
@@ -37,19 +40,26 @@ class LorentzBoostNet(AbsMatrixHead):
     validate
         Whether to refuse four-momenta with E < abs(p), beyond rounding. Without it they give finite numbers without
         meaning.
+    mode, n_frames
+        Which combinations are boosted into which frames: ``pairs``, ``product`` or ``combinations``, and the number of
+        frames for ``product``; see `lumigraph.nn.LorentzBoostConv`.
     **kargs
         See `AbsMatrixHead`.
 
     Raises
     ------
     ValueError
-        If a component of the four-momentum has no column, an event has more particles than slots, or a four-momentum
-        is unphysical.
+        If a component of the four-momentum has no column, a feature is unknown, numbers do not go with the mode, an
+        event has more particles than slots, or a four-momentum is unphysical.
 
     Notes
     -----
-    **Shape.** Matrix of a tuple (B, slots, F); returns (B, features), by default 4n + n(n-1)/2 of them for n
-    combinations, and slots times the number of further features behind them.
+    **Shape.** Matrix of a tuple (B, slots, F); returns (B, features), by default 4n + n(n-1)/2 of them for n boosted
+    four-momenta (``n_boosted``: n_particles of them unless ``mode`` says otherwise), and slots times the number of
+    further features behind them.
+
+    A subclass may bring a method ``feat_extractor`` of its own. ``comb`` is the list of the index pairs [i, j], i < j,
+    of boosted four-momenta: ``for i, j in self.comb``, or ``x[:, self.comb]`` of shape (B, pairs, 2, 4).
 
     **Units.** GeV, not standardised; see `lumigraph.nn.LorentzBoostConv` for frames that have no rest frame.
 
@@ -65,6 +75,13 @@ class LorentzBoostNet(AbsMatrixHead):
     >>> net = LorentzBoostNet(names, ["a", "b"], ["px", "py", "pz", "E"], n_particles=3)
     >>> net((None, torch.tensor([[[1.0, 0.0, 0.0, 2.0], [0.0, 3.0, 0.0, 4.0]]]))).shape
     torch.Size([1, 15])
+
+    Features by name, of every combination in every frame:
+
+    >>> net = LorentzBoostNet(names, ["a", "b"], ["px", "py", "pz", "E"], n_particles=3, mode="product", n_frames=2,
+    ...                       feat_extractor=["E", "pair_cos"])
+    >>> net.get_out_size()
+    21
     """
 
     row_wise = True
@@ -75,12 +92,14 @@ class LorentzBoostNet(AbsMatrixHead):
         vecs: Sequence[str],
         feats_per_vec: Sequence[str],
         n_particles: int,
-        feat_extractor: Callable[[Tensor], Tensor] | None = None,
+        feat_extractor: Callable[[Tensor], Tensor] | Sequence[str] | None = None,
         bn: bool = True,
         lookup_init: LookupInit = lookup_normal_init,
         lookup_act: LookupAct = lookup_act,
         freeze: bool = False,
         validate: bool = True,
+        mode: str = "pairs",
+        n_frames: int | None = None,
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
@@ -90,9 +109,10 @@ class LorentzBoostNet(AbsMatrixHead):
         self.p4_columns = _p4_columns(self.feats_per_vec)
         self.further = [i for i in range(self.n_fpv) if i not in self.p4_columns]
         self.scale = Standardise(len(self.further))
-        self.conv = LorentzBoostConv(self.n_v, n_particles)
-        self.comb = torch.combinations(torch.arange(n_particles)).tolist()
-        self.extractor = feat_extractor
+        self.conv = LorentzBoostConv(self.n_v, n_particles, mode=mode, num_frames=n_frames)
+        self.n_boosted = self.conv.num_outputs
+        self.comb = torch.combinations(torch.arange(self.n_boosted)).tolist()
+        self.extractor = _extractor(feat_extractor)
         self.out_sz = self.check_out_sz() + self.n_v * len(self.further)
         self.bn = BatchNorm(self.out_sz) if bn else None
         self.feat_map = {name: list(range(self.out_sz)) for name in self.cont_feats}
@@ -114,7 +134,7 @@ class LorentzBoostNet(AbsMatrixHead):
 
     def check_out_sz(self) -> int:
         """Return how many features are extracted, by extracting them from four-momenta made up without randomness."""
-        p = torch.sin(torch.arange(2.0 * self.n_particles * 3)).view(2, self.n_particles, 3).to(self.conv.part_wgts)
+        p = torch.sin(torch.arange(2.0 * self.n_boosted * 3)).view(2, self.n_boosted, 3).to(self.conv.part_wgts)
         made_up = torch.cat([p, 2 * p.norm(dim=-1, keepdim=True)], dim=-1)
         modes = {m: m.training for m in self.modules()}
         self.eval()
@@ -150,6 +170,10 @@ class LorentzBoostNet(AbsMatrixHead):
                 f"{float(p[event, slot, :3].norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
                 "standardised, with a positive energy (validate=False turns this check off)"
             )
+
+
+def _extractor(wanted: Callable[[Tensor], Tensor] | Sequence[str] | None) -> Callable[[Tensor], Tensor] | None:
+    return wanted if wanted is None or callable(wanted) else partial(boost_features, names=wanted)
 
 
 def _p4_columns(feats_per_vec: Sequence[str]) -> list[int]:

@@ -112,7 +112,7 @@ class RecurrentHead(AbsMatrixHead):
         )  # fmt: skip
         reset_recurrent(self.rnn)
         # torch.compile refuses to look into torch's recurrent layers: what it needs of them is reached beside them, by
-        # the very dictionary that holds their parameters (in a namespace, or torch.export would put a copy in its place)
+        # the very dictionary that holds their parameters; in a namespace, or torch.export would put a copy in its place
         self.mode, self._cells = self.rnn.mode, SimpleNamespace(parameters=self.rnn._parameters)
         self.depth, self.do = depth, self.rnn.dropout
         self.feat_map = {name: list(range(math.prod(self._shape()))) for name in self.cont_feats}

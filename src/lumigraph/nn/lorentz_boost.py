@@ -1,5 +1,7 @@
 """The Lorentz boost layer: learned combinations of particles, seen from learned rest frames."""
 
+from typing import Literal, get_args
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -8,44 +10,60 @@ from torch_geometric.nn import MessagePassing
 from ..graph import ptr_to_batch
 from ..kinematics import boost
 from ..particles import check_slots
+from ..schema import near
 
-__all__ = ["LorentzBoostConv", "pair_cosines"]
+__all__ = ["BoostMode", "LorentzBoostConv"]
+
+BoostMode = Literal["pairs", "product", "combinations"]
 
 
 class LorentzBoostConv(MessagePassing):
-    r"""Combine the four-momenta of an event and boost each combination into a rest frame of its own.
+    r"""Combine the four-momenta of an event and boost the combinations into rest frames, learned like them.
 
     With weights per slot :math:`s` that are used by their absolute value,
 
     .. math::
-        k_a = \sum_s |w_{as}|\, p_s, \qquad r_a = \sum_s |u_{as}|\, p_s, \qquad k'_a = \Lambda(r_a)\, k_a
+        k_a = \sum_s |w_{as}|\, p_s, \qquad r_f = \sum_s |u_{fs}|\, p_s, \qquad k'_{af} = \Lambda(r_f)\, k_a
 
-    where :math:`\Lambda(r)` is the boost into the rest frame of :math:`r`. As messages: every particle sends its
-    weighted four-momentum to the combinations and to the frames of its event.
+    where :math:`\Lambda(r)` is the boost into the rest frame of :math:`r`. Which combination :math:`a` goes into which
+    frame :math:`f`, and the order of the outputs :math:`(a, f)`, is the mode:
+
+    - ``pairs``: each into a frame of its own, (0,0), (1,1), ...;
+    - ``product``: each into every frame, combination by combination, (0,0), (0,1), ..., (1,0), ...;
+    - ``combinations``: each into the rest frame of every other combination, :math:`r = k`: first those of later ones,
+      (0,1), (0,2), ..., (1,2), ..., then those of earlier ones, (1,0), (2,0), (2,1), ....
+
+    As messages: every particle sends its weighted four-momentum to the combinations and to the frames of its event.
 
     Parameters
     ----------
     num_slots
         Places for particles in an event.
     num_particles
-        Number of combinations, each with its frame.
+        Number of combinations n.
+    mode
+        One of `BoostMode`.
+    num_frames
+        Number of frames m, for ``product``; as many as combinations if not given.
 
     Raises
     ------
     ValueError
-        If a number is not positive, or a particle is in a slot that does not exist.
+        If a number is not positive, the mode is unknown, numbers of combinations and frames do not go with the mode, or
+        a particle is in a slot that does not exist.
 
     Notes
     -----
-    **Shape.** ``p4`` (particles, 4), ``slot`` (particles,), ``ptr`` (events + 1,); returns (events, num_particles, 4).
+    **Shape.** ``p4`` (particles, 4), ``slot`` (particles,), ``ptr`` (events + 1,); returns (events, num_outputs, 4)
+    with n outputs for ``pairs``, n*m for ``product`` and n(n-1) for ``combinations``.
 
     **Units.** GeV; momenta as they are, not standardised.
 
     **Symmetry.** None under permutation: each slot has weights of its own. Invariant under a boost of all frames
-    together only as far as `lumigraph.kinematics.boost` is: a common boost rotates each :math:`k'_a`.
+    together only as far as `lumigraph.kinematics.boost` is: a common boost rotates each :math:`k'`.
 
     Sums and boosts are done in float64. A frame without a rest frame (no particle, or all along one direction and
-    massless) boosts nothing.
+    massless) boosts nothing. ``rf_wgts``, the weights of the frames, are None for ``combinations``.
 
     References
     ----------
@@ -58,52 +76,76 @@ class LorentzBoostConv(MessagePassing):
     >>> p4 = torch.tensor([[3.0, 0.0, 0.0, 5.0], [0.0, 1.0, 0.0, 2.0]])
     >>> conv(p4, torch.tensor([0, 1]), torch.tensor([0, 2, 2])).shape
     torch.Size([2, 5, 4])
+    >>> LorentzBoostConv(num_slots=3, num_particles=5, mode="product", num_frames=2).num_outputs
+    10
     """
 
-    def __init__(self, num_slots: int, num_particles: int) -> None:
+    def __init__(
+        self, num_slots: int, num_particles: int, *, mode: str = "pairs", num_frames: int | None = None
+    ) -> None:
         super().__init__(aggr="sum", flow="source_to_target", node_dim=0)
-        if num_slots < 1 or num_particles < 1:
-            raise ValueError(
-                f"num_slots and num_particles must be at least 1, got num_slots={num_slots} and "
-                f"num_particles={num_particles}"
-            )
+        _check_numbers(num_slots, num_particles, mode, num_frames)
         self.num_slots = num_slots
         self.num_particles = num_particles
+        self.num_frames = num_particles if num_frames is None else num_frames
+        self.mode = mode
+        self.num_outputs = {
+            "pairs": num_particles,
+            "product": num_particles * self.num_frames,
+            "combinations": num_particles * (num_particles - 1),
+        }[mode]
         self.part_wgts = nn.Parameter(torch.empty(num_particles, num_slots))
-        self.rf_wgts = nn.Parameter(torch.empty(num_particles, num_slots))
+        has_frames = mode != "combinations"
+        self.rf_wgts = nn.Parameter(torch.empty(self.num_frames, num_slots)) if has_frames else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew, normal with a standard deviation of 1 / num_particles."""
+        """Draw all weights anew, normal with a standard deviation of 1 / number of combinations or of frames."""
         super().reset_parameters()
-        nn.init.normal_(self.part_wgts, std=1 / self.num_particles)
-        nn.init.normal_(self.rf_wgts, std=1 / self.num_particles)
+        for weight in (self.part_wgts, self.rf_wgts):
+            if weight is not None:
+                nn.init.normal_(weight, std=1 / weight.size(0))
 
     def forward(
         self, p4: Float[Tensor, "particles 4"], slot: Int[Tensor, " particles"], ptr: Int[Tensor, " events_plus_1"]
-    ) -> Float[Tensor, "events num_particles 4"]:
+    ) -> Float[Tensor, "events outputs 4"]:
         """Return the boosted combinations."""
-        combinations, frames = self.combine(p4, slot, ptr)
-        return boost(combinations, frames).to(p4.dtype)
+        return self._boosted(*self.combine(p4, slot, ptr)).to(p4.dtype)
 
     def combine(
         self, p4: Float[Tensor, "particles 4"], slot: Int[Tensor, " particles"], ptr: Int[Tensor, " events_plus_1"]
-    ) -> tuple[Float[Tensor, "events num_particles 4"], Float[Tensor, "events num_particles 4"]]:
-        """Return the combinations and the frames before the boost, in float64."""
+    ) -> tuple[Float[Tensor, "events num_particles 4"], Float[Tensor, "events num_frames 4"]]:
+        """Return the combinations and the frames before the boost, in float64; the same for ``combinations``."""
         check_slots(slot, ptr, self.num_slots)
         event = ptr_to_batch(ptr, p4.size(0))
         to_event = torch.stack([torch.arange(p4.size(0), device=p4.device), event])
-        weights = torch.cat([self.part_wgts, self.rf_wgts]).abs().double().t()[slot]
+        weights = self._weights().t()[slot]
         both = self.propagate(
             to_event, x=(p4.double(), None), weights=(weights, None), size=(p4.size(0), ptr.numel() - 1)
         )
-        return both[:, : self.num_particles], both[:, self.num_particles :]
+        return self._split(both)
 
-    def dense(self, rows: Float[Tensor, "events slots 4"]) -> Float[Tensor, "events num_particles 4"]:
+    def dense(self, rows: Float[Tensor, "events slots 4"]) -> Float[Tensor, "events outputs 4"]:
         """Return the boosted combinations of padded events: four-momenta slot by slot, 0 where there is none."""
-        weights = torch.cat([self.part_wgts, self.rf_wgts]).abs().double()
-        both = weights @ rows.double()
-        return boost(both[:, : self.num_particles], both[:, self.num_particles :]).to(rows.dtype)
+        return self._boosted(*self._split(self._weights() @ rows.double())).to(rows.dtype)
+
+    def _weights(self) -> Tensor:
+        weights = self.part_wgts if self.rf_wgts is None else torch.cat([self.part_wgts, self.rf_wgts])
+        return weights.abs().double()
+
+    def _split(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        combinations = both[:, : self.num_particles]
+        return combinations, combinations if self.rf_wgts is None else both[:, self.num_particles :]
+
+    def _boosted(self, combinations: Tensor, frames: Tensor) -> Tensor:
+        if self.mode == "product":
+            return boost(combinations.unsqueeze(2), frames.unsqueeze(1)).flatten(1, 2)
+        if self.mode == "combinations":
+            n, device = self.num_particles, frames.device
+            later, earlier = torch.triu_indices(n, n, 1, device=device), torch.tril_indices(n, n, -1, device=device)
+            of, into = torch.cat([later, earlier], dim=1)
+            combinations, frames = combinations[:, of], frames[:, into]
+        return boost(combinations, frames)
 
     def message(
         self, x_j: Float[Tensor, "particles 4"], weights_j: Float[Tensor, "particles targets"]
@@ -112,26 +154,28 @@ class LorentzBoostConv(MessagePassing):
         return weights_j.unsqueeze(-1) * x_j.unsqueeze(-2)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(num_slots={self.num_slots}, num_particles={self.num_particles})"
+        mode = "" if self.mode == "pairs" else f", mode={self.mode!r}"
+        frames = f", num_frames={self.num_frames}" if self.mode == "product" else ""
+        return f"{type(self).__name__}(num_slots={self.num_slots}, num_particles={self.num_particles}{mode}{frames})"
 
 
-def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs"]:
-    r"""Return the cosine of the angle between every two momenta of an event: (0,1), (0,2), ..., (n-2,n-1).
-
-    A particle at rest has no direction: its cosines are 0, and go there smoothly, since each momentum squared enters
-    the norm as :math:`|p|^2 + 10^{-10} E^2`.
-
-    Notes
-    -----
-    **Shape.** (events, n, 4) to (events, n(n-1)/2).
-
-    Examples
-    --------
-    >>> pair_cosines(torch.tensor([[[1.0, 0.0, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 1.0]]]))
-    tensor([[1., 0., 0.]])
-    """
-    p = p4.double()
-    first, second = torch.triu_indices(p.size(1), p.size(1), 1, device=p.device)
-    gram = p[..., :3] @ p[..., :3].transpose(1, 2)
-    norm2 = gram.diagonal(dim1=1, dim2=2) + 1e-10 * p[..., 3].square() + 1e-30
-    return (gram[:, first, second] * (norm2[:, first] * norm2[:, second]).rsqrt()).to(p4.dtype)
+def _check_numbers(num_slots: int, num_particles: int, mode: str, num_frames: int | None) -> None:
+    if mode not in get_args(BoostMode):
+        raise ValueError(f"mode={mode!r} is no way to pair combinations with frames: {near(mode, get_args(BoostMode))}")
+    if num_slots < 1 or num_particles < 1:
+        raise ValueError(
+            f"num_slots and num_particles must be at least 1, got num_slots={num_slots} and "
+            f"num_particles={num_particles}"
+        )
+    if mode == "combinations" and num_particles < 2:
+        raise ValueError(
+            "mode='combinations' boosts combinations into each other's rest frames: num_particles must be at least 2, "
+            f"got {num_particles}"
+        )
+    if mode != "product" and num_frames not in (None, num_particles):
+        raise ValueError(
+            f"num_frames={num_frames} goes with mode='product' only: mode={mode!r} has as many frames as combinations, "
+            f"num_particles={num_particles}"
+        )
+    if num_frames is not None and num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}")

@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+collect_ignore = ["compat/make_lumin_cases.py"]  # runs where LUMIN is, see there
+
 settings.register_profile("lumigraph", deadline=None, max_examples=50)
 settings.load_profile("lumigraph")
 torch.set_num_threads(1)  # tests are small: on a busy machine a second thread waits more than it works

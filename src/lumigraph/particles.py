@@ -152,7 +152,8 @@ def fit_slots(found: Rows, num_slots: int) -> Rows:
     beyond = mask.nonzero()
     beyond = beyond[beyond[:, 1] >= num_slots]
     if len(beyond):
-        _raise_beyond(*beyond[0].tolist(), num_slots)
+        event, slot = beyond[0].tolist()
+        _raise_beyond(event, slot, num_slots)
     return Rows(rows[:, :num_slots], mask[:, :num_slots])
 
 

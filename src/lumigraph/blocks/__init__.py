@@ -2,13 +2,14 @@
 
 from ..nn.lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .block import AbsBlock
-from .body import AbsBody, FullyConnected
+from .body import AbsBody, FullyConnected, MultiBlock
 from .conv_blocks import Conv1DBlock, Res1DBlock, ResNeXt1DBlock
 from .embedding import CatEmbedder
 from .head import (
     AbsConv1dHead,
     AbsHead,
     AbsMatrixHead,
+    AutoExtractLorentzBoostNet,
     CatEmbHead,
     InteractionNet,
     LorentzBoostNet,
@@ -24,6 +25,7 @@ __all__ = [
     "AbsHead",
     "AbsMatrixHead",
     "AbsTail",
+    "AutoExtractLorentzBoostNet",
     "CatEmbHead",
     "CatEmbedder",
     "ClassRegMulti",
@@ -31,6 +33,7 @@ __all__ = [
     "FullyConnected",
     "InteractionNet",
     "LorentzBoostNet",
+    "MultiBlock",
     "MultiHead",
     "RecurrentHead",
     "Res1DBlock",

@@ -5,6 +5,7 @@ own; here they stand together.
 """
 
 from .abs_head import AbsHead, AbsMatrixHead
+from .auto_extract_lorentz_boost_net import AutoExtractLorentzBoostNet
 from .cat_emb_head import CatEmbHead
 from .conv1d_head import AbsConv1dHead
 from .interaction_net import InteractionNet
@@ -16,6 +17,7 @@ __all__ = [
     "AbsConv1dHead",
     "AbsHead",
     "AbsMatrixHead",
+    "AutoExtractLorentzBoostNet",
     "CatEmbHead",
     "InteractionNet",
     "LorentzBoostNet",

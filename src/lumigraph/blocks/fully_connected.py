@@ -1,0 +1,127 @@
+"""The body of fully connected layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from ..nn.mlp import BatchNorm, Dense, Layers
+from .abs_body import AbsBody
+
+__all__ = ["FullyConnected"]
+
+
+class FullyConnected(AbsBody):
+    """Hidden layers, each seeing the one before it, or with skip or dense connections.
+
+    Parameters
+    ----------
+    n_in, feat_map
+        See `AbsBody`.
+    depth
+        Number of hidden layers; with ``res`` an even depth counts one more.
+    width
+        Width of the first hidden layer.
+    do
+        Dropout rate.
+    bn
+        Whether to use batch normalisation: dense, activation, normalisation, dropout, in this order; with ``res`` it
+        also follows each addition.
+    act
+        Activation.
+    res
+        Whether to add the input of every two layers to their output (arXiv:1512.03385).
+    dense
+        Whether each layer sees the outputs of all layers before it and the input (arXiv:1608.06993); not with ``res``.
+    growth_rate
+        Layer d (from 0) has the width ``width + int(width * d * growth_rate)``, at least 1. Ignored with ``res``.
+    lookup_init, lookup_act
+        Functions that give the initialisation and the activation by name.
+    freeze
+        Whether to start untrainable.
+
+    Raises
+    ------
+    ValueError
+        If ``res`` and ``dense`` are both set, or depth or width is not positive.
+
+    Notes
+    -----
+    **Shape.** (B, n_in) to (B, get_out_size()).
+
+    Examples
+    --------
+    >>> FullyConnected(3, {}, depth=4, width=10, growth_rate=-0.3)(torch.zeros(2, 3)).shape
+    torch.Size([2, 1])
+    """
+
+    layers: nn.ModuleList
+
+    def __init__(
+        self,
+        n_in: Any,
+        feat_map: Mapping[str, Sequence[int]],
+        depth: int,
+        width: int,
+        do: float | int | None = 0,
+        bn: bool = False,
+        act: str = "relu",
+        res: bool = False,
+        dense: bool = False,
+        growth_rate: float | int = 0,
+        lookup_init: LookupInit = lookup_normal_init,
+        lookup_act: LookupAct = lookup_act,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__(n_in, feat_map)
+        if res and dense:
+            raise ValueError("res=True and dense=True exclude each other: choose one kind of connection")
+        if depth < 1 or width < 1:
+            raise ValueError(f"depth and width must be at least 1, got depth={depth} and width={width}")
+        self.depth, self.width, self.res, self.dense = depth, width, res, dense
+        self.growth_rate = 0.0 if res else growth_rate
+
+        def layer(inputs: int, d: int, last: bool = True) -> Dense:
+            # the second layer of a residual pair is normalised after the addition
+            return Dense(
+                inputs, self._width(d), act=act, dropout=do, norm=bn and last,
+                lookup_init=lookup_init, lookup_act=lookup_act,
+            )  # fmt: skip
+
+        if res:
+            first = layer(n_in, 0)
+            pairs = [Layers(*layer(width, 0), *layer(width, 0, last=False)) for _ in range(depth // 2)]
+            self.layers = nn.ModuleList([first, *pairs])
+            self.res_bns = nn.ModuleList(BatchNorm(width) for _ in pairs) if bn else None
+        else:
+            seen = [n_in]
+            self.layers = nn.ModuleList()
+            for d in range(depth):
+                self.layers.append(layer(sum(seen) if dense else seen[-1], d))
+                seen.append(self._width(d))
+        if freeze:
+            self.freeze_layers()
+
+    def _width(self, d: int) -> int:
+        return max(1, self.width + int(self.width * d * self.growth_rate))
+
+    def get_out_size(self) -> int:
+        """Return the width of the last layer."""
+        return self._width(self.depth - 1)
+
+    def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events out"]:
+        """Return the output of the last layer."""
+        if self.res:
+            x = self.layers[0](x)
+            for i, pair in enumerate(self.layers[1:]):
+                x = pair(x) + x
+                if self.res_bns is not None:
+                    x = self.res_bns[i](x)
+            return x
+        for i, layer in enumerate(self.layers):
+            y = layer(x)
+            x = torch.cat([y, x], dim=1) if self.dense and i < self.depth - 1 else y
+        return x

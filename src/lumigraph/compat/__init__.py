@@ -1,0 +1,1 @@
+"""What brings the work of other toolkits here."""

@@ -1,0 +1,105 @@
+"""Weights of LUMIN (up to 0.9.1) for the blocks of the same names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..blocks import ClassRegMulti, FullyConnected, InteractionNet, LorentzBoostNet
+from ..nn.mlp import BatchNorm, Standardise
+
+__all__ = ["load_state_dict"]
+
+
+def load_state_dict(block_or_model: Any, state: Mapping[str, Any]) -> None:
+    """Load the weights of a block or model of LUMIN into ours; nothing is loaded unless everything fits.
+
+    The block has to be built with the arguments that it had in LUMIN. An `InteractionNet` needs ``legacy_edges=True``
+    to give the published results; a bidirectional `RecurrentHead` gives others, as LUMIN's backward state has seen only
+    the last particle. What LUMIN does not save stays as it is: the scaling of inputs, and ``y_range``, ``y_mean`` and
+    ``y_std`` of a tail, which are arguments.
+
+    LUMIN normalises after each addition of a ``FullyConnected(res=True)`` whatever ``bn`` says. If the state holds such
+    normalisations and ours has none, they are added to it.
+
+    Parameters
+    ----------
+    block_or_model
+        A block, a sequence of head, body and tail, or a `lumigraph.Model`.
+    state
+        A state_dict of LUMIN 0.6 to 0.9.1, or what ``Model.save`` of LUMIN wrote, as ``torch.load`` gives it.
+
+    Raises
+    ------
+    TypeError
+        If ``block_or_model`` has no weights, or the state holds something else than tensors.
+    ValueError
+        If a weight is missing, superfluous or of another shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lumigraph.blocks import InteractionNet
+    >>> net = InteractionNet(["a_px", "b_px"], ["a", "b"], ["px"], intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3,
+    ...                      outfunc_depth=1, outfunc_width=4, outfunc_out_sz=2, agg_method="sum", legacy_edges=True)
+    >>> state = {"fr.0.0.weight": torch.ones(3, 2), "fr.0.0.bias": torch.zeros(3),
+    ...          "fo.0.0.weight": torch.ones(2, 4), "fo.0.0.bias": torch.zeros(2)}
+    >>> load_state_dict(net, state)
+    >>> net(torch.tensor([[1.0, 2.0]]))
+    tensor([[21., 21.]], grad_fn=<SumBackward1>)
+    """
+    block = block_or_model if isinstance(block_or_model, nn.Module) else getattr(block_or_model, "model", None)
+    if not isinstance(block, nn.Module):
+        raise TypeError(f"block_or_model must be a block or a model, got {type(block_or_model).__name__}")
+    inner = state.get("model")
+    given = dict(inner if isinstance(inner, Mapping) else state)
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the state must hold tensors only, but {name!r} is a {type(value).__name__}")
+    own = block.state_dict()
+    # a module comes before those inside it: names are translated from the outside in
+    added: list[tuple[FullyConnected, nn.ModuleList]] = []
+    for name, module in block.named_modules():
+        prefix = f"{name}." if name else ""
+        if isinstance(module, BatchNorm):
+            _rename(given, f"{prefix}bn.", prefix)  # from LUMIN 0.8 on its batch normalisation is wrapped
+        elif isinstance(module, InteractionNet):
+            for function in ("fr.", "fo."):
+                _rename(given, prefix + function, f"{prefix}convs.0.{function}")
+        elif isinstance(module, LorentzBoostNet):
+            for weights in ("part_wgts", "rf_wgts"):
+                found = given.pop(f"{prefix}{weights}", None)
+                if found is not None:  # (combinations, 1, slots, 1) in LUMIN
+                    given[f"{prefix}conv.{weights}"] = found.flatten(1)
+        elif isinstance(module, FullyConnected) and module.res and module.res_bns is None:
+            if any(key.startswith(f"{prefix}res_bns.") for key in given):
+                norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])
+                own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
+                added.append((module, norms))
+        elif isinstance(module, Standardise | ClassRegMulti):
+            given |= {f"{prefix}{key}": value for key, value in module.named_buffers(recurse=False)}
+    _check(type(block_or_model).__name__, given, own)
+    for body, norms in added:
+        body.res_bns = norms.to(next(body.parameters())).train(body.training)
+    block.load_state_dict(given)
+
+
+def _rename(state: dict[str, Any], old: str, new: str) -> None:
+    """Give the entries whose names begin with ``old`` another beginning."""
+    for key in [k for k in state if k.startswith(old)]:
+        state[new + key.removeprefix(old)] = state.pop(key)
+
+
+def _check(block: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError that says what does not fit."""
+    wrong = [f"it lacks {name!r}" for name in own if name not in given]
+    wrong += [f"it has {name!r}, which the block has not" for name in given if name not in own]
+    for name in own:
+        if name in given and given[name].shape != own[name].shape:
+            wrong.append(f"{name!r} has the shape {tuple(given[name].shape)}, not {tuple(own[name].shape)}")
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"the state does not fit this {block}: {'; '.join(wrong[:3])}{more}; build the block with the arguments "
+            "that it had in LUMIN"
+        )

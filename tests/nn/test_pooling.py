@@ -1,12 +1,15 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumigraph.nn import pool
+from lumigraph.nn import Pool
 from lumigraph.nn.pooling import check_pooling
+from lumigraph.particles import Particles, rows_of_particles
 
-METHODS = ("sum", "mean", "max", "flatten")
+METHODS = ("sum", "mean", "max", "attention", "flatten")
 LENGTHS = st.lists(st.sampled_from([0, 1, 2, 3, 7]), max_size=6)
 TOLERANCE = {"rtol": 1e-13, "atol": 1e-13}
 
@@ -20,8 +23,19 @@ def events(lengths, num_slots=8, channels=3, seed=0):
     return x, torch.cat([torch.zeros(0, dtype=torch.long), *slots]), ptr
 
 
+def layer(method, num_slots=8, channels=3):
+    """A layer whose attention is far from equal weights."""
+    torch.manual_seed(3)
+    return Pool(channels, method, num_slots, act="swish").double()
+
+
+def pool(x, slot, ptr, method, num_slots):
+    return layer(method, num_slots, x.size(1)).to(x.dtype)(x, slot, ptr)
+
+
 def by_hand(x, slot, ptr, method, num_slots):
     channels, result = x.size(1), []
+    gate = layer(method, num_slots, channels).gate
     for begin, end in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True):
         if method == "flatten":
             out = [[0.0] * num_slots for _ in range(channels)]  # feature-major
@@ -29,6 +43,12 @@ def by_hand(x, slot, ptr, method, num_slots):
                 for c in range(channels):
                     out[c][int(slot[row])] = float(x[row, c])
             result.append([value for feature in out for value in feature])
+            continue
+        if method == "attention":
+            scores = [gate(x[row][None]).item() for row in range(begin, end)]
+            weights = [math.exp(score) / sum(map(math.exp, scores)) for score in scores]
+            rows = zip(weights, range(begin, end), strict=True)
+            result.append(sum((w * x[row] for w, row in rows), torch.zeros(channels).double()).tolist())
             continue
         columns = [[float(x[row, c]) for row in range(begin, end)] for c in range(channels)]
         n = end - begin
@@ -43,6 +63,15 @@ def by_hand(x, slot, ptr, method, num_slots):
 def test_against_a_loop(method, lengths, seed):
     x, slot, ptr = events(lengths, seed=seed)
     torch.testing.assert_close(pool(x, slot, ptr, method, 8), by_hand(x, slot, ptr, method, 8), **TOLERANCE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(lengths=LENGTHS, seed=st.integers(0, 99))
+def test_padded_events_give_the_same_whatever_fills_them(method, lengths, seed):
+    x, slot, ptr = events(lengths, seed=seed)
+    rows, mask = rows_of_particles(Particles(x, slot, ptr), 8)
+    filled = torch.where(mask.unsqueeze(-1), rows, torch.full_like(rows, 1e6))
+    torch.testing.assert_close(layer(method).dense(filled, mask), pool(x, slot, ptr, method, 8), **TOLERANCE)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -61,7 +90,7 @@ def test_gradients_are_right(method):
     assert torch.autograd.gradcheck(lambda v: pool(v, slot, ptr, method, 8), [x.requires_grad_()])
 
 
-@pytest.mark.parametrize("method", ["sum", "mean", "max"])
+@pytest.mark.parametrize("method", ["sum", "mean", "max", "attention"])
 def test_permuting_the_particles_changes_nothing(method):
     x, slot, ptr = events([2, 0, 5])
     order = torch.tensor([1, 0, 6, 2, 4, 3, 5])
@@ -100,14 +129,31 @@ def test_dtype_follows_the_input(method, dtype):
     assert pool(x.to(dtype), slot, ptr, method, 8).dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["sum", "Mean", "MAX", "flatten"])
+@pytest.mark.parametrize("name", ["sum", "Mean", "MAX", "Attention", "flatten"])
 def test_names_in_any_case(name):
     assert check_pooling("agg_method", name) == name.lower()
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("men", "did you mean mean"), ("add", "there are: sum, mean, max, flatten")]
+    ("name", "hint"), [("men", "did you mean mean"), ("add", "there are: sum, mean, max, attention, flatten")]
 )
 def test_other_names_are_an_error(name, hint):
     with pytest.raises(ValueError, match=f"agg_method='{name}' is no way to aggregate particles: {hint}"):
         check_pooling("agg_method", name)
+
+
+def test_attention_is_a_mean_whose_weights_are_learned():
+    x, slot, ptr = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1]), torch.tensor([0, 2])
+    attention = Pool(1, "attention", act="swish")
+    with torch.no_grad():
+        attention.gate[1][0].weight.zero_()
+    assert attention(x, slot, ptr).tolist() == [[2.0]]
+    before = attention.gate[0][0].weight.clone()
+    attention.reset_parameters()
+    assert not torch.equal(attention.gate[0][0].weight, before)
+    assert attention(x, slot, ptr).item() != 2.0
+
+
+@pytest.mark.parametrize(("method", "width"), [("sum", 5), ("attention", 5), ("flatten", 20)])
+def test_the_width_of_the_output(method, width):
+    assert Pool(5, method, 4).get_out_size() == width

@@ -30,30 +30,34 @@ def convolve(layer: nn.Module, x: Tensor, mask: Tensor | None) -> tuple[Tensor, 
     x, mask
         Columns, 0 where absent, and which of them are present, (events, columns); None: all.
     """
-    if mask is None:
-        return layer(x), None
     if isinstance(layer, nn.Sequential):
         for inner in layer:
             x, mask = convolve(inner, x, mask)
         return x, mask
     if isinstance(layer, Conv1DBlock) and type(layer).forward is Conv1DBlock.forward:
         return layer.convolve(x, mask)
+    if isinstance(layer, nn.BatchNorm1d):
+        return _normalise(layer, x, mask), mask
+    if mask is None:
+        return layer(x), None
     if isinstance(layer, nn.AdaptiveAvgPool1d) and layer.output_size in (1, (1,)):
         return x.sum(2, keepdim=True) / mask.sum(1).clamp(min=1).view(-1, 1, 1), None
     if isinstance(layer, nn.AdaptiveMaxPool1d) and layer.output_size in (1, (1,)):
         lowest = x.masked_fill(~mask.unsqueeze(1), -torch.inf).amax(2, keepdim=True)
         return lowest.masked_fill(~mask.any(1).view(-1, 1, 1), 0.0), None
-    if isinstance(layer, nn.BatchNorm1d):
-        rows = batch_norm(layer, x.transpose(1, 2).flatten(0, 1), mask.flatten())
-        x = rows.view(x.size(0), x.size(2), x.size(1)).transpose(1, 2)
-    elif isinstance(layer, nn.Conv1d):
-        x = layer(x)
+    x = layer(x)
+    if isinstance(layer, nn.Conv1d):
         mask = _columns(layer, mask, x.size(2))
-    else:
-        x = layer(x)
-        if x.dim() != 3 or x.size(2) != mask.size(1):
-            return x, None
+    elif x.dim() != 3 or x.size(2) != mask.size(1):
+        return x, None
     return x * mask.unsqueeze(1), mask
+
+
+def _normalise(norm: nn.BatchNorm1d, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Normalise over the columns that are there, of all events."""
+    rows = batch_norm(norm, x.transpose(1, 2).flatten(0, 1), None if mask is None else mask.flatten())
+    x = rows.view(x.size(0), x.size(2), x.size(1)).transpose(1, 2)
+    return x if mask is None else x * mask.unsqueeze(1)
 
 
 def _columns(conv: nn.Conv1d, mask: Tensor, num_out: int) -> Tensor:

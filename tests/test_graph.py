@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumigraph.graph import CompleteGraph, lengths_to_ptr, ptr_to_batch
+from lumigraph.graph import CompleteGraph, complete_pairs, lengths_to_ptr, ptr_to_batch, ring_pairs
 
 LENGTHS = st.lists(st.sampled_from([0, 1, 2, 3, 7]), max_size=6)
 
@@ -124,3 +124,29 @@ def test_offsets_that_are_none(ptr, message):
 def test_lengths_that_are_none(lengths, message):
     with pytest.raises(ValueError, match=message):
         CompleteGraph.from_lengths(lengths)
+
+
+class TestPairs:
+    MASK = torch.tensor([[True, False, True, True], [False] * 4, [False, True, False, False], [True] * 4])
+
+    def test_complete_pairs_are_those_of_the_edge_list(self):
+        lengths = self.MASK.sum(1)
+        pairs = complete_pairs(self.MASK)
+        place = self.MASK.flatten().nonzero()[:, 0]
+        sender, receiver = CompleteGraph.from_lengths(lengths).edge_index()
+        found = torch.zeros_like(pairs)
+        for j, i in zip(place[sender].tolist(), place[receiver].tolist(), strict=True):
+            found[i // 4, i % 4, j % 4] += 1
+        assert torch.equal(pairs, found)
+
+    def test_the_ring_of_n_slots_is_lumins(self):
+        for n in range(1, 6):
+            expected = torch.zeros(n, n, dtype=torch.long)
+            for edge in range(n * (n - 1)):
+                expected[(edge - 1) % n, edge % n] += 1
+            assert torch.equal(ring_pairs(torch.ones(1, n, dtype=torch.bool))[0], expected)
+
+    def test_the_ring_leaves_out_what_is_absent(self):
+        ring = ring_pairs(self.MASK)
+        assert torch.equal(ring[0][self.MASK[0]][:, self.MASK[0]], ring_pairs(torch.ones(1, 3, dtype=torch.bool))[0])
+        assert ring.sum((1, 2)).tolist() == [6, 0, 0, 12]

@@ -3,7 +3,21 @@ import re
 import pytest
 import torch
 
-from lumigraph.particles import CellMap, check_matrix, check_slots, drop_absent, floating, integers, particles_from_rows
+from lumigraph.particles import (
+    CellMap,
+    Particles,
+    Rows,
+    check_matrix,
+    check_slots,
+    drop_absent,
+    fit_slots,
+    floating,
+    integers,
+    pack,
+    particles_from_rows,
+    rows_of_matrix,
+    rows_of_particles,
+)
 from lumigraph.schema import SchemaError
 
 NAN = float("nan")
@@ -20,12 +34,12 @@ class TestCellMap:
         assert cells.lookup == [2, -1, 1, 0, -1, 3]
 
     def test_column_that_does_not_exist_is_zero(self):
-        found = CellMap(**NAMES).particles(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+        found = pack(CellMap(**NAMES).rows(torch.tensor([[1.0, 2.0, 3.0, 4.0]])))
         assert found.x.tolist() == [[3.0, 0.0, 2.0], [1.0, 0.0, 4.0]]
         assert (found.slot.tolist(), found.ptr.tolist()) == ([0, 1], [0, 2])
 
     def test_all_nan_is_absent_though_a_column_does_not_exist(self):
-        found = CellMap(**NAMES).particles(torch.tensor([[NAN, 2.0, 3.0, NAN], [NAN] * 4, [1.0, NAN, NAN, 4.0]]))
+        found = pack(CellMap(**NAMES).rows(torch.tensor([[NAN, 2.0, 3.0, NAN], [NAN] * 4, [1.0, NAN, NAN, 4.0]])))
         assert found.x.tolist() == [[3.0, 0.0, 2.0], [1.0, 0.0, 4.0]]
         assert (found.slot.tolist(), found.ptr.tolist()) == ([0, 1], [0, 1, 1, 2])
 
@@ -33,13 +47,13 @@ class TestCellMap:
         x = torch.randn(5, 4)
         order = [3, 1, 0, 2]
         shuffled = CellMap(**{**NAMES, "cont_feats": [NAMES["cont_feats"][i] for i in order]})
-        assert torch.equal(shuffled.particles(x[:, order]).x, CellMap(**NAMES).particles(x).x)
+        assert torch.equal(pack(shuffled.rows(x[:, order])).x, pack(CellMap(**NAMES).rows(x)).x)
 
     def test_partly_nan_names_event_and_column(self):
         x = torch.zeros(3, 4)
         x[2, 1] = NAN
         with pytest.raises(ValueError, match=r"event 2: column jet_E is NaN but other columns of 'jet' are not"):
-            CellMap(**NAMES).particles(x)
+            CellMap(**NAMES).rows(x)
 
     def test_callers_lists_are_left_alone(self):
         names = {k: list(v) for k, v in NAMES.items()}
@@ -72,7 +86,7 @@ class TestCellMap:
         with pytest.raises(
             ValueError, match=re.escape(f"shape (events, 4), one column per name in cont_feats, got {shape}")
         ):
-            CellMap(**NAMES).particles(torch.zeros(shape))
+            CellMap(**NAMES).rows(torch.zeros(shape))
 
 
 class TestRows:
@@ -156,3 +170,39 @@ class TestPieces:
         assert integers("counts", torch.tensor([0, 2])).tolist() == [0, 2]
         with pytest.raises(ValueError, match=r"^counts must be a one-dimensional tensor of integers of at least 0"):
             integers("counts", value)
+
+
+class TestPadding:
+    ROWS = torch.tensor([[[1.0, 2.0], [NAN, NAN], [5.0, 6.0]], [[NAN, NAN]] * 3])
+
+    def test_a_row_of_nan_is_absent_and_filled_with_zeros(self):
+        found = rows_of_matrix(self.ROWS)
+        assert found.mask.tolist() == [[True, False, True], [False] * 3]
+        assert found.rows.tolist() == [[[1, 2], [0, 0], [5, 6]], [[0, 0]] * 3]
+
+    def test_packing_and_back(self):
+        rows, mask = rows_of_particles(pack(rows_of_matrix(self.ROWS)), 3)
+        assert torch.equal(rows, self.ROWS.nan_to_num(0.0))
+        assert torch.equal(mask, ~self.ROWS.isnan().all(-1))
+
+    def test_as_many_slots_as_are_needed(self):
+        x, slot, ptr = torch.ones(1, 2), torch.tensor([4]), torch.tensor([0, 0, 1])
+        assert rows_of_particles(Particles(x, slot, ptr)).rows.shape == (2, 5, 2)
+        assert rows_of_particles(Particles(x[:0], slot[:0], torch.tensor([0]))).rows.shape == (0, 0, 2)
+
+    @pytest.mark.parametrize("slots", [1, 3, 5])
+    def test_fitting_to_slots(self, slots):
+        found = rows_of_matrix(self.ROWS[:, :1] if slots == 1 else self.ROWS)
+        rows, mask = fit_slots(found, slots)
+        assert rows.shape == (2, slots, 2)
+        assert torch.equal(pack(Rows(rows, mask)).x, pack(found).x)
+
+    def test_a_particle_beyond_the_slots_is_named(self):
+        with pytest.raises(ValueError, match="event 0 has a particle in slot 2, but there are 2 slots"):
+            fit_slots(rows_of_matrix(self.ROWS), 2)
+
+    def test_a_partial_nan_is_named(self):
+        broken = self.ROWS.clone()
+        broken[0, 2, 1] = NAN
+        with pytest.raises(ValueError, match="event 0: feature 1 of the particle in slot 2 is NaN"):
+            rows_of_matrix(broken)

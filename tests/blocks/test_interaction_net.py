@@ -13,6 +13,7 @@ from lumigraph.blocks import (
     lookup_normal_init,
     lookup_uniform_init,
 )
+from lumigraph.graph import CompleteGraph
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 BATCH_NORM_EPS = 1e-5
@@ -49,11 +50,11 @@ def interaction_by_loops(net, particles):
     """The particles of one event after an interaction, by a double loop in float64."""
     updated = []
     for i, receiver in enumerate(particles):
-        effects = np.zeros(net.conv.effect_channels)
+        effects = np.zeros(net.convs[0].effect_channels)
         for j, sender in enumerate(particles):
             if i != j:
-                effects = effects + layers_by_numpy(net.conv.fr, np.concatenate([receiver, sender]))
-        updated.append(layers_by_numpy(net.conv.fo, np.concatenate([receiver, effects])))
+                effects = effects + layers_by_numpy(net.convs[0].fr, np.concatenate([receiver, sender]))
+        updated.append(layers_by_numpy(net.convs[0].fo, np.concatenate([receiver, effects])))
     return np.array(updated).reshape(len(particles), net.outfunc_out_sz)
 
 
@@ -127,8 +128,8 @@ class TestInteractionNet:
     def test_a_single_object_hears_nothing(self, agg_method):
         net = interaction_net(agg_method, cont_feats=["met_px", "met_py"], vecs=["met"]).double()
         x = torch.randn(4, 2).double()
-        seen = torch.cat([x, torch.zeros(4, 1 + net.conv.effect_channels)], dim=1)
-        torch.testing.assert_close(net(x), net.conv.fo(seen), **CLOSE)
+        seen = torch.cat([x, torch.zeros(4, 1 + net.convs[0].effect_channels)], dim=1)
+        torch.testing.assert_close(net(x), net.convs[0].fo(seen), **CLOSE)
 
     @pytest.mark.parametrize("bn", [False, True])
     @pytest.mark.parametrize(("intfunc", "outfunc"), [((2, 4, 3), (2, 5, 4)), ((1, 9, 1), (3, 2, 7))])
@@ -148,17 +149,17 @@ class TestInteractionNet:
         x = torch.randn(6, 3).double()
         net(from_jagged(x, lengths=torch.tensor([4, 0, 2])))
         pairs = [(i, j) for i in range(4) for j in range(4) if i != j] + [(4, 5), (5, 4)]
-        effects = net.conv.fr[0][0](torch.stack([torch.cat([x[i], x[j]]) for i, j in pairs]))
-        torch.testing.assert_close(net.conv.fr[0][1].running_mean, 0.1 * effects.mean(0), **CLOSE)
-        torch.testing.assert_close(net.conv.fr[0][1].running_var, 0.9 + 0.1 * effects.var(0), **CLOSE)
+        effects = net.convs[0].fr[0][0](torch.stack([torch.cat([x[i], x[j]]) for i, j in pairs]))
+        torch.testing.assert_close(net.convs[0].fr[0][1].running_mean, 0.1 * effects.mean(0), **CLOSE)
+        torch.testing.assert_close(net.convs[0].fr[0][1].running_var, 0.9 + 0.1 * effects.var(0), **CLOSE)
 
     def test_shapes_of_the_weights(self):
         shapes = {name: tuple(p.shape) for name, p in interaction_net().named_parameters() if p.dim() == 2}
         assert shapes == {
-            "conv.fr.0.0.weight": (6, 2 * 3),
-            "conv.fr.1.0.weight": (4, 6),
-            "conv.fo.0.0.weight": (5, 3 + 4),
-            "conv.fo.1.0.weight": (3, 5),
+            "convs.0.fr.0.0.weight": (6, 2 * 3),
+            "convs.0.fr.1.0.weight": (4, 6),
+            "convs.0.fo.0.0.weight": (5, 3 + 4),
+            "convs.0.fo.1.0.weight": (3, 5),
         }
 
     def test_depth_one_is_one_layer_straight_to_the_output(self):
@@ -176,7 +177,7 @@ class TestInteractionNet:
     )
     def test_every_layer_is_activated_then_normalised_then_dropped_the_last_one_too(self, act, kinds):
         net = interaction_net(act=act, bn=True, do=0.1)
-        for layer in [*net.conv.fr, *net.conv.fo]:
+        for layer in [*net.convs[0].fr, *net.convs[0].fo]:
             assert [type(module).__name__ for module in layer] == kinds
 
     def test_the_output_is_activated(self):
@@ -201,7 +202,7 @@ class TestInteractionNet:
 
     def test_lookup_act_gives_the_activation(self):
         net = interaction_net(act="mine", lookup_act=lambda act: nn.Softsign(), lookup_init=init_of_any_name)
-        assert all(isinstance(layer[1], nn.Softsign) for layer in [*net.conv.fr, *net.conv.fo])
+        assert all(isinstance(layer[1], nn.Softsign) for layer in [*net.convs[0].fr, *net.convs[0].fo])
 
     @pytest.mark.parametrize(("agg_method", "size"), [("sum", 3), ("mean", 3), ("max", 3), ("flatten", 9)])
     def test_output_size_and_map(self, agg_method, size):
@@ -256,3 +257,33 @@ def test_the_examples_of_the_reference_run_as_they_stand(sizes, arguments, out_s
     y = inet(torch.randn(7, 8))
     assert y.shape == (7, out_size) == (7, inet.get_out_size())
     assert bool(y.isfinite().all())
+
+
+class TestBeyondOneLayer:
+    def test_layers_in_a_row_hear_the_outputs_of_the_one_before(self):
+        net = interaction_net(n_layers=3).double()
+        assert [conv.in_channels for conv in net.convs] == [net.n_fpv, net.outfunc_out_sz, net.outfunc_out_sz]
+        inputs = torch.randn(1, len(net.cont_feats)).double()
+        x, _, ptr = net.particles(inputs)
+        for conv in net.convs:
+            x = conv(x, CompleteGraph(ptr))
+        torch.testing.assert_close(net(inputs)[0], x.sum(0))
+
+    def test_attention_is_trained(self):
+        net = interaction_net(agg_method="attention")
+        net(torch.randn(3, len(net.cont_feats))).sum().backward()
+        assert all(bool(p.grad.abs().sum() > 0) for p in net.pool.gate[1].parameters() if p.dim() > 1)
+
+    @pytest.mark.parametrize("argument", ["intfunc_depth", "outfunc_depth", "n_layers"])
+    def test_at_least_one_layer(self, argument):
+        with pytest.raises(ValueError, match=f"{argument} must be at least 1"):
+            interaction_net(**{argument: 0})
+
+    def test_legacy_edges_hear_the_next_particle_only(self):
+        net = interaction_net(legacy_edges=True, agg_method="flatten").double()
+        x = torch.randn(1, len(net.cont_feats)).double().requires_grad_()
+        y = net(x).view(net.outfunc_out_sz, net.n_v)
+        for receiver in range(net.n_v):
+            gradient = torch.autograd.grad(y[:, receiver].sum(), x, retain_graph=True)[0][0]
+            heard = {n.split("_")[0] for n, g in zip(net.cont_feats, gradient, strict=True) if g != 0}
+            assert heard == {net.vecs[receiver], net.vecs[(receiver + 1) % net.n_v]}

@@ -134,7 +134,7 @@ class TestMultiHead:
     def test_arguments_go_to_the_head_that_knows_them(self):
         head = MultiHead(MIXED, PARTIAL, cat_embedder=CATEGORIES, do_cont=0.25, do=0.5, bn=True)
         assert (head.flat_head.do_cont.p, head.flat_head.do_cat.p) == (0.25, 0.0)
-        kinds = [type(layer).__name__ for layer in head.matrix_head.conv.fr[0]]
+        kinds = [type(layer).__name__ for layer in head.matrix_head.convs[0].fr[0]]
         assert kinds == ["Linear", "Tanh", "BatchNorm", "Dropout"]
 
     def test_an_argument_overrides_that_of_a_partial(self):

@@ -101,7 +101,10 @@ class InteractionNet(AbsMatrixHead):
                 hint = " (it counts the output layer)" if name != "n_layers" else ""
                 raise ValueError(f"{name} must be at least 1{hint}, got {count}")
         self.agg_method = check_pooling("agg_method", agg_method)
-        self.legacy_edges = legacy_edges
+        self.intfunc_depth, self.intfunc_width, self.intfunc_out_sz = intfunc_depth, intfunc_width, intfunc_out_sz
+        self.outfunc_depth, self.outfunc_width, self.outfunc_out_sz = outfunc_depth, outfunc_width, outfunc_out_sz
+        self.do, self.bn, self.act, self.n_layers, self.legacy_edges = do, bn, act, n_layers, legacy_edges
+        self.lookup_init, self.lookup_act = lookup_init, lookup_act
         self.scale = Standardise(self.n_fpv)
         self.convs = nn.ModuleList(
             InteractionConv(

@@ -1,10 +1,14 @@
 """What a model is made of: head, body and tail with their arguments."""
 
+import copy
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +28,9 @@ from .blocks import (
 from .blocks.tail import check_objective
 from .data import EventDataset
 from .nn.lookups import LookupAct, LookupInit
+from .optimiser import build_optimiser, optimiser_args
 from .schema import EventSchema, SchemaError, near
+from .training import TrainConfig
 
 __all__ = ["ModelBuilder"]
 
@@ -42,8 +48,17 @@ class ModelBuilder:
         Names of all continuous inputs, those of particles included.
     model_args
         Further arguments of the parts: ``{"head": {...}, "body": {...}, "tail": {...}}``.
+    opt_args
+        Optimiser and its arguments: ``opt`` is ``adam``, ``adamw``, ``sgd`` or a class of ``torch.optim``, the rest are
+        its own, such as ``lr``. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW. Without any arguments it is
+        what `lumigraph.training.TrainConfig` says.
     cat_embedder
         The categories.
+    cont_subsample_rate
+        Fraction of the continuous features to use, drawn at random, as for the members of an ensemble; all if not
+        given. Inputs keep all their columns, the head takes its own (``input_mask``). For `CatEmbHead` only.
+    guaranteed_feats
+        Features that are used in any case.
     loss
         ``auto``: binary cross-entropy, cross-entropy or squared error, by objective. Otherwise a function of
         predictions and targets that gives a loss per event (a torch loss is asked for it, ``reduction='none'``), its
@@ -52,15 +67,21 @@ class ModelBuilder:
         Classes of the parts.
     lookup_init, lookup_act
         Functions that give initialisation and activation by name.
+    pretrain_file
+        File with weights to start from, see `load_pretrained`.
     freeze_head, freeze_body, freeze_tail
         Whether a part starts untrainable.
     schema
         Columns that the model reads from files.
+    input_mask
+        Numbers of the features to use, instead of a random choice.
+    seed
+        Seed of the random choice.
 
     Raises
     ------
     ValueError
-        If the objective or a part of ``model_args`` is unknown.
+        If the objective, a part of ``model_args`` or an optimiser is unknown, or features cannot be chosen.
 
     Examples
     --------
@@ -73,22 +94,41 @@ class ModelBuilder:
         self,
         objective: str,
         n_out: int,
-        cont_feats: Sequence[str],
+        cont_feats: Sequence[str] | None,
         model_args: Mapping[str, Mapping[str, Any]] | None = None,
+        opt_args: Mapping[str, Any] | None = None,
         cat_embedder: CatEmbedder | None = None,
+        cont_subsample_rate: float | int | None = None,
+        guaranteed_feats: Sequence[str] | None = None,
         loss: Any = "auto",
         head: Callable[..., AbsHead] = CatEmbHead,
         body: Callable[..., AbsBody] = FullyConnected,
         tail: Callable[..., AbsTail] = ClassRegMulti,
         lookup_init: LookupInit = lookup_normal_init,
         lookup_act: LookupAct = lookup_act,
+        pretrain_file: str | Path | None = None,
         freeze_head: bool = False,
         freeze_body: bool = False,
         freeze_tail: bool = False,
         schema: EventSchema | None = None,
+        input_mask: Sequence[int] | None = None,
+        seed: int = 0,
     ) -> None:
         self.objective = check_objective(objective)
-        self.n_out, self.cont_feats = n_out, list(cont_feats)
+        self.n_out = n_out
+        #: names of all continuous columns of the input; ``cont_feats`` are those that are used
+        self.input_feats = list(cont_feats or [])
+        if input_mask is None and cont_subsample_rate is not None:
+            input_mask = _draw(self.input_feats, cont_subsample_rate, guaranteed_feats or [], seed)
+        if input_mask is not None and not (isinstance(head, type) and issubclass(head, CatEmbHead)):
+            raise ValueError(
+                "a part of the features can be chosen for head=CatEmbHead only: leave columns of particles out of "
+                "feats_per_vec instead"
+            )
+        self.input_mask = None if input_mask is None else [int(i) for i in input_mask]
+        self.cont_feats = self.input_feats if input_mask is None else [self.input_feats[i] for i in input_mask]
+        self.opt_args = optimiser_args(opt_args or {})
+        self.pretrain_file = pretrain_file
         self.model_args: dict[str, dict[str, Any]] = {"head": {}, "body": {}, "tail": {}}
         for part, args in (model_args or {}).items():
             if part.lower() not in self.model_args:
@@ -166,6 +206,8 @@ class ModelBuilder:
             freeze=self.freeze_head,
             **self.model_args["head"],
         )
+        if self.input_mask is not None:
+            cast(CatEmbHead, head).set_input_mask(self.input_mask, len(self.input_feats))
         head.set_scaling(**self.scaling)
         return head
 
@@ -191,11 +233,111 @@ class ModelBuilder:
             **self.model_args["tail"],
         )
 
+    def get_out_size(self) -> int:
+        """Return the number of outputs."""
+        return self.n_out
+
     def build_model(self) -> nn.Sequential:
-        """Build head, body and tail as one sequence."""
+        """Build head, body and tail as one sequence, with the weights of ``pretrain_file`` if there is one."""
         head = self.get_head()
         body = self.get_body(head.get_out_size(), head.feat_map)
-        return nn.Sequential(head, body, self.get_tail(body.get_out_size()))
+        model = nn.Sequential(head, body, self.get_tail(body.get_out_size()))
+        if self.pretrain_file is not None:
+            self.load_pretrained(model)
+        return model
+
+    def load_pretrained(self, model: nn.Module) -> None:
+        """Load the weights of ``pretrain_file``: a model saved by `lumigraph.Model.save`, or a saved state_dict.
+
+        Only plain data is read, no code is ever run.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else, or its weights do not fit.
+        """
+        name = os.fspath(self.pretrain_file or "")
+        content = torch.load(name, map_location="cpu", weights_only=True)
+        if isinstance(content, dict) and isinstance(content.get("model"), dict):
+            raise ValueError(
+                f"pretrain_file={name!r} is a model of LUMIN: build the model without it and load it with "
+                "lumigraph.compat.lumin.load_state_dict(model, torch.load(...))"
+            )
+        state = content.get("state", content) if isinstance(content, dict) else {}
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise ValueError(f"the weights in pretrain_file={name!r} do not fit the model: {detail}") from None
+
+    def get_opt_args(self) -> dict[str, Any]:
+        """Return the optimiser and its arguments, with what holds where none are given."""
+        if not self.opt_args:
+            return {"opt": "adamw", "lr": TrainConfig.lr, "weight_decay": TrainConfig.weight_decay}
+        return {"opt": "adamw" if "weight_decay" in self.opt_args else "adam", **self.opt_args}
+
+    def set_lr(self, lr: float | int) -> None:
+        """Set the learning rate of optimisers that are built from now on."""
+        self.opt_args = {**self.get_opt_args(), "lr": lr}
+
+    def build_opt(self, model: nn.Module, **changes: Any) -> torch.optim.Optimizer:
+        """Build an optimiser of the parameters that are trained.
+
+        Raises
+        ------
+        TypeError
+            If the optimiser does not know an argument.
+        """
+        return build_optimiser(model, {**self.get_opt_args(), **changes})
+
+    def get_model(self) -> tuple[nn.Sequential, torch.optim.Optimizer, Any, list[int] | None]:
+        """Build what a training loop of one's own needs: model, optimiser, loss and the features that are used."""
+        model = self.build_model()
+        return model, self.build_opt(model), self.loss, self.input_mask
+
+    @classmethod
+    def from_model_builder(
+        cls,
+        model_builder: Any,
+        pretrain_file: str | Path | None = None,
+        freeze_head: bool = False,
+        freeze_body: bool = False,
+        freeze_tail: bool = False,
+        loss: Any = None,
+        opt_args: Mapping[str, Any] | None = None,
+    ) -> "ModelBuilder":
+        """Return a builder like another one (or that of a model), with what is given here instead.
+
+        Raises
+        ------
+        TypeError
+            If ``model_builder`` is neither a builder nor a model.
+        """
+        known = getattr(model_builder, "model_builder", model_builder)
+        if not isinstance(known, ModelBuilder):
+            raise TypeError(
+                f"model_builder must be a ModelBuilder or a Model (of a file: Model.load(path)), got {model_builder!r}"
+            )
+        new = copy.copy(known)
+        new.model_args = {part: dict(args) for part, args in known.model_args.items()}
+        new.pretrain_file = pretrain_file
+        new.freeze_head, new.freeze_body, new.freeze_tail = freeze_head, freeze_body, freeze_tail
+        new.loss = known.loss if loss is None else loss
+        new.opt_args = dict(known.opt_args) if opt_args is None else optimiser_args(opt_args)
+        return new
+
+
+def _draw(feats: Sequence[str], rate: float | int, guaranteed: Sequence[str], seed: int) -> list[int]:
+    """Draw a fraction of the features, those that are guaranteed among them, in their order."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"cont_subsample_rate must be above 0 and at most 1, got {rate}")
+    for name in guaranteed:
+        if name not in feats:
+            raise ValueError(f"guaranteed_feats names {name!r}, which is no continuous feature: {near(name, feats)}")
+    others = [name for name in feats if name not in guaranteed]
+    wanted = max(1, round(rate * len(feats))) - len(guaranteed)
+    drawn = np.random.default_rng(seed).permutation(others)[: max(0, wanted)].tolist()
+    return [i for i, name in enumerate(feats) if name in guaranteed or name in drawn]
 
 
 def _check_arguments(part: str, block: Callable[..., Any], args: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,20 @@ __all__ = ["History", "TrainingModule"]
 class TrainingModule(lightning.LightningModule):
     """What Lightning has to know: losses of a step, optimiser and schedule."""
 
-    def __init__(self, module: nn.Module, batch_loss: BatchLoss, config: TrainConfig, mean_weight: float) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        batch_loss: BatchLoss,
+        config: TrainConfig,
+        mean_weight: float,
+        optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    ) -> None:
         super().__init__()
         self.module = module
         self.batch_loss = batch_loss
         self.config = config
         self.mean_weight = mean_weight
+        self.optimiser = optimiser
         self._val_sums = [0.0, 0.0]
 
     def on_train_epoch_start(self) -> None:
@@ -69,14 +78,21 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        parameters = [p for p in self.module.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        if self.optimiser is not None:
+            optimiser = self.optimiser(self.module)
+        else:
+            parameters = [p for p in self.module.parameters() if p.requires_grad]
+            optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         if config.schedule == "constant":
             return optimiser
         schedule: torch.optim.lr_scheduler.LRScheduler
         if config.schedule == "one_cycle":
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.lr, total_steps=steps)
+            groups = optimiser.param_groups
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, max_lr=[group["lr"] for group in groups], total_steps=steps,
+                cycle_momentum=all(bool(group.get("momentum", "betas" in group)) for group in groups),
+            )  # fmt: skip
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,24 +1,23 @@
 """Models of head, body and tail: built, trained, applied, saved and loaded."""
 
 import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch_geometric.data import Data
+from torch import Tensor, nn
 
+from . import evaluation, saving
 from . import metrics as _metrics
-from . import saving
-from .blocks import AbsBody, AbsHead, AbsTail
+from .blocks import AbsBody, AbsHead, AbsTail, CatEmbHead
 from .builder import ModelBuilder
 from .data import EventDataset, table_to_tensor
 from .losses import event_loss
+from .prediction import check_targets, chunks, events_counted_from, named_scores, num_events
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
@@ -86,9 +85,78 @@ class Model:
         """The columns that the model reads from files."""
         return self.model_builder.schema
 
+    @property
+    def loss(self) -> Any:
+        """What is minimised, see `ModelBuilder`."""
+        return self.model_builder.loss
+
+    @property
+    def opt(self) -> torch.optim.Optimizer:
+        """A fresh optimiser with the settings that `fit` uses, for a training loop of one's own."""
+        return self.model_builder.build_opt(self.model)
+
+    @property
+    def input_mask(self) -> list[int] | None:
+        """Numbers of the continuous columns that are used, None for all."""
+        return self.model_builder.input_mask
+
+    def set_input_mask(self, mask: Sequence[int]) -> None:
+        """Say which columns of the input the features of a `CatEmbHead` are, see `CatEmbHead.set_input_mask`."""
+        if not isinstance(self.head, CatEmbHead):
+            raise TypeError(f"only a CatEmbHead takes an input mask, the head is a {type(self.head).__name__}")
+        columns = self.model_builder.input_feats
+        self.head.set_input_mask(mask, len(columns))
+        self.model_builder.input_mask = [int(i) for i in mask]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return all parameters."""
+        return self.model.parameters()
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        """Return head, body or tail, by number or name."""
+        parts = ("head", "body", "tail")
+        if isinstance(key, str) and key not in parts:
+            raise KeyError(f"a model has head, body and tail, no {key!r}")
+        return self.model[parts.index(key) if isinstance(key, str) else key]
+
     def get_param_count(self, trainable: bool = True) -> int:
         """Return the number of parameters: those that are trained, or all of them."""
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad or not trainable)
+
+    def freeze_layers(self) -> None:
+        """Stop the training of all parameters."""
+        self.model.requires_grad_(False)
+
+    def unfreeze_layers(self) -> None:
+        """Resume the training of all parameters."""
+        self.model.requires_grad_(True)
+
+    def get_weights(self) -> dict[str, Tensor]:
+        """Return a copy of all weights, for `set_weights`."""
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def set_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights of `get_weights`."""
+        self.model.load_state_dict(weights)
+
+    def get_lr(self) -> float:
+        """Return the learning rate of the next training."""
+        return float(self.opt.param_groups[0]["lr"])
+
+    def set_lr(self, lr: float | int) -> None:
+        """Set the learning rate of the next training."""
+        self.model_builder.set_lr(lr)
+
+    def get_mom(self) -> float:
+        """Return the momentum of the next training: of Adam the first beta."""
+        group = self.opt.param_groups[0]
+        return float(group["betas"][0] if "betas" in group else group["momentum"])
+
+    def set_mom(self, mom: float | int) -> None:
+        """Set the momentum of the next training: of Adam the first beta."""
+        group, args = self.opt.param_groups[0], self.model_builder.get_opt_args()
+        changed = {"betas": (mom, *group["betas"][1:])} if "betas" in group else {"momentum": mom}
+        self.model_builder.opt_args = {**args, **changed}
 
     def __repr__(self) -> str:
         parts = " -> ".join(type(part).__name__ for part in self.model)
@@ -129,7 +197,8 @@ class Model:
         config
             How to train; or
         **options
-            fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``.
+            fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``. An ``lr`` or
+            ``weight_decay`` given here comes before ``opt_args`` of the builder, and that before ``config``.
         logger, callbacks
             Lightning loggers and callbacks.
 
@@ -152,10 +221,12 @@ class Model:
             if name not in known:
                 raise TypeError(f"fit has no option {name!r}: {near(name, known)}")
         config = replace(config or TrainConfig(), n_epochs=n_epochs, **options)
-        self._check_targets(fy)
+        check_targets(fy, self.objective, self.n_out)
         if val is not None:
-            self._check_targets(val)
+            check_targets(val, self.objective, self.n_out)
         losses = event_loss(self.objective, self.model_builder.loss)
+        told = {name: options[name] for name in ("lr", "weight_decay") if name in options}
+        builder = self.model_builder
         self.history = fit(
             self.model,
             lambda model, batch: losses(model, batch, batch.y),
@@ -163,29 +234,13 @@ class Model:
             None if val is None else val.loader(max(bs, 1024)),
             config=config,
             mean_weight=1.0 if fy.weight is None else float(fy.weight.double().mean()),
+            optimiser=partial(builder.build_opt, **told) if builder.opt_args else None,
             folder=folder,
             resume=resume,
             logger=logger,
             callbacks=callbacks,
         )
         return self
-
-    def _check_targets(self, fy: EventDataset) -> None:
-        if fy.y is None:
-            raise SchemaError("the data set has no targets: name them in the schema (targets)")
-        columns = 1 if self.objective == "multiclass" else self.n_out
-        if fy.y.size(1) != columns:
-            raise SchemaError(
-                f"the data set has {fy.y.size(1)} targets {list(fy.schema.targets)}, the model needs {columns}"
-            )
-        if self.objective != "regression":
-            largest = self.n_out - 1 if self.objective == "multiclass" else 1
-            bad = (fy.y < 0) | (fy.y > largest) | (fy.y != fy.y.round())
-            if bool(bad.any()):
-                raise SchemaError(
-                    f"target {float(fy.y[bad][0]):g} is no label of a {self.objective}: labels are whole numbers from "
-                    f"0 to {largest}"
-                )
 
     # ----------------------------------------------------------------------------------------------- prediction
 
@@ -213,38 +268,17 @@ class Model:
         self.model.eval()
         with torch.no_grad():
             parts: list[Tensor] = []
-            for chunk in self._chunks(inputs, bs):
-                with _events_counted_from(sum(map(len, parts))):
+            for chunk in chunks(inputs, bs, self.model, self._flat_names()):
+                with events_counted_from(sum(map(len, parts))):
                     parts.append(self.model(chunk))
         self.model.train(training)
         out = torch.cat(parts) if parts else torch.empty(0, self.n_out)
         out = (out.exp() if self.objective == "multiclass" else out).cpu()
         return out.numpy() if as_np else out
 
-    def _chunks(self, inputs: Any, bs: int) -> Iterator[Any]:
-        """Yield parts of any form of input, of so many events each."""
-        parameter = next(self.model.parameters(), torch.empty(0))
-        device, dtype = parameter.device, parameter.dtype
-        if isinstance(inputs, EventDataset):
-            for start in range(0, len(inputs), bs):
-                yield inputs.batch(range(start, min(start + bs, len(inputs)))).to(device)
-        elif isinstance(inputs, Data):
-            yield inputs.to(device)
-        elif isinstance(inputs, tuple | list):
-            flat = None if inputs[0] is None else table_to_tensor(inputs[0]).to(device, dtype)
-            matrix = table_to_tensor(inputs[1]).to(device, dtype)
-            if flat is not None and len(flat) != len(matrix):
-                raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
-            for start in range(0, len(matrix), bs):
-                yield (None if flat is None else flat[start : start + bs], matrix[start : start + bs])
-        else:
-            table = table_to_tensor(inputs, self._flat_names()).to(device, dtype)
-            for start in range(0, len(table), bs):
-                yield table[start : start + bs]
-
     def _flat_names(self) -> list[str]:
         embedder = self.model_builder.cat_embedder
-        return self.model_builder.cont_feats + ([] if embedder is None else embedder.cat_names)
+        return self.model_builder.input_feats + ([] if embedder is None else embedder.cat_names)
 
     def _need_schema(self) -> EventSchema:
         if self.schema is None:
@@ -260,14 +294,7 @@ class Model:
         ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number, ``row``.
         """
         ids = dict(events.ids) or {"row": np.arange(len(events))}
-        out = np.asarray(self.predict(events))
-        targets = events.schema.targets if len(events.schema.targets) == self.n_out else range(self.n_out)
-        names = [f"{t}_pred" if self.objective == "regression" else f"score_{t}" for t in targets]
-        if self.objective == "multiclass":
-            names = [f"score_{i}" for i in range(self.n_out)]
-        elif self.objective == "classification" and self.n_out == 1:
-            names = ["score"]
-        return {**ids, **{name: out[:, i] for i, name in enumerate(names)}}
+        return {**ids, **named_scores(np.asarray(self.predict(events)), self.objective, events.schema.targets)}
 
     def evaluate(self, inputs: Any, targets: Any = None, weights: Any = None, bs: int = 2048) -> float:
         """Return the weighted mean of the loss over events.
@@ -286,10 +313,9 @@ class Model:
         ValueError
             If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
         """
-        if isinstance(inputs, str | os.PathLike):
-            inputs = EventDataset.from_file(inputs, self._need_schema())
+        inputs = self._events(inputs)
         if isinstance(inputs, EventDataset):
-            self._check_targets(inputs)
+            check_targets(inputs, self.objective, self.n_out)
             targets = inputs.y if targets is None else targets
             weights = inputs.weight if weights is None else weights
         y = table_to_tensor(targets).to(torch.get_default_dtype())
@@ -301,12 +327,12 @@ class Model:
         total, start = 0.0, 0
         self.model.eval()
         with torch.no_grad():
-            for chunk in self._chunks(inputs, bs):
-                size = _num_events(chunk)
+            for chunk in chunks(inputs, bs, self.model, self._flat_names()):
+                size = num_events(chunk)
                 step = slice(start, start + size)
                 if len(y[step]) != size:
                     raise ValueError(f"there are more events than the {len(y)} targets")
-                with _events_counted_from(start):
+                with events_counted_from(start):
                     losses = loss(self.model, chunk, y[step]).cpu().double()
                 total += float((losses * w[step]).sum())
                 start += size
@@ -320,24 +346,32 @@ class Model:
         For one output of a classification: AUC and background rejection at 30 % and 50 % signal efficiency; for
         ``multiclass``: accuracy; for a regression: bias and resolution of each target. Each with its uncertainty.
         """
+        return evaluation.figures_of_merit(self, self._events(inputs))
+
+    def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0) -> dict[str, _metrics.Estimate]:
+        """Return by how much the loss rises, relative to what it is, when a feature is shuffled over the events.
+
+        Parameters
+        ----------
+        fy
+            A data set or a file with targets, that the model was not trained on.
+        n_repeats
+            How often each feature is shuffled; the uncertainty is that of the mean over the repeats.
+        seed
+            Seed of the shuffling.
+
+        Returns
+        -------
+        dict
+            Event features, categories and features of particles by name, the most important first. A feature of
+            particles is shuffled over the particles of all events.
+        """
+        return evaluation.feature_importance(self, self._events(fy), n_repeats, seed)
+
+    def _events(self, inputs: Any) -> Any:
         if isinstance(inputs, str | os.PathLike):
-            inputs = EventDataset.from_file(inputs, self._need_schema())
-        found: dict[str, Any] = {"events": len(inputs), "loss": self.evaluate(inputs)}
-        y = inputs.y.numpy()
-        w = None if inputs.weight is None else inputs.weight.numpy()
-        out = np.asarray(self.predict(inputs))
-        if self.objective == "multiclass":
-            found["accuracy"] = _metrics.accuracy(y[:, 0], out, w)
-        for i in range(self.n_out if self.objective != "multiclass" else 0):
-            suffix = f" {inputs.schema.targets[i]}" if self.n_out > 1 else ""
-            if self.objective == "regression":
-                found[f"bias{suffix}"], found[f"resolution{suffix}"] = _metrics.resolution(y[:, i], out[:, i], w)
-            else:
-                found[f"auc{suffix}"] = _metrics.auc(y[:, i], out[:, i], w)
-                for efficiency in (0.3, 0.5):
-                    rejection = _metrics.background_rejection(y[:, i], out[:, i], efficiency, w)
-                    found[f"rejection at {efficiency:.0%}{suffix}"] = rejection
-        return found
+            return EventDataset.from_file(inputs, self._need_schema())
+        return inputs
 
     # ----------------------------------------------------------------------------------------- saving and loading
 
@@ -373,18 +407,7 @@ class Model:
         model.history = content["history"]
         return model
 
-
-@contextmanager
-def _events_counted_from(start: int) -> Iterator[None]:
-    """Let an error about an event of a chunk name its number in the whole input."""
-    try:
-        yield
-    except ValueError as error:
-        shifted = re.sub(r"^event (\d+)", lambda found: f"event {start + int(found[1])}", str(error))
-        raise ValueError(shifted) from None
-
-
-def _num_events(chunk: Any) -> int:
-    if isinstance(chunk, Data):
-        return int(chunk.num_graphs)
-    return len(chunk[1]) if isinstance(chunk, tuple) else len(chunk)
+    @classmethod
+    def from_save(cls, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":
+        """Load a saved model: LUMIN's name of `load`."""
+        return cls.load(path, model_builder)

@@ -23,7 +23,7 @@ __all__ = ["builder_of", "load_state", "read", "to_object", "to_plain", "write"]
 _FORMAT = "lumigraph model"
 _VERSION = 1
 _PARTS = ("head", "body", "tail", "lookup_init", "lookup_act")
-_PLAIN = ("objective", "n_out", "cont_feats", "freeze_head", "freeze_body", "freeze_tail")
+_PLAIN = ("objective", "n_out", "input_mask", "opt_args", "freeze_head", "freeze_body", "freeze_tail")
 
 
 def to_plain(value: Any) -> Any:
@@ -50,6 +50,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, partial) and not value.args:
         return {**to_plain(value.func), "args": to_plain(value.keywords)}
     name = getattr(value, "__name__", None)
+    if value in (nn.RNN, nn.LSTM, nn.GRU):
+        return name  # a RecurrentHead takes it
     if name in blocks.__all__ and getattr(blocks, name) is value:
         return {"block": name}
     raise TypeError(f"{value!r} is neither plain data nor a block of lumigraph")
@@ -86,6 +88,7 @@ def _describe(builder: ModelBuilder) -> dict[str, Any]:
     plain: dict[str, Any] = {
         name: to_plain(getattr(builder, name)) for name in (*_PLAIN, *_PARTS, "model_args", "loss")
     }
+    plain["cont_feats"] = builder.input_feats
     embedder = builder.cat_embedder
     if embedder is not None:
         plain["cat_embedder"] = {n: list(getattr(embedder, n)) for n in ("cat_names", "cat_szs", "emb_szs")}
@@ -170,6 +173,7 @@ def builder_of(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Mode
     return ModelBuilder(
         cat_embedder=None if embedder is None else CatEmbedder(**embedder),
         schema=None if schema is None else EventSchema.from_dict(schema),
+        cont_feats=plain["cont_feats"],
         **{name: to_object(plain[name]) for name in (*_PLAIN, *_PARTS, "model_args", "loss")},
     )
 

@@ -89,6 +89,7 @@ def fit(
     *,
     config: TrainConfig | None = None,
     mean_weight: float = 1.0,
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     logger: Any = False,
@@ -109,6 +110,9 @@ def fit(
         How to train; the defaults of `TrainConfig` if not given.
     mean_weight
         Mean weight of the training events, by which the loss is divided.
+    optimiser
+        Function of the module that builds its optimiser; AdamW with ``lr`` and ``weight_decay`` of ``config`` if not
+        given.
     folder
         Where to keep checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
         (``history.csv``); nothing is kept if not given.
@@ -151,7 +155,7 @@ def fit(
         trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
         module.train()  # Lightning trains a module in the mode in which it finds it
         trainer.fit(
-            TrainingModule(module, batch_loss, config, mean_weight),
+            TrainingModule(module, batch_loss, config, mean_weight, optimiser),
             train,
             val,
             ckpt_path=last if resume and last.exists() else None,

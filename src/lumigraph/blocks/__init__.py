@@ -5,6 +5,7 @@ from .block import AbsBlock
 from .body import AbsBody, FullyConnected, MultiBlock
 from .conv_blocks import Conv1DBlock, Res1DBlock, ResNeXt1DBlock
 from .embedding import CatEmbedder
+from .endcap import AbsEndcap
 from .head import (
     AbsConv1dHead,
     AbsHead,
@@ -22,6 +23,7 @@ __all__ = [
     "AbsBlock",
     "AbsBody",
     "AbsConv1dHead",
+    "AbsEndcap",
     "AbsHead",
     "AbsMatrixHead",
     "AbsTail",

@@ -52,6 +52,8 @@ class CatEmbHead(AbsHead):
     torch.Size([1, 4])
     """
 
+    input_mask: Tensor | None
+
     def __init__(
         self,
         cont_feats: Sequence[str],
@@ -67,6 +69,9 @@ class CatEmbHead(AbsHead):
         self.do_cont = nn.Dropout(check_dropout("do_cont", do_cont))
         self.do_cat = nn.Dropout(check_dropout("do_cat", do_cat))
         self.embeds = nn.ModuleList(nn.Embedding(size, width) for _, size, width in self.cat_embedder)
+        # follows from the arguments of the model, and is no part of its state
+        self.register_buffer("input_mask", None, persistent=False)
+        self.n_columns = self.n_cont_in
         self.feat_map = {name: [i] for i, name in enumerate(self.cont_feats)}
         start = self.n_cont_in
         for name, _, width in self.cat_embedder:
@@ -81,10 +86,26 @@ class CatEmbHead(AbsHead):
         """Return the width of the output."""
         return self.n_cont_in + sum(self.cat_embedder.emb_szs)
 
+    def set_input_mask(self, mask: Sequence[int], n_columns: int) -> None:
+        """Take inputs of more continuous columns than there are features: feature i is column ``mask[i]``.
+
+        Raises
+        ------
+        ValueError
+            If there is not one column per feature.
+        """
+        if len(mask) != self.n_cont_in or any(not 0 <= i < n_columns for i in mask):
+            raise ValueError(f"mask must hold {self.n_cont_in} numbers of columns below {n_columns}, got {list(mask)}")
+        self.input_mask = torch.tensor(mask, dtype=torch.long, device=self.scale.mean.device)
+        self.n_columns = n_columns
+
+    def _chosen(self, columns: Tensor) -> Tensor:
+        return columns if self.input_mask is None else columns.index_select(-1, self.input_mask)
+
     def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
         """Standardise the continuous features from now on."""
         if u is not None:
-            self.scale.set(*u)
+            self.scale.set(*(self._chosen(moment) for moment in u))
 
     def forward(self, x: Inputs) -> Tensor:
         """Return continuous features and embeddings, (B, get_out_size())."""
@@ -105,21 +126,22 @@ class CatEmbHead(AbsHead):
             num_events = len(x.cat) if "cat" in x else x.num_graphs if "ptr" in x else 1
             cont = x.u if "u" in x else self.scale.mean.new_zeros(num_events, 0)
             codes = x.cat if "cat" in x else cont.new_zeros(cont.size(0), 0).long()
-            for field, value, names in (("u", cont, self.cont_feats), ("cat", codes, self.cat_feats)):
-                if value.size(1) != len(names):
+            expected = (("u", cont, self.n_columns, self.cont_feats), ("cat", codes, self.n_cat_in, self.cat_feats))
+            for field, value, width, names in expected:
+                if value.size(1) != width:
                     raise ValueError(
-                        f"the batch has {value.size(1)} columns in {field!r}, the head expects {len(names)}: {names}"
+                        f"the batch has {value.size(1)} columns in {field!r}, the head expects {width}: {names}"
                     )
-            return cont, codes
+            return self._chosen(cont), codes
         if isinstance(x, (tuple, list)):
             x = x[0]
-        if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != self.n_cont_in + self.n_cat_in:
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != self.n_columns + self.n_cat_in:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(
-                f"the flat input must be a tensor (events, {self.n_cont_in + self.n_cat_in}) of {self.n_cont_in} "
+                f"the flat input must be a tensor (events, {self.n_columns + self.n_cat_in}) of {self.n_columns} "
                 f"continuous and {self.n_cat_in} categorical columns, got {got}"
             )
-        return floating(x[:, : self.n_cont_in]), x[:, self.n_cont_in :].long()
+        return floating(self._chosen(x[:, : self.n_columns])), x[:, self.n_columns :].long()
 
     def get_embeds(self) -> dict[str, dict[str, Tensor]]:
         """Return the state_dict of the embedding of each category."""

@@ -1,0 +1,109 @@
+"""What goes into a model, in parts of so many events, and what comes out, by name."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+from .data import EventDataset, table_to_tensor
+from .schema import SchemaError
+
+__all__ = ["check_targets", "chunks", "events_counted_from", "named_scores", "num_events"]
+
+
+def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Any]:
+    """Yield parts of so many events each, on the device of a model and in its precision.
+
+    Parameters
+    ----------
+    inputs
+        A data set, a Batch (as it is), a tuple (flat, matrix) or a flat table.
+    bs
+        Events per part.
+    model
+        Model that will take them.
+    names
+        Columns of a flat table, by which they are found in a DataFrame.
+
+    Examples
+    --------
+    >>> [len(part) for part in chunks(torch.zeros(5, 2), 2, nn.Linear(2, 1), ["ht", "met"])]
+    [2, 2, 1]
+    """
+    parameter = next(model.parameters(), torch.empty(0))
+    device, dtype = parameter.device, parameter.dtype
+    if isinstance(inputs, EventDataset):
+        for start in range(0, len(inputs), bs):
+            yield inputs.batch(range(start, min(start + bs, len(inputs)))).to(device)
+    elif isinstance(inputs, Data):
+        yield inputs.to(device)
+    elif isinstance(inputs, tuple | list):
+        flat = None if inputs[0] is None else table_to_tensor(inputs[0]).to(device, dtype)
+        matrix = table_to_tensor(inputs[1]).to(device, dtype)
+        if flat is not None and len(flat) != len(matrix):
+            raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
+        for start in range(0, len(matrix), bs):
+            yield (None if flat is None else flat[start : start + bs], matrix[start : start + bs])
+    else:
+        table = table_to_tensor(inputs, names).to(device, dtype)
+        for start in range(0, len(table), bs):
+            yield table[start : start + bs]
+
+
+@contextmanager
+def events_counted_from(start: int) -> Iterator[None]:
+    """Let an error about an event of a part name its number in the whole input."""
+    try:
+        yield
+    except ValueError as error:
+        shifted = re.sub(r"^event (\d+)", lambda found: f"event {start + int(found[1])}", str(error))
+        raise ValueError(shifted) from None
+
+
+def num_events(part: Any) -> int:
+    """Return the number of events of a part."""
+    if isinstance(part, Data):
+        return int(part.num_graphs)
+    return len(part[1]) if isinstance(part, tuple) else len(part)
+
+
+def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the outputs of a model (B, n_out) by name; see `lumigraph.Model.score_columns`.
+
+    Examples
+    --------
+    >>> list(named_scores(np.zeros((1, 2)), "regression", ["mass", "pt"]))
+    ['mass_pred', 'pt_pred']
+    """
+    n_out = out.shape[1]
+    known = targets if len(targets) == n_out else range(n_out)
+    names = [f"{target}_pred" if objective == "regression" else f"score_{target}" for target in known]
+    if objective == "multiclass":
+        names = [f"score_{i}" for i in range(n_out)]
+    elif objective == "classification" and n_out == 1:
+        names = ["score"]
+    return {name: out[:, i] for i, name in enumerate(names)}
+
+
+def check_targets(events: EventDataset, objective: str, n_out: int) -> None:
+    """Raise a SchemaError unless the targets of a data set are what a model of so many outputs learns."""
+    if events.y is None:
+        raise SchemaError("the data set has no targets: name them in the schema (targets)")
+    columns = 1 if objective == "multiclass" else n_out
+    if events.y.size(1) != columns:
+        raise SchemaError(
+            f"the data set has {events.y.size(1)} targets {list(events.schema.targets)}, the model needs {columns}"
+        )
+    if objective != "regression":
+        largest = n_out - 1 if objective == "multiclass" else 1
+        bad = (events.y < 0) | (events.y > largest) | (events.y != events.y.round())
+        if bool(bad.any()):
+            raise SchemaError(
+                f"target {float(events.y[bad][0]):g} is no label of a {objective}: labels are whole numbers from 0 to "
+                f"{largest}"
+            )

@@ -1,0 +1,300 @@
+"""What a model is made of, beyond what the tests of models use: optimiser, chosen features, weights to start from."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from lumigraph import EventDataset, EventSchema, InteractionNet, Model, ModelBuilder
+from lumigraph.blocks import CatEmbedder, RecurrentHead, lookup_uniform_init
+from lumigraph.training import TrainConfig
+
+FEATS = [f"f{i}" for i in range(10)]
+BODY = {"body": {"depth": 1, "width": 4}}
+
+
+def builder(**options):
+    return ModelBuilder("regression", 1, FEATS, **{"model_args": BODY, **options})
+
+
+def data(n=64, seed=0):
+    table = pd.DataFrame(np.random.default_rng(seed).normal(size=(n, 10)).astype(np.float32), columns=FEATS)
+    table["y"] = table["f3"]
+    return EventDataset.from_columns(table, EventSchema(event_feats=tuple(FEATS), targets=("y",))), table
+
+
+# ------------------------------------------------------------------------------------------------------ the optimiser
+
+
+@pytest.mark.parametrize(
+    ("opt_args", "cls", "settings"),
+    [
+        (None, torch.optim.AdamW, {"lr": TrainConfig.lr, "weight_decay": TrainConfig.weight_decay}),
+        ({"lr": 0.5}, torch.optim.Adam, {"lr": 0.5}),
+        ({"LR": 0.5, "Weight_Decay": 0.1}, torch.optim.AdamW, {"lr": 0.5, "weight_decay": 0.1}),
+        ({"opt": "SGD", "lr": 0.1, "momentum": 0.9}, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+        ({"opt": torch.optim.RMSprop, "alpha": 0.5}, torch.optim.RMSprop, {"alpha": 0.5}),
+    ],
+)
+def test_the_optimiser_is_what_opt_args_say(opt_args, cls, settings):
+    model = Model(builder(opt_args=opt_args))
+    assert type(model.opt) is cls
+    assert {name: model.opt.param_groups[0][name] for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("opt_args", "error", "message"),
+    [
+        ({"opt": "adm"}, ValueError, "opt_args: opt='adm' is no optimiser: did you mean adam"),
+        ({"opt": nn.Linear}, TypeError, "opt must be a name or a class of torch.optim, got"),
+        ({"opt": "adam", "momentun": 1}, TypeError, "opt_args: Adam has no argument 'momentun'"),
+    ],
+)
+def test_an_optimiser_that_does_not_exist(opt_args, error, message):
+    with pytest.raises(error, match=message):
+        Model(builder(opt_args=opt_args)).opt  # noqa: B018
+
+
+def test_only_what_is_trained_is_optimised():
+    model = Model(builder(freeze_body=True))
+    assert sum(p.numel() for p in model.opt.param_groups[0]["params"]) == model.get_param_count() < 50
+    assert model.get_param_count(trainable=False) == 10 * 4 + 4 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("opt_args", "told", "lr"),
+    [(None, {}, TrainConfig.lr), ({"lr": 0.5}, {}, 0.5), ({"lr": 0.5}, {"lr": 0.25}, 0.25), (None, {"lr": 0.25}, 0.25)],
+)
+def test_which_learning_rate_holds(opt_args, told, lr):
+    events, _ = data()
+    model = Model(builder(opt_args=opt_args))
+    model.fit(1, events, 16, progress_bar=False, schedule="constant", **told)
+    assert model.history["learning_rate"] == [lr]
+
+
+@pytest.mark.parametrize("opt_args", [{"opt": "sgd", "lr": 0.1}, {"opt": "adam", "lr": 0.1}])
+def test_the_optimiser_that_was_asked_for_is_the_one_that_trains(opt_args):
+    events, _ = data(16)
+    model = Model(builder(opt_args=opt_args))
+    before = model.get_weights()
+    model.fit(1, events, 16, progress_bar=False, schedule="constant", gradient_clip=None)
+    by_hand = Model(builder(opt_args=opt_args))
+    by_hand.set_weights(before)
+    batch = next(iter(events.loader(16, shuffle=True, seed=0)))
+    opt = by_hand.opt
+    (by_hand.model(batch) - batch.y).square().mean().backward()
+    opt.step()
+    for name, value in by_hand.get_weights().items():
+        torch.testing.assert_close(model.get_weights()[name], value, msg=name)
+
+
+def test_learning_rate_and_momentum_are_set_for_the_next_training():
+    model = Model(builder())
+    model.set_lr(0.125)
+    model.set_mom(0.5)
+    assert (model.get_lr(), model.get_mom()) == (0.125, 0.5)
+    assert type(model.opt) is torch.optim.AdamW
+    sgd = Model(builder(opt_args={"opt": "sgd"}))
+    sgd.set_mom(0.75)
+    assert sgd.get_mom() == sgd.opt.param_groups[0]["momentum"] == 0.75
+
+
+# --------------------------------------------------------------------------------------------------- chosen features
+
+
+@pytest.mark.parametrize("embedder", [None, CatEmbedder(["c"], [3])])
+def test_a_model_takes_its_own_part_of_the_columns(embedder):
+    guaranteed, state = ["f7"], torch.get_rng_state()
+    built = builder(cont_subsample_rate=0.4, guaranteed_feats=guaranteed, cat_embedder=embedder, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert guaranteed == ["f7"]
+    assert len(built.cont_feats) == 4
+    assert "f7" in built.cont_feats
+    assert built.cont_feats == [FEATS[i] for i in built.input_mask]
+    model = Model(built)
+    x = torch.randn(1, 10)
+    x = (x if embedder is None else torch.cat([x, torch.ones(1, 1)], dim=1)).requires_grad_()
+    model.model(x).sum().backward()
+    used = {FEATS[i] for i, g in enumerate(x.grad[0, :10]) if g != 0}
+    assert used == set(built.cont_feats)
+
+
+def test_the_choice_follows_from_the_seed():
+    chosen = [builder(cont_subsample_rate=0.5, seed=s).cont_feats for s in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_tables_data_sets_and_files_keep_all_their_columns(tmp_path):
+    events, table = data()
+    built = ModelBuilder.from_dataset(events, "regression", cont_subsample_rate=0.3, guaranteed_feats=["f3"],
+                                      model_args=BODY)  # fmt: skip
+    model = Model(built)
+    expected = model.predict(events)
+    np.testing.assert_allclose(model.predict(table[FEATS[::-1]]), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(table[FEATS].to_numpy()), expected, rtol=1e-5)
+    model.fit(1, events, 16, progress_bar=False)
+    again = Model.load(model.save(tmp_path / "model.pt"))
+    assert again.input_mask == model.input_mask
+    np.testing.assert_array_equal(again.predict(table), model.predict(table))
+
+
+def test_columns_may_be_chosen_by_hand():
+    model = Model(builder(input_mask=[1, 4]))
+    assert model.model_builder.cont_feats == ["f1", "f4"]
+    model.set_input_mask([4, 1])
+    x = torch.randn(2, 10)
+    swapped = x.clone()
+    swapped[:, [1, 4]] = x[:, [4, 1]]
+    np.testing.assert_array_equal(model.predict(swapped), Model.predict(_with(model, [1, 4]), x))
+
+
+def _with(model, mask):
+    model.set_input_mask(mask)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cont_subsample_rate": 0.0}, "cont_subsample_rate must be above 0 and at most 1, got 0"),
+        ({"cont_subsample_rate": 0.5, "guaranteed_feats": ["f77"]}, "guaranteed_feats names 'f77'.*: did you mean f7"),
+        ({"cont_subsample_rate": 0.5, "head": InteractionNet}, "for head=CatEmbHead only"),
+    ],
+)
+def test_features_that_cannot_be_chosen(options, message):
+    with pytest.raises(ValueError, match=message):
+        builder(**options)
+
+
+# ------------------------------------------------------------------------------------------------ weights to start from
+
+
+def test_weights_to_start_from(tmp_path):
+    model = Model(builder())
+    path = model.save(tmp_path / "model.pt")
+    torch.save(model.model.state_dict(), tmp_path / "state.pt")
+    for file in (path, tmp_path / "state.pt"):
+        again = Model(builder(pretrain_file=file))
+        assert all(torch.equal(again.get_weights()[k], v) for k, v in model.get_weights().items())
+    with pytest.raises(ValueError, match=r"the weights in pretrain_file=.* do not fit the model"):
+        Model(builder(pretrain_file=path, model_args={"body": {"depth": 1, "width": 5}}))
+    torch.save({"model": model.model.state_dict(), "opt": {}, "input_mask": None}, tmp_path / "lumin.pt")
+    with pytest.raises(ValueError, match=r"is a model of LUMIN: .*lumigraph\.compat\.lumin\.load_state_dict"):
+        Model(builder(pretrain_file=tmp_path / "lumin.pt"))
+
+
+def test_a_builder_like_another():
+    first = builder(
+        opt_args={"opt": "sgd", "lr": 0.1}, lookup_init=lookup_uniform_init, freeze_head=True, loss=nn.L1Loss
+    )
+    for source in (first, Model(first)):
+        second = ModelBuilder.from_model_builder(source, freeze_body=True)
+        assert (second.opt_args, second.lookup_init, second.loss) == (first.opt_args, lookup_uniform_init, nn.L1Loss)
+        assert (second.freeze_head, second.freeze_body) == (False, True)
+    changed = ModelBuilder.from_model_builder(first, loss="auto", opt_args={"lr": 1.0})
+    assert (changed.loss, changed.get_opt_args()) == ("auto", {"opt": "adam", "lr": 1.0})
+    changed.model_args["body"]["width"] = 99
+    changed.set_lr(5.0)
+    assert first.model_args["body"]["width"] == 4
+    assert first.opt_args["lr"] == 0.1
+    with pytest.raises(
+        TypeError, match=r"must be a ModelBuilder or a Model \(of a file: Model.load\(path\)\), got 'x.pt'"
+    ):
+        ModelBuilder.from_model_builder("x.pt")
+
+
+def test_parts_for_a_loop_of_ones_own():
+    model, opt, loss, mask = builder(opt_args={"opt": "sgd"}, loss=nn.L1Loss).get_model()
+    assert (type(opt), loss, mask) == (torch.optim.SGD, nn.L1Loss, None)
+    assert opt.param_groups[0]["params"][0] is next(model.parameters())
+    assert builder().get_out_size() == 1
+
+
+def test_no_continuous_features_at_all():
+    model = Model(ModelBuilder("regression", 1, None, cat_embedder=CatEmbedder(["c"], [3]), model_args=BODY))
+    assert model.predict(np.array([[2.0]])).shape == (1, 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ the model
+
+
+def test_parts_by_number_and_name():
+    model = Model(builder())
+    assert model["head"] is model[0] is model.head
+    assert model["tail"] is model[2]
+    assert model.loss == "auto"
+    with pytest.raises(KeyError, match="no 'tial'"):
+        model["tial"]
+
+
+def test_freezing_a_model():
+    model = Model(builder())
+    model.freeze_layers()
+    assert model.get_param_count() == 0
+    model.unfreeze_layers()
+    assert (
+        model.get_param_count() == model.get_param_count(trainable=False) == sum(p.numel() for p in model.parameters())
+    )
+
+
+def test_weights_are_a_copy():
+    model = Model(builder())
+    kept = model.get_weights()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(1.0)
+    assert not torch.equal(model.get_weights()["2.dense.bias"], kept["2.dense.bias"])
+    model.set_weights(kept)
+    assert torch.equal(model.get_weights()["2.dense.bias"], kept["2.dense.bias"])
+
+
+def test_a_recurrent_model_saves_its_kind_of_cell(tmp_path):
+    names = {"vecs": ["a", "b"], "feats_per_vec": ["px"]}
+    model = Model(ModelBuilder("classification", 1, ["a_px", "b_px"], head=RecurrentHead,
+                               model_args={"head": {**names, "depth": 1, "width": 3, "rnn": nn.GRU}, **BODY}))  # fmt: skip
+    again = Model.from_save(model.save(tmp_path / "model.pt"))
+    assert type(again.head.rnn) is nn.GRU
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+def test_the_feature_that_decides_is_the_most_important():
+    events, _ = data(512)
+    model = Model(builder(opt_args={"lr": 0.05}, model_args={"body": {"depth": 1, "width": 16}}))
+    model.fit(8, events, 32, progress_bar=False)
+    found = model.get_feat_importance(events, n_repeats=3)
+    assert next(iter(found)) == "f3"
+    assert found["f3"].value > 5 * max(e.value for name, e in found.items() if name != "f3")
+    assert set(found) == set(FEATS)
+    assert model.get_feat_importance(events, n_repeats=3) == found
+    with pytest.raises(ValueError, match="n_repeats must be at least 2"):
+        model.get_feat_importance(events, n_repeats=1)
+
+
+def test_lists_of_the_caller_are_left_alone():
+    args, opt, guaranteed = {"Body": {"depth": 1, "width": 3}}, {"LR": 1.0}, ["f1"]
+    model = Model(builder(model_args=args, opt_args=opt, cont_subsample_rate=0.2, guaranteed_feats=guaranteed))
+    model.set_lr(3.0)
+    assert (args, opt, guaranteed) == ({"Body": {"depth": 1, "width": 3}}, {"LR": 1.0}, ["f1"])
+    assert model.body.width == 3
+
+
+def test_an_empty_epoch_is_an_error():
+    events, _ = data()
+    with pytest.raises(ValueError, match="no events"):
+        Model(builder()).fit(1, events.select([]), 16, progress_bar=False)
+    few = Model(builder()).fit(1, events.select(range(3)), 1000, progress_bar=False)  # fewer events than a batch
+    assert len(few.history["train_loss"]) == 1
+
+
+def test_partials_are_kept(tmp_path):
+    net = partial(InteractionNet, vecs=["a", "b"], feats_per_vec=["px"], intfunc_depth=1, intfunc_width=3,
+                  intfunc_out_sz=3, outfunc_depth=1, outfunc_width=3, outfunc_out_sz=5, agg_method="attention",
+                  n_layers=2)  # fmt: skip
+    model = Model(ModelBuilder("classification", 1, ["a_px", "b_px"], head=net, model_args=BODY))
+    again = Model.load(model.save(tmp_path / "m.pt"))
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))

@@ -253,8 +253,8 @@ def test_weights_are_a_copy():
 
 def test_a_recurrent_model_saves_its_kind_of_cell(tmp_path):
     names = {"vecs": ["a", "b"], "feats_per_vec": ["px"]}
-    model = Model(ModelBuilder("classification", 1, ["a_px", "b_px"], head=RecurrentHead,
-                               model_args={"head": {**names, "depth": 1, "width": 3, "rnn": nn.GRU}, **BODY}))  # fmt: skip
+    args = {"head": {**names, "depth": 1, "width": 3, "rnn": nn.GRU}, **BODY}
+    model = Model(ModelBuilder("classification", 1, ["a_px", "b_px"], head=RecurrentHead, model_args=args))
     again = Model.from_save(model.save(tmp_path / "model.pt"))
     assert type(again.head.rnn) is nn.GRU
     x = np.random.default_rng(0).normal(size=(4, 2))

@@ -1,5 +1,6 @@
 import math
 import time
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -461,3 +462,19 @@ def test_the_pictures_of_a_model_are_drawn_for_what_it_has(tmp_path):
         model.fit(1, data, progress_bar=False)
         names = {file.name for file in draw_results(model, data, tmp_path / objective)}
         assert names == expected | {"training.png"}
+
+
+class TestSettings:
+    def test_the_names_that_lumin_has_are_understood(self):
+        settings = PlotSettings(lbl_sz=20, tk_sz=7, format=".pdf", cat_palette="tab10", w_mid=3.0)
+        assert (settings.font_size, settings.small_font_size, settings.file_format) == (20, 7, "pdf")
+        assert settings.width == 3.0
+        assert settings.color(0) == settings.color(10) == "#1f77b4"
+
+    def test_an_unknown_setting_is_an_error(self):
+        with pytest.raises(TypeError, match="PlotSettings has no setting 'lbl_size': did you mean lbl_sz"):
+            PlotSettings(lbl_size=3)
+
+    def test_a_changed_copy(self):
+        settings = PlotSettings(width=3.0)
+        assert replace(settings, dpi=50) == PlotSettings(width=3.0, dpi=50) != settings

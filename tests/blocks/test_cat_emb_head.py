@@ -1,5 +1,6 @@
 """The head for event features and categories."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from lumigraph.blocks import (
     lookup_uniform_init,
 )
 from lumigraph.data import EventDataset
+from lumigraph.plotting import PlotSettings
 from lumigraph.schema import EventSchema
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -224,3 +226,30 @@ class TestCatEmbHeadExamplesOfTheReference:
         head = CatEmbHead(cont_feats=CONT_FEATS, **embedder, **arguments)
         y = head(x if categories else x[:, :2])
         assert y.shape == (5, 7 if categories else 2) == (5, head.get_out_size())
+
+
+class TestPlotEmbeds:
+    def head(self):
+        return CatEmbHead(["ht"], cat_embedder=CatEmbedder(["channel", "flavour"], [3, 5]))
+
+    def test_one_figure_with_a_panel_per_category(self, tmp_path):
+        head = self.head()
+        axes = head.plot_embeds(tmp_path / "embeds")
+        assert [path.name for path in tmp_path.iterdir()] == ["embeds.png"]
+        assert [ax.get_title() for ax in axes] == ["channel", "flavour"]
+        assert axes[0].figure is axes[1].figure
+        for ax, embedding in zip(axes, head.embeds, strict=True):
+            drawn = ax.images[0].get_array()
+            assert drawn.tolist() == embedding.weight.detach().double().tolist()
+            assert ax.images[0].get_clim() == axes[0].images[0].get_clim()
+        plt.close(axes[0].figure)
+
+    def test_settings_are_followed(self, tmp_path):
+        axes = self.head().plot_embeds(str(tmp_path / "embeds"), PlotSettings(format=".pdf", seq_palette="cividis"))
+        assert (tmp_path / "embeds.pdf").stat().st_size > 1000
+        assert axes[0].images[0].get_cmap().name == "cividis"
+        plt.close(axes[0].figure)
+
+    def test_without_categories_there_is_nothing_to_draw(self):
+        with pytest.raises(ValueError, match="there is no embedding to draw"):
+            CatEmbHead(["ht"]).plot_embeds()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +156,28 @@ class CatEmbHead(AbsHead):
         folder.mkdir(parents=True, exist_ok=True)
         for name, state in self.get_embeds().items():
             torch.save(state, folder / f"{name}.h5")
+
+    def plot_embeds(self, savename: str | Path | None = None, settings: Any = None) -> Any:
+        """Draw the embedding of each category as a heat map, all in one figure.
+
+        Parameters
+        ----------
+        savename
+            File to save the figure in; it is only drawn if not given.
+        settings
+            `lumigraph.plotting.PlotSettings`; the defaults if not given.
+
+        Returns
+        -------
+        list of Axes
+            One per category.
+        """
+        from ..plotting import plot_embeddings, save  # drawing is for those who ask for it
+
+        axes = plot_embeddings({name: e.weight.detach().cpu() for name, e in self._named_embeds()}, settings)
+        if savename is not None:
+            save(axes[0], savename, settings)
+        return axes
 
     def _load_embeds(self, folder: Path) -> None:
         for name, embedding in self._named_embeds():

@@ -1,10 +1,11 @@
 """Pictures of events, trainings and classifiers; matplotlib and networkx are used here and nowhere else.
 
-Every function takes ``ax=None``, draws on these axes or on new ones, and returns the axes. ``plt.show()`` and
-``plt.close(ax.figure)`` are yours.
+Every function that draws one pair of axes takes ``ax=None``, draws on these axes or on new ones, and returns them.
+``plt.show()`` and ``plt.close(ax.figure)`` are yours.
 """
 
 from .curves import plot_history, plot_roc, plot_scores
+from .embeddings import plot_embeddings
 from .event import plot_event, to_networkx
 from .results import draw_results
 from .style import PlotSettings, save
@@ -12,6 +13,7 @@ from .style import PlotSettings, save
 __all__ = [
     "PlotSettings",
     "draw_results",
+    "plot_embeddings",
     "plot_event",
     "plot_history",
     "plot_roc",

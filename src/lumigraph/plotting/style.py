@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
+
+from ..schema import near
 
 __all__ = ["LINE_STYLES", "PlotSettings", "label_axes", "legend_above", "save"]
 
@@ -23,14 +27,32 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 LINE_STYLES = ("-", "--", "-.", ":")
 
 
-@dataclass(frozen=True)
+#: What LUMIN calls the settings that it has as well.
+_LUMIN = {
+    "cat_palette": "palette",
+    "seq_palette": "colormap",
+    "lbl_sz": "font_size",
+    "title_sz": "font_size",
+    "tk_sz": "small_font_size",
+    "leg_sz": "small_font_size",
+    "w_mid": "width",
+    "format": "file_format",
+}
+
+
+@dataclass(frozen=True, init=False)
 class PlotSettings:
     """What all pictures have in common; the defaults read well at half the width of a page.
+
+    Settings are given by name; the names ``cat_palette``, ``seq_palette``, ``lbl_sz``, ``title_sz``, ``tk_sz``,
+    ``leg_sz``, ``w_mid`` and ``format`` of LUMIN are understood as well.
 
     Parameters
     ----------
     palette
-        Colours, used in turn.
+        Colours, used in turn, or the name of one of matplotlib's palettes of them.
+    colormap
+        Matplotlib's name of the colours of a heat map; they should get steadily lighter, to read in grey.
     width
         Of the figure, in inches.
     aspect
@@ -42,6 +64,11 @@ class PlotSettings:
     file_format
         Of files that are saved without a suffix.
 
+    Raises
+    ------
+    TypeError
+        If there is no such setting.
+
     Examples
     --------
     >>> settings = PlotSettings(width=6.0, file_format="pdf")
@@ -50,12 +77,26 @@ class PlotSettings:
     """
 
     palette: tuple[str, ...] = OKABE_ITO
+    colormap: str = "viridis"
     width: float = 4.5
     aspect: float = 1.25
     font_size: float = 12.0
     small_font_size: float = 10.0
     dpi: int = 200
     file_format: str = "png"
+
+    def __init__(self, **settings: Any) -> None:
+        known: dict[str, Any] = {field.name: field.default for field in fields(self)}
+        for name, value in settings.items():
+            own = _LUMIN.get(name, name)
+            if own not in known:
+                raise TypeError(f"PlotSettings has no setting {name!r}: {near(name, [*known, *_LUMIN])}")
+            known[own] = value
+        if isinstance(known["palette"], str):
+            known["palette"] = tuple(map(to_hex, cast(ListedColormap, colormaps[known["palette"]]).colors))
+        known["file_format"] = str(known["file_format"]).removeprefix(".")
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
 
     def color(self, index: int) -> str:
         """Return the colour of the curve, class or kind with this number."""

@@ -27,12 +27,14 @@ from lumigraph.blocks import (
     AbsConv1dHead,
     AbsHead,
     AbsTail,
+    AutoExtractLorentzBoostNet,
     CatEmbedder,
     CatEmbHead,
     ClassRegMulti,
     FullyConnected,
     InteractionNet,
     LorentzBoostNet,
+    MultiBlock,
     MultiHead,
     RecurrentHead,
 )
@@ -207,8 +209,8 @@ def recurrent(rnn: type[nn.RNNBase], **options: Any) -> Case:
     return Case(make, 5, any_multiplicity=not options.get("stateful"))
 
 
-def lorentz(particle_feats: int, bn: bool) -> Case:
-    make = partial(LorentzBoostNet, vecs=VECS, feats_per_vec=FEATS[:particle_feats], n_particles=3, bn=bn)
+def lorentz(particle_feats: int, bn: bool, block: type[LorentzBoostNet] = LorentzBoostNet, **options: Any) -> Case:
+    make = partial(block, vecs=VECS, feats_per_vec=FEATS[:particle_feats], n_particles=3, bn=bn, **options)
     return Case(make, particle_feats, unscaled=4)
 
 
@@ -224,6 +226,16 @@ def multi(matrix: Case) -> Case:
 def connected(**arguments: Any) -> Case:
     feat_map = {f"f{i}": [i] for i in range(WIDTH)}
     return Case(partial(FullyConnected, WIDTH, feat_map, depth=5, width=7, act="swish", **arguments))
+
+
+def blocks_of_bodies(**arguments: Any) -> Case:
+    feat_map = {f"f{i}": [i] for i in range(WIDTH)}
+    parts = [
+        partial(FullyConnected, depth=2, width=4, act="swish"),
+        partial(FullyConnected, depth=3, width=3, act="swish", res=True, bn=True),
+    ]
+    names = [["f0", "f3", "f4"], ["f1", "f2", "f5"]]
+    return Case(partial(MultiBlock, WIDTH, feat_map, blocks=parts, feats_per_block=names, **arguments))
 
 
 BLOCKS: dict[str, Case] = {
@@ -246,6 +258,18 @@ BLOCKS: dict[str, Case] = {
     "LorentzBoostNet-bn": lorentz(4, bn=True),
     "LorentzBoostNet-further": lorentz(5, bn=False),
     "LorentzBoostNet-further-bn": lorentz(5, bn=True),
+    "LorentzBoostNet-product": lorentz(4, bn=True, mode="product", n_frames=2),
+    "LorentzBoostNet-combinations": lorentz(4, bn=False, mode="combinations", feat_extractor=["E", "m", "pair_cos"]),
+    **{
+        f"AutoExtractLorentzBoostNet{'-bn' if bn else ''}": lorentz(
+            5, bn, AutoExtractLorentzBoostNet, depth=2, width=5, n_singles=2, n_pairs=3
+        )
+        for bn in (False, True)
+    },
+    "MultiHead-RecurrentHead": multi(recurrent(nn.LSTM)),
+    "MultiHead-AutoExtractLorentzBoostNet": multi(
+        lorentz(4, True, AutoExtractLorentzBoostNet, depth=1, width=5, n_singles=2, n_pairs=0)
+    ),
     "MultiHead-InteractionNet-sum": multi(interaction("sum", bn=False)),
     "MultiHead-InteractionNet-flatten-bn": multi(interaction("flatten", bn=True, particle_feats=5)),
     "MultiHead-LorentzBoostNet": multi(lorentz(5, bn=True)),
@@ -255,6 +279,8 @@ BLOCKS: dict[str, Case] = {
     "FullyConnected-res-bn": connected(res=True, bn=True),
     "FullyConnected-dense": connected(dense=True, growth_rate=0.2),
     "FullyConnected-dense-bn": connected(dense=True, bn=True),
+    "MultiBlock": blocks_of_bodies(),
+    "MultiBlock-bottleneck": blocks_of_bodies(bottleneck_sz=2, bottleneck_act="swish"),
     "ClassRegMulti-classification": Case(partial(ClassRegMulti, WIDTH, 2, "classification")),
     "ClassRegMulti-multiclass": Case(partial(ClassRegMulti, WIDTH, 3, "multiclass")),
     "ClassRegMulti-regression": Case(partial(ClassRegMulti, WIDTH, 2, "regression")),

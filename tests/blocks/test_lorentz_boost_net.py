@@ -12,6 +12,7 @@ from lumigraph.blocks import (
     CatEmbedder,
     LorentzBoostNet,
 )
+from lumigraph.nn.boost_features import boost_features
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 BATCH_NORM_EPS = 1e-5
@@ -426,3 +427,15 @@ class TestLorentzBoostNetExamplesOfTheReference:
         y = lbn(four_momenta(7, 3).float().flatten(1))
         assert y.shape == (7, 6) == (7, lbn.get_out_size())
         assert bool(y.isfinite().all())
+
+
+class TestFeaturesByName:
+    def test_names_instead_of_a_function(self):
+        net = boost_net(feat_extractor=["m", "pair_dr"], bn=False).double()
+        rows = four_momenta(4, len(VECS))
+        torch.testing.assert_close(net((None, rows)), boost_features(net.conv.dense(rows), ["m", "pair_dr"]))
+        assert net.get_out_size() == 3 + 3
+
+    def test_an_unknown_name_is_an_error(self):
+        with pytest.raises(ValueError, match="'pair_dphi' is no feature of four-momenta: did you mean pair_"):
+            boost_net(feat_extractor=["pair_dphi"])

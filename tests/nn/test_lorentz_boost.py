@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 import pickle
 from itertools import combinations
@@ -10,9 +11,10 @@ import vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumigraph.kinematics import mass
+from lumigraph.kinematics import boost, mass
 from lumigraph.nn import LorentzBoostConv
 from lumigraph.nn.boost_features import pair_cosines
+from lumigraph.particles import Particles, rows_of_particles
 
 LENGTHS = [0, 2, 0, 1, 4, 0]
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
@@ -368,3 +370,58 @@ class TestPairCosines:
         p4 = torch.tensor([[[0.0, 0, 0, 5], [1.0, 0, 0, 1], [0.0, 0, 0, 0], [0.0, 0, 0, 0]]], requires_grad=True)
         pair_cosines(p4).sum().backward()
         assert p4.grad.isfinite().all()
+
+
+class TestModes:
+    @staticmethod
+    def pairs(mode, n, m):
+        """Which combination goes into which frame."""
+        if mode == "pairs":
+            return [(a, a) for a in range(n)]
+        if mode == "product":
+            return list(itertools.product(range(n), range(m)))
+        return [*itertools.combinations(range(n), 2), *((a, f) for a in range(n) for f in range(a))]
+
+    @pytest.mark.parametrize(("mode", "n", "m"), [("pairs", 3, 3), ("product", 3, 2), ("product", 1, 4),
+                                                  ("combinations", 4, 4), ("combinations", 2, 2)])  # fmt: skip
+    def test_every_output_against_a_single_boost(self, mode, n, m):
+        conv = LorentzBoostConv(5, n, mode=mode, num_frames=m if mode == "product" else None).double()
+        rows = torch.randn(4, 5, 4).double()
+        rows[..., 3] = rows[..., :3].norm(dim=-1) + 0.3
+        weights = conv.part_wgts.abs(), (conv.part_wgts if conv.rf_wgts is None else conv.rf_wgts).abs()
+        found = conv.dense(rows)
+        assert found.shape == (4, conv.num_outputs, 4)
+        assert conv.num_outputs == len(self.pairs(mode, n, m))
+        for k, (a, f) in enumerate(self.pairs(mode, n, m)):
+            combination, frame = (torch.einsum("s,bsc->bc", w[i], rows) for w, i in zip(weights, (a, f), strict=True))
+            torch.testing.assert_close(found[:, k], boost(combination, frame))
+
+    @pytest.mark.parametrize("mode", ["pairs", "product", "combinations"])
+    @given(lengths=st.lists(st.integers(0, 5), max_size=4), seed=st.integers(0, 9))
+    def test_padded_events_give_what_packed_ones_do(self, mode, lengths, seed):
+        torch.manual_seed(seed)
+        conv = LorentzBoostConv(6, 3, mode=mode)
+        x = torch.randn(sum(lengths), 4).double()
+        x[:, 3] = x[:, :3].norm(dim=-1) + 0.3
+        slot = torch.cat([torch.zeros(0).long(), *(torch.randperm(6)[:n].sort().values for n in lengths)])
+        ptr = torch.tensor([0, *itertools.accumulate(lengths)])
+        rows, _ = rows_of_particles(Particles(x, slot, ptr), 6)
+        torch.testing.assert_close(conv.dense(rows), conv(x, slot, ptr))
+
+    def test_combinations_have_no_frames_of_their_own(self):
+        conv = LorentzBoostConv(5, 3, mode="combinations")
+        assert conv.rf_wgts is None
+        assert list(conv.state_dict()) == ["part_wgts"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"mode": "pair"}, "mode='pair' is no way to pair combinations with frames: did you mean pairs"),
+            ({"mode": "pairs", "num_frames": 2}, "num_frames=2 goes with mode='product' only"),
+            ({"mode": "product", "num_frames": 0}, "num_frames must be at least 1, got 0"),
+            ({"mode": "combinations", "num_particles": 1}, "num_particles must be at least 2, got 1"),
+        ],
+    )
+    def test_numbers_that_do_not_go_with_the_mode(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            LorentzBoostConv(**{"num_slots": 5, "num_particles": 3, **options})

@@ -13,6 +13,7 @@ from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.lorentz_boost import LorentzBoostConv
 from ..nn.mlp import BatchNorm, Standardise
 from .abs_head import AbsMatrixHead, Scaling
+from .block import evaluating
 
 __all__ = ["LorentzBoostNet"]
 
@@ -136,13 +137,8 @@ class LorentzBoostNet(AbsMatrixHead):
         """Return how many features are extracted, by extracting them from four-momenta made up without randomness."""
         p = torch.sin(torch.arange(2.0 * self.n_boosted * 3)).view(2, self.n_boosted, 3).to(self.conv.part_wgts)
         made_up = torch.cat([p, 2 * p.norm(dim=-1, keepdim=True)], dim=-1)
-        modes = {m: m.training for m in self.modules()}
-        self.eval()
-        with torch.no_grad():
-            width = self._extract(made_up).size(1)
-        for module, training in modes.items():
-            module.training = training
-        return width
+        with evaluating(self):
+            return self._extract(made_up).size(1)
 
     def _extract(self, boosted: Tensor) -> Tensor:
         return (self.feat_extractor if self.extractor is None else self.extractor)(boosted).flatten(1)

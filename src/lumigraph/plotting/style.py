@@ -93,7 +93,8 @@ class PlotSettings:
                 raise TypeError(f"PlotSettings has no setting {name!r}: {near(name, [*known, *_LUMIN])}")
             known[own] = value
         if isinstance(known["palette"], str):
-            known["palette"] = tuple(map(to_hex, cast(ListedColormap, colormaps[known["palette"]]).colors))
+            colours: Any = cast(ListedColormap, colormaps[known["palette"]]).colors
+            known["palette"] = tuple(to_hex(colour) for colour in colours)
         known["file_format"] = str(known["file_format"]).removeprefix(".")
         for name, value in known.items():
             object.__setattr__(self, name, value)

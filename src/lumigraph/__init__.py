@@ -3,13 +3,18 @@
 from . import blocks, kinematics, nn
 from .adapters import from_columns, from_flat, from_jagged, from_rows, to_columns, to_flat, to_jagged, to_rows
 from .blocks import (
+    AbsConv1dHead,
+    AbsEndcap,
+    AutoExtractLorentzBoostNet,
     CatEmbedder,
     CatEmbHead,
     ClassRegMulti,
     FullyConnected,
     InteractionNet,
     LorentzBoostNet,
+    MultiBlock,
     MultiHead,
+    RecurrentHead,
 )
 from .data import EventDataset, load_sample
 from .graph import CompleteGraph
@@ -18,6 +23,9 @@ from .schema import EventSchema, SchemaError
 from .version import __version__
 
 __all__ = [
+    "AbsConv1dHead",
+    "AbsEndcap",
+    "AutoExtractLorentzBoostNet",
     "CatEmbHead",
     "CatEmbedder",
     "ClassRegMulti",
@@ -29,7 +37,9 @@ __all__ = [
     "LorentzBoostNet",
     "Model",
     "ModelBuilder",
+    "MultiBlock",
     "MultiHead",
+    "RecurrentHead",
     "SchemaError",
     "__version__",
     "blocks",

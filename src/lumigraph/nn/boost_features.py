@@ -1,4 +1,4 @@
-"""Features of four-momenta by name, finite for every four-momentum: what is extracted from boosted particles."""
+"""Features of four-momenta by name, finite also where there is no direction or mass."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -54,8 +54,8 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
     -----
     **Shape.** (events, n, 4) to (events, F), with n columns for a feature of particles, n(n-1)/2 for one of pairs.
 
-    Everything is computed in float64 and returned in the dtype of ``p4``. Values and gradients are finite for every
-    finite four-momentum.
+    Everything is computed in float64 and returned in the dtype of ``p4``. Values and gradients are finite for
+    every four-momentum whose components are 0 or between 1e-75 and 1e+60 GeV.
 
     The names are those of the implementation by the authors [1]_. It cuts off p, pt, m and the like at a constant of
     1e-5; here nothing but rounding is cut off, relative to the energy.

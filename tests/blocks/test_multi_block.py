@@ -88,7 +88,7 @@ def test_freeze_reaches_the_bottlenecks():
 def test_a_body_keeps_the_look_ups_that_it_brings():
     ones = partial(FullyConnected, depth=1, width=3, lookup_init=lambda *_: lambda w: w.fill_(1.0))
     body = block(blocks=[ones, SMALL], lookup_init=lambda *_: lambda w: w.fill_(2.0))
-    assert [float(b.layers[0][0].weight[0, 0]) for b in body.blocks] == [1.0, 2.0]
+    assert [b.layers[0][0].weight[0, 0].item() for b in body.blocks] == [1.0, 2.0]
 
 
 def test_columns_are_no_part_of_the_state_but_move_with_it():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from lumigraph import EventDataset, EventSchema, InteractionNet, Model, ModelBuilder
@@ -50,12 +51,13 @@ def test_the_optimiser_is_what_opt_args_say(opt_args, cls, settings):
     [
         ({"opt": "adm"}, ValueError, "opt_args: opt='adm' is no optimiser: did you mean adam"),
         ({"opt": nn.Linear}, TypeError, "opt must be a name or a class of torch.optim, got"),
-        ({"opt": "adam", "momentun": 1}, TypeError, "opt_args: Adam has no argument 'momentun'"),
+        ({"opt": "sgd", "momentun": 1}, TypeError, "opt_args: SGD has no argument 'momentun': did you mean momentum"),
+        ({"opt": "adam", "params": []}, TypeError, "opt_args: Adam has no argument 'params'"),
     ],
 )
 def test_an_optimiser_that_does_not_exist(opt_args, error, message):
     with pytest.raises(error, match=message):
-        Model(builder(opt_args=opt_args)).opt  # noqa: B018
+        builder(opt_args=opt_args)
 
 
 def test_only_what_is_trained_is_optimised():
@@ -66,7 +68,15 @@ def test_only_what_is_trained_is_optimised():
 
 @pytest.mark.parametrize(
     ("opt_args", "told", "lr"),
-    [(None, {}, TrainConfig.lr), ({"lr": 0.5}, {}, 0.5), ({"lr": 0.5}, {"lr": 0.25}, 0.25), (None, {"lr": 0.25}, 0.25)],
+    [
+        (None, {}, TrainConfig.lr),
+        ({"lr": 0.5}, {}, 0.5),
+        ({"lr": 0.5}, {"lr": 0.25}, 0.25),
+        (None, {"lr": 0.25}, 0.25),
+        ({"lr": 0.5}, {"config": TrainConfig(lr=0.125)}, 0.5),
+        ({"opt": "sgd"}, {"config": TrainConfig(lr=0.125)}, 0.125),
+        ({"opt": "sgd"}, {"config": TrainConfig(lr=0.125), "lr": 0.25}, 0.25),
+    ],
 )
 def test_which_learning_rate_holds(opt_args, told, lr):
     events, _ = data()
@@ -89,6 +99,50 @@ def test_the_optimiser_that_was_asked_for_is_the_one_that_trains(opt_args):
     opt.step()
     for name, value in by_hand.get_weights().items():
         torch.testing.assert_close(model.get_weights()[name], value, msg=name)
+
+
+def test_a_decay_that_fit_is_told_makes_adam_an_adamw():
+    opt = builder(opt_args={"lr": 0.5}).build_opt(nn.Linear(1, 1), weight_decay=0.125)
+    assert type(opt) is torch.optim.AdamW
+    assert opt.defaults["weight_decay"] == 0.125
+
+
+class Watch(Callback):
+    def __init__(self):
+        self.betas = []
+
+    def on_train_batch_end(self, trainer, *args):
+        self.betas.append(trainer.optimizers[0].param_groups[0]["betas"][0])
+
+
+@pytest.mark.parametrize(("mom", "lowest", "highest"), [(None, 0.85, 0.95), (0.5, 0.5, 0.5)])
+def test_a_momentum_that_was_asked_for_outlasts_the_schedule(mom, lowest, highest):
+    events, _ = data(64)
+    model, watch = Model(builder()), Watch()
+    if mom is not None:
+        model.set_mom(mom)
+    model.fit(1, events, 8, progress_bar=False, callbacks=[watch])
+    assert (min(watch.betas), max(watch.betas)) == pytest.approx((lowest, highest), abs=0.01)
+    assert len(watch.betas) == 8
+
+
+def test_settings_of_a_model_do_not_reach_others_of_its_builder():
+    first = builder(opt_args={"lr": 0.5})
+    one, other = Model(first), Model(first)
+    one.set_lr(0.25)
+    one.set_mom(0.5)
+    assert (one.get_lr(), other.get_lr(), first.opt_args) == (0.25, 0.5, {"lr": 0.5})
+    assert other.get_mom() == 0.9
+
+
+def test_settings_of_a_frozen_model():
+    model = Model(builder())
+    model.freeze_layers()
+    assert model.get_lr() == TrainConfig.lr
+    with pytest.raises(ValueError, match="no parameter to train: all are frozen"):
+        model.opt  # noqa: B018
+    with pytest.raises(ValueError, match="Adagrad has no momentum"):
+        Model(builder(opt_args={"opt": "adagrad"})).get_mom()
 
 
 def test_learning_rate_and_momentum_are_set_for_the_next_training():
@@ -142,18 +196,46 @@ def test_tables_data_sets_and_files_keep_all_their_columns(tmp_path):
 
 
 def test_columns_may_be_chosen_by_hand():
-    model = Model(builder(input_mask=[1, 4]))
-    assert model.model_builder.cont_feats == ["f1", "f4"]
-    model.set_input_mask([4, 1])
-    x = torch.randn(2, 10)
-    swapped = x.clone()
-    swapped[:, [1, 4]] = x[:, [4, 1]]
-    np.testing.assert_array_equal(model.predict(swapped), Model.predict(_with(model, [1, 4]), x))
+    model = Model(builder(input_mask=np.array([4, 1])))
+    assert model.model_builder.cont_feats == model.head.cont_feats == ["f4", "f1"]
+    x = torch.randn(3, 10)
+    np.testing.assert_array_equal(model.predict(x), model.model[2](model.body(x[:, [4, 1]])).detach())
 
 
-def _with(model, mask):
-    model.set_input_mask(mask)
-    return model
+def test_a_model_of_some_features_is_given_wider_tables(tmp_path):
+    model = Model(ModelBuilder("regression", 1, ["f4", "f1"], cat_embedder=CatEmbedder(["c"], [3]), model_args=BODY))
+    x, code = torch.randn(3, 10), torch.tensor([[0.0], [2.0], [1.0]])
+    expected = model.predict(torch.cat([x[:, [4, 1]], code], dim=1))
+    model.set_input_mask(np.array([4, 1]), FEATS)
+    assert model.input_mask == [4, 1]
+    table = pd.DataFrame(torch.cat([code, x], dim=1).numpy(), columns=["c", *FEATS])
+    for each in (model, Model.load(model.save(tmp_path / "model.pt"))):
+        np.testing.assert_array_equal(each.predict(torch.cat([x, code], dim=1)), expected)
+        np.testing.assert_array_equal(each.predict(table), expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "names", "message"),
+    [
+        ([4, 2], FEATS, "the feature 'f1' is in column 2, but that is 'f2'"),
+        ([4, 1], None, "mask must hold 2 numbers of columns below 2"),
+        ([4, 10], FEATS, "mask must hold 2 numbers of columns below 10"),
+        ([4], FEATS, "mask must hold 2 numbers of columns below 10"),
+    ],
+)
+def test_a_mask_that_does_not_fit_changes_nothing(mask, names, message):
+    model = Model(ModelBuilder("regression", 1, ["f4", "f1"], model_args=BODY))
+    with pytest.raises(ValueError, match=message):
+        model.set_input_mask(mask, names)
+    assert model.input_mask is None
+    assert model.predict(torch.zeros(3, 2)).shape == (3, 1)
+
+
+def test_only_event_features_are_masked():
+    net = Model(ModelBuilder("classification", 1, ["a_px", "b_px"], head=RecurrentHead, model_args={
+        "head": {"vecs": ["a", "b"], "feats_per_vec": ["px"], "depth": 1, "width": 3}, **BODY}))  # fmt: skip
+    with pytest.raises(TypeError, match="only a CatEmbHead takes an input mask, the head is a RecurrentHead"):
+        net.set_input_mask([1, 0])
 
 
 @pytest.mark.parametrize(
@@ -162,6 +244,8 @@ def _with(model, mask):
         ({"cont_subsample_rate": 0.0}, "cont_subsample_rate must be above 0 and at most 1, got 0"),
         ({"cont_subsample_rate": 0.5, "guaranteed_feats": ["f77"]}, "guaranteed_feats names 'f77'.*: did you mean f7"),
         ({"cont_subsample_rate": 0.5, "head": InteractionNet}, "for head=CatEmbHead only"),
+        ({"input_mask": [3, 10]}, r"input_mask must hold different numbers below 10, got \[3, 10\]"),
+        ({"input_mask": [3, 3]}, "input_mask must hold different numbers"),
     ],
 )
 def test_features_that_cannot_be_chosen(options, message):
@@ -179,14 +263,41 @@ def test_weights_to_start_from(tmp_path):
     for file in (path, tmp_path / "state.pt"):
         again = Model(builder(pretrain_file=file))
         assert all(torch.equal(again.get_weights()[k], v) for k, v in model.get_weights().items())
-    with pytest.raises(ValueError, match=r"the weights in pretrain_file=.* do not fit the model"):
+    with pytest.raises(ValueError, match=r"the weights in .*model\.pt do not fit the model: .*layers\.0"):
         Model(builder(pretrain_file=path, model_args={"body": {"depth": 1, "width": 5}}))
-    torch.save({"model": model.model.state_dict(), "opt": {}, "input_mask": None}, tmp_path / "lumin.pt")
-    with pytest.raises(ValueError, match=r"is a model of LUMIN: .*lumigraph\.compat\.lumin\.load_state_dict"):
-        Model(builder(pretrain_file=tmp_path / "lumin.pt"))
+    with pytest.raises(ValueError, match="there is no pretrain_file"):
+        builder().load_pretrained(model.model)
 
 
-def test_a_builder_like_another():
+class Touch:
+    def __reduce__(self):
+        return (open, ("touched", "w"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": {}, "opt": {}, "input_mask": None},
+            r"LUMIN is .* lumigraph\.compat\.lumin\.load_state_dict\(model, ",
+        ),
+        ({"model": {}, "opt": {}, "input_mask": np.arange(3)}, r"lumigraph\.compat\.lumin\.load_state_dict\(model, "),
+        ({"weights": Touch()}, "is no model of lumigraph"),
+        ([1, 2], "holds no weights, but a list"),
+        ({"epoch": 3}, r"do not fit the model: Missing key"),
+    ],
+)
+def test_files_without_weights_to_start_from(tmp_path, monkeypatch, content, message):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, "start.pt")
+    with pytest.raises(ValueError, match=message):
+        Model(builder(pretrain_file="start.pt"))
+    assert [p.name for p in tmp_path.iterdir()] == ["start.pt"]
+    with pytest.raises(FileNotFoundError, match="there is no model file other"):
+        Model(builder(pretrain_file="other.pt"))
+
+
+def test_a_builder_like_another(tmp_path):
     first = builder(
         opt_args={"opt": "sgd", "lr": 0.1}, lookup_init=lookup_uniform_init, freeze_head=True, loss=nn.L1Loss
     )
@@ -195,20 +306,33 @@ def test_a_builder_like_another():
         assert (second.opt_args, second.lookup_init, second.loss) == (first.opt_args, lookup_uniform_init, nn.L1Loss)
         assert (second.freeze_head, second.freeze_body) == (False, True)
     changed = ModelBuilder.from_model_builder(first, loss="auto", opt_args={"lr": 1.0})
-    assert (changed.loss, changed.get_opt_args()) == ("auto", {"opt": "adam", "lr": 1.0})
+    assert (changed.loss, changed.opt_args) == ("auto", {"lr": 1.0})
     changed.model_args["body"]["width"] = 99
     changed.set_lr(5.0)
     assert first.model_args["body"]["width"] == 4
     assert first.opt_args["lr"] == 0.1
-    with pytest.raises(
-        TypeError, match=r"must be a ModelBuilder or a Model \(of a file: Model.load\(path\)\), got 'x.pt'"
-    ):
-        ModelBuilder.from_model_builder("x.pt")
+    with pytest.raises(TypeError, match="a ModelBuilder, a Model or the path of a saved model, got dict"):
+        ModelBuilder.from_model_builder({})
+    saved = builder(
+        opt_args={"opt": torch.optim.RMSprop},
+        lookup_init=lookup_uniform_init,
+        cont_subsample_rate=0.5,
+        freeze_head=True,
+    )
+    path = Model(saved).save(tmp_path / "model.pt")
+    found = ModelBuilder.from_model_builder(path, pretrain_file=path, opt_args=None)
+    for name in ("opt_args", "lookup_init", "cont_feats", "input_feats", "input_mask", "model_args", "n_out"):
+        assert getattr(found, name) == getattr(saved, name), name
+    assert (found.freeze_head, found.pretrain_file) == (False, path)
+    x = torch.randn(3, 10)
+    np.testing.assert_array_equal(Model(found).predict(x), Model.load(path).predict(x))
 
 
 def test_parts_for_a_loop_of_ones_own():
     model, opt, loss, mask = builder(opt_args={"opt": "sgd"}, loss=nn.L1Loss).get_model()
-    assert (type(opt), loss, mask) == (torch.optim.SGD, nn.L1Loss, None)
+    assert (type(opt), mask) == (torch.optim.SGD, None)
+    x, y = torch.randn(5, 10), torch.randn(5, 1)
+    torch.testing.assert_close(loss(model, x, y), (model(x) - y).abs()[:, 0])
     assert opt.param_groups[0]["params"][0] is next(model.parameters())
     assert builder().get_out_size() == 1
 
@@ -225,7 +349,8 @@ def test_parts_by_number_and_name():
     model = Model(builder())
     assert model["head"] is model[0] is model.head
     assert model["tail"] is model[2]
-    assert model.loss == "auto"
+    x, y = torch.randn(5, 10), torch.randn(5, 1)
+    torch.testing.assert_close(model.loss(model.model, x, y), (model.model(x) - y).square()[:, 0])
     with pytest.raises(KeyError, match="no 'tial'"):
         model["tial"]
 

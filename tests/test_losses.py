@@ -59,3 +59,19 @@ def test_a_loss_that_averages_over_the_batch_is_an_error():
         event_loss("regression", lambda p, y: (p - y).square().mean())(model("regression", 1), X, torch.zeros(5, 1))
     with pytest.raises(ValueError, match="loss='atuo'"):
         event_loss("regression", "atuo")
+
+
+def test_a_loss_object_of_the_caller_stays_as_it_is():
+    given = nn.L1Loss()
+    event_loss("regression", given)
+    assert given.reduction == "mean"
+
+
+@pytest.mark.parametrize(("objective", "n_out"), [("classification", 1), ("multiclass", 3), ("regression", 1)])
+def test_gradients_of_weighted_events_are_those_of_repeated_events(objective, n_out):
+    y = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0]])
+    weights = torch.tensor([3, 1, 0, 2, 1])
+    weighted, repeated = model(objective, n_out), model(objective, n_out)
+    (weights * event_loss(objective)(weighted, X, y)).sum().backward()
+    event_loss(objective)(repeated, X.repeat_interleave(weights, 0), y.repeat_interleave(weights, 0)).sum().backward()
+    torch.testing.assert_close(weighted[2].dense.weight.grad, repeated[2].dense.weight.grad)

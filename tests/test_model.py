@@ -278,3 +278,45 @@ def test_no_events_are_predicted_but_not_evaluated(model, parts):
     weightless.weight[:] = 0.0
     with pytest.raises(ValueError, match="total weight of 0"):
         model.evaluate(weightless)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predicting_and_evaluating_leave_the_mode_as_it_was(training):
+    model = Model(ModelBuilder("regression", 1, ["a"], model_args={"body": {"depth": 1, "width": 8, "do": 0.5}}))
+    model.model.train(training)
+    x = np.ones((20, 1), dtype=np.float32)
+    assert len(np.unique(model.predict(x))) == 1  # without dropout
+    assert model.evaluate(x, np.zeros(20)) == pytest.approx(float(model.predict(x)[0, 0]) ** 2, rel=1e-5)
+    assert model.model.training is model.body.training is training
+    with pytest.raises(ValueError, match="the flat input must be"):
+        model.predict(np.ones((20, 3)))
+    assert model.model.training is training
+
+
+def test_weights_and_targets_go_together():
+    model = Model(ModelBuilder("regression", 1, ["a"]))
+    with pytest.raises(ValueError, match="there are 1 weights, but 3 targets"):
+        model.evaluate(np.ones((3, 1)), np.ones(3), np.ones(1))
+
+
+def test_every_kind_of_feature_has_its_importance(model, parts):
+    test = parts[2].select(range(100))
+    given = {name: getattr(test, name).clone() for name in ("u", "cat", "x")}
+    found = model.get_feat_importance(test, n_repeats=2, seed=1)
+    schema = test.schema
+    assert set(found) == {*schema.event_feats, *schema.cat_feats, *schema.feats_per_vec}
+    assert all(torch.equal(getattr(test, name), value) for name, value in given.items())
+    assert found != model.get_feat_importance(test, n_repeats=2, seed=2)
+
+
+def test_the_importance_of_a_feature_is_that_of_weighted_events():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 400))
+    columns = {"a": a, "b": b, "w": (np.arange(400) < 200) * 1.0}
+    columns["y"] = np.where(columns["w"] > 0, a, b)  # only events without weight look at b
+    data = EventDataset.from_columns(columns, EventSchema(event_feats=("a", "b"), targets=("y",), weight="w"))
+    torch.manual_seed(0)
+    model = Model(ModelBuilder.from_dataset(data, "regression", model_args={"body": {"depth": 1, "width": 16}}))
+    model.fit(30, data, 32, lr=0.02, progress_bar=False)
+    found = model.get_feat_importance(data)
+    assert found["a"].value > 20 * abs(found["b"].value)

@@ -17,6 +17,7 @@ from lumigraph.metrics import auc, roc_band
 from lumigraph.plotting import (
     PlotSettings,
     draw_results,
+    plot_embeddings,
     plot_event,
     plot_history,
     plot_roc,
@@ -478,3 +479,35 @@ class TestSettings:
     def test_a_changed_copy(self):
         settings = PlotSettings(width=3.0)
         assert replace(settings, dpi=50) == PlotSettings(width=3.0, dpi=50) != settings
+
+
+class TestEmbeddings:
+    def test_many_categories_stand_in_rows_of_three(self):
+        matrices = {f"c{i}": np.full((4, 2), i) for i in range(7)}
+        axes = plot_embeddings(matrices)
+        assert [ax.get_title() for ax in axes] == list(matrices)
+        figure = axes[0].figure
+        assert len(figure.axes) == 7 + 1  # and the scale: no empty axes are left
+        figure.canvas.draw()
+        lowest = [round(ax.get_window_extent().y0) for ax in axes]
+        assert [lowest.count(y) for y in sorted(set(lowest), reverse=True)] == [3, 3, 1]
+        assert {ax.images[0].get_clim() for ax in axes} == {(-6.0, 6.0)}
+        plt.close(figure)
+
+    def test_few_numbers_are_written_and_read_well_on_their_colour(self):
+        (ax,) = plot_embeddings({"c": [[-2.0, 2.0], [-0.04, 0.04]]})
+        assert [t.get_text() for t in ax.texts] == ["\N{MINUS SIGN}2.0", "2.0", "0.0", "0.0"]
+        assert [t.get_color() for t in ax.texts][:2] == ["white", "black"]
+        plt.close(ax.figure)
+
+    def test_many_numbers_are_not_written(self):
+        (ax,) = plot_embeddings({"c": np.ones((13, 2))})
+        assert not ax.texts
+        plt.close(ax.figure)
+
+    def test_zeros_can_be_drawn(self):
+        (ax,) = plot_embeddings({"c": np.zeros((3, 2))})
+        ax.figure.canvas.draw()
+        low, high = ax.images[0].get_clim()
+        assert low < high
+        plt.close(ax.figure)

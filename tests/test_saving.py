@@ -119,6 +119,39 @@ def test_a_block_of_ones_own_is_loaded_with_its_builder(tmp_path):
     np.testing.assert_array_equal(Model.load(path, model_builder=builder).predict(x), model.predict(x))
 
 
+def test_loading_into_a_model_turns_it_into_the_saved_one(path, tmp_path):
+    model = Model(ModelBuilder("regression", 2, ["a", "b", "c"]))
+    x = np.ones((2, 2), dtype=np.float32)
+    assert model.load(path) is model
+    assert model.objective == "classification"
+    np.testing.assert_array_equal(model.predict(x), Model.load(path).predict(x))
+    own = Model(ModelBuilder("classification", 1, ["a"], body=Own))
+    other = Model(own.model_builder)
+    other.load(own.save(tmp_path / "own.pt"))  # it has the builder already
+    np.testing.assert_array_equal(other.predict(x[:, :1]), own.predict(x[:, :1]))
+
+
+def test_a_load_that_fails_leaves_the_model_as_it_was(path):
+    model = Model(ModelBuilder("regression", 2, ["a", "b", "c"]))
+    before = model.get_weights()
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "state": {}}, path)
+    with pytest.raises(ValueError, match="do not fit the model"):
+        model.load(path)
+    assert model.objective == "regression"
+    assert all(torch.equal(model.get_weights()[name], value) for name, value in before.items())
+
+
+def test_loading_is_documented_wherever_it_is_called(path):
+    assert Model.load.__doc__ == Model.load(path).load.__doc__
+    assert "plain data" in Model.load.__doc__
+
+
+def test_tensors_and_recurrent_cells_are_plain():
+    found = to_plain({"y_range": torch.tensor([[0.0, 1.0]]), "rnn": nn.LSTM})
+    assert found == {"y_range": [[0.0, 1.0]], "rnn": "LSTM"}
+
+
 def test_only_lumigraphs_own_blocks_are_looked_up():
     with pytest.raises(ValueError, match=r"no block 'os\.system'"):
         to_object({"block": "os.system", "args": {}})

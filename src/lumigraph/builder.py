@@ -1,10 +1,8 @@
 """What a model is made of: head, body and tail with their arguments."""
 
 import copy
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import saving
+from .arguments import check_arguments, check_mask, draw_features, with_particles
 from .blocks import (
     AbsBody,
     AbsHead,
-    AbsMatrixHead,
     AbsTail,
     CatEmbedder,
     CatEmbHead,
     ClassRegMulti,
     FullyConnected,
-    MultiHead,
     lookup_act,
     lookup_normal_init,
 )
 from .blocks.tail import check_objective
 from .data import EventDataset
+from .losses import EventLoss, event_loss
 from .nn.lookups import LookupAct, LookupInit
 from .optimiser import build_optimiser, optimiser_args
 from .schema import EventSchema, SchemaError, near
@@ -49,9 +48,9 @@ class ModelBuilder:
     model_args
         Further arguments of the parts: ``{"head": {...}, "body": {...}, "tail": {...}}``.
     opt_args
-        Optimiser and its arguments: ``opt`` is ``adam``, ``adamw``, ``sgd`` or a class of ``torch.optim``, the rest are
-        its own, such as ``lr``. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW. Without any arguments it is
-        what `lumigraph.training.TrainConfig` says.
+        Optimiser and its arguments: ``opt`` is a class of ``torch.optim`` or its name, such as ``adam``, ``adamw`` or
+        ``sgd``, the rest are its own, such as ``lr``. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW.
+        Without any arguments it is what `lumigraph.training.TrainConfig` says.
     cat_embedder
         The categories.
     cont_subsample_rate
@@ -82,6 +81,8 @@ class ModelBuilder:
     ------
     ValueError
         If the objective, a part of ``model_args`` or an optimiser is unknown, or features cannot be chosen.
+    TypeError
+        If a part or the optimiser does not know an argument.
 
     Examples
     --------
@@ -111,7 +112,7 @@ class ModelBuilder:
         freeze_body: bool = False,
         freeze_tail: bool = False,
         schema: EventSchema | None = None,
-        input_mask: Sequence[int] | None = None,
+        input_mask: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
         self.objective = check_objective(objective)
@@ -119,14 +120,10 @@ class ModelBuilder:
         #: names of all continuous columns of the input; ``cont_feats`` are those that are used
         self.input_feats = list(cont_feats or [])
         if input_mask is None and cont_subsample_rate is not None:
-            input_mask = _draw(self.input_feats, cont_subsample_rate, guaranteed_feats or [], seed)
-        if input_mask is not None and not (isinstance(head, type) and issubclass(head, CatEmbHead)):
-            raise ValueError(
-                "a part of the features can be chosen for head=CatEmbHead only: leave columns of particles out of "
-                "feats_per_vec instead"
-            )
-        self.input_mask = None if input_mask is None else [int(i) for i in input_mask]
-        self.cont_feats = self.input_feats if input_mask is None else [self.input_feats[i] for i in input_mask]
+            input_mask = draw_features(self.input_feats, cont_subsample_rate, guaranteed_feats or [], seed)
+        self.input_mask = None if input_mask is None else check_mask(head, input_mask, self.input_feats)
+        chosen = range(len(self.input_feats)) if self.input_mask is None else self.input_mask
+        self.cont_feats = [self.input_feats[i] for i in chosen]
         self.opt_args = optimiser_args(opt_args or {})
         self.pretrain_file = pretrain_file
         self.model_args: dict[str, dict[str, Any]] = {"head": {}, "body": {}, "tail": {}}
@@ -137,7 +134,7 @@ class ModelBuilder:
         if body is FullyConnected:
             self.model_args["body"] = {"depth": 2, "width": 100, **self.model_args["body"]}
         for part, block in (("head", head), ("body", body), ("tail", tail)):
-            _check_arguments(part, block, self.model_args[part])
+            check_arguments(part, block, self.model_args[part])
         self.cat_embedder = cat_embedder
         self.loss = loss
         self.head, self.body, self.tail = head, body, tail
@@ -177,7 +174,7 @@ class ModelBuilder:
         """
         schema = fy.schema
         args = {part: dict(a or {}) for part, a in (model_args or {}).items()}
-        args["head"] = _with_particles(head, args.get("head", {}), schema)
+        args["head"] = with_particles(head, args.get("head", {}), schema)
         if fy.y is None:
             raise SchemaError("the data set has no targets: name them in the schema (targets)")
         if n_out is None:
@@ -256,44 +253,38 @@ class ModelBuilder:
         ValueError
             If the file holds something else, or its weights do not fit.
         """
-        name = os.fspath(self.pretrain_file or "")
-        content = torch.load(name, map_location="cpu", weights_only=True)
-        if isinstance(content, dict) and isinstance(content.get("model"), dict):
-            raise ValueError(
-                f"pretrain_file={name!r} is a model of LUMIN: build the model without it and load it with "
-                "lumigraph.compat.lumin.load_state_dict(model, torch.load(...))"
-            )
-        state = content.get("state", content) if isinstance(content, dict) else {}
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise ValueError(f"the weights in pretrain_file={name!r} do not fit the model: {detail}") from None
+        if self.pretrain_file is None:
+            raise ValueError("there is no pretrain_file to load weights from: name one in ModelBuilder")
+        saving.load_state(self.pretrain_file, model, saving.read_weights(self.pretrain_file))
 
     def get_opt_args(self) -> dict[str, Any]:
-        """Return the optimiser and its arguments, with what holds where none are given."""
-        if not self.opt_args:
-            return {"opt": "adamw", "lr": TrainConfig.lr, "weight_decay": TrainConfig.weight_decay}
-        return {"opt": "adamw" if "weight_decay" in self.opt_args else "adam", **self.opt_args}
+        """Return the optimiser and its arguments, or what `lumigraph.training.TrainConfig` says if none are given."""
+        default = {"opt": "adamw", "lr": TrainConfig.lr, "weight_decay": TrainConfig.weight_decay}
+        return dict(self.opt_args or default)
 
     def set_lr(self, lr: float | int) -> None:
         """Set the learning rate of optimisers that are built from now on."""
         self.opt_args = {**self.get_opt_args(), "lr": lr}
 
     def build_opt(self, model: nn.Module, **changes: Any) -> torch.optim.Optimizer:
-        """Build an optimiser of the parameters that are trained.
-
-        Raises
-        ------
-        TypeError
-            If the optimiser does not know an argument.
-        """
+        """Build an optimiser of the parameters that are trained, with some arguments changed."""
         return build_optimiser(model, {**self.get_opt_args(), **changes})
 
-    def get_model(self) -> tuple[nn.Sequential, torch.optim.Optimizer, Any, list[int] | None]:
-        """Build what a training loop of one's own needs: model, optimiser, loss and the features that are used."""
+    def get_loss(self) -> EventLoss:
+        """Return the loss: a function of a model, its inputs and targets (B, T) that gives one number per event."""
+        return event_loss(self.objective, self.loss)
+
+    def get_model(self) -> tuple[nn.Sequential, torch.optim.Optimizer, EventLoss, list[int] | None]:
+        """Build what a training loop of one's own needs: model, optimiser, loss and the columns that are used.
+
+        Examples
+        --------
+        >>> model, opt, loss, _ = ModelBuilder("regression", 1, ["ht"], opt_args={"lr": 0.01}).get_model()
+        >>> loss(model, torch.zeros(3, 1), torch.ones(3, 1)).mean().backward()
+        >>> opt.step()
+        """
         model = self.build_model()
-        return model, self.build_opt(model), self.loss, self.input_mask
+        return model, self.build_opt(model), self.get_loss(), self.input_mask
 
     @classmethod
     def from_model_builder(
@@ -306,17 +297,30 @@ class ModelBuilder:
         loss: Any = None,
         opt_args: Mapping[str, Any] | None = None,
     ) -> "ModelBuilder":
-        """Return a builder like another one (or that of a model), with what is given here instead.
+        """Return a builder like another one, with what is given here instead.
+
+        Parameters
+        ----------
+        model_builder
+            A builder, a model, or the path of a saved model.
+        pretrain_file, freeze_head, freeze_body, freeze_tail
+            As in `ModelBuilder`; these are never taken from the other one.
+        loss, opt_args
+            As in `ModelBuilder`; those of the other one if not given.
 
         Raises
         ------
         TypeError
-            If ``model_builder`` is neither a builder nor a model.
+            If ``model_builder`` is something else.
         """
-        known = getattr(model_builder, "model_builder", model_builder)
+        if isinstance(model_builder, str | os.PathLike):
+            known: Any = cls(**saving.builder_args(model_builder, saving.read(model_builder)))
+        else:
+            known = getattr(model_builder, "model_builder", model_builder)
         if not isinstance(known, ModelBuilder):
             raise TypeError(
-                f"model_builder must be a ModelBuilder or a Model (of a file: Model.load(path)), got {model_builder!r}"
+                "model_builder must be a ModelBuilder, a Model or the path of a saved model, "
+                f"got {type(model_builder).__name__}"
             )
         new = copy.copy(known)
         new.model_args = {part: dict(args) for part, args in known.model_args.items()}
@@ -325,47 +329,3 @@ class ModelBuilder:
         new.loss = known.loss if loss is None else loss
         new.opt_args = dict(known.opt_args) if opt_args is None else optimiser_args(opt_args)
         return new
-
-
-def _draw(feats: Sequence[str], rate: float | int, guaranteed: Sequence[str], seed: int) -> list[int]:
-    """Draw a fraction of the features, those that are guaranteed among them, in their order."""
-    if not 0 < rate <= 1:
-        raise ValueError(f"cont_subsample_rate must be above 0 and at most 1, got {rate}")
-    for name in guaranteed:
-        if name not in feats:
-            raise ValueError(f"guaranteed_feats names {name!r}, which is no continuous feature: {near(name, feats)}")
-    others = [name for name in feats if name not in guaranteed]
-    wanted = max(1, round(rate * len(feats))) - len(guaranteed)
-    drawn = np.random.default_rng(seed).permutation(others)[: max(0, wanted)].tolist()
-    return [i for i, name in enumerate(feats) if name in guaranteed or name in drawn]
-
-
-def _check_arguments(part: str, block: Callable[..., Any], args: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(block).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return  # the block itself knows better
-    for name in args:
-        if name not in parameters:
-            raise TypeError(
-                f"the {part} {getattr(block, '__name__', block)} has no argument {name!r}: {near(name, parameters)}"
-            )
-
-
-def _with_particles(head: Callable[..., Any], args: Mapping[str, Any], schema: EventSchema) -> dict[str, Any]:
-    """Add the particles of the schema to the arguments of a head that needs them."""
-    if not schema.objects:
-        return dict(args)
-    names = {"vecs": list(schema.slot_names), "feats_per_vec": list(schema.feats_per_vec)}
-    if isinstance(head, type) and issubclass(head, AbsMatrixHead):
-        return {**names, **args}
-    if isinstance(head, type) and issubclass(head, MultiHead) and args.get("matrix_head") is not None:
-        matrix_head = args["matrix_head"]
-        if not callable(matrix_head):
-            raise TypeError(
-                f"matrix_head must be a head for particles or a partial of one, got {matrix_head!r}; in a file "
-                "it is written as {block: InteractionNet, args: {...}}"
-            )
-        given = matrix_head.keywords if isinstance(matrix_head, partial) else args
-        missing = {k: v for k, v in names.items() if k not in given}
-        return {**args, "matrix_head": partial(matrix_head, **missing)}
-    return dict(args)

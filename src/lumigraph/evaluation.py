@@ -1,16 +1,46 @@
 """How good a model is on a data set, and what it looks at."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .data import EventDataset
+from .blocks.block import evaluating
+from .data import EventDataset, table_to_tensor
+from .losses import EventLoss
 from .metrics import Estimate, accuracy, auc, background_rejection, resolution
+from .prediction import chunks, events_counted_from, num_events
 
-__all__ = ["feature_importance", "figures_of_merit"]
+__all__ = ["feature_importance", "figures_of_merit", "mean_loss"]
+
+
+def mean_loss(
+    model: nn.Module, loss: EventLoss, inputs: Any, targets: Any, weights: Any, bs: int, names: Sequence[str]
+) -> float:
+    """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
+    y = table_to_tensor(targets).to(torch.get_default_dtype())
+    y = y.unsqueeze(1) if y.dim() == 1 else y
+    w = torch.ones(len(y)) if weights is None else table_to_tensor(weights).flatten()
+    if len(w) != len(y):
+        raise ValueError(f"there are {len(w)} weights, but {len(y)} targets")
+    if not float(w.double().sum()) > 0:
+        raise ValueError(f"nothing can be evaluated on {len(y)} events with a total weight of {float(w.sum()):g}")
+    total, start = 0.0, 0
+    with evaluating(model):
+        for chunk in chunks(inputs, bs, model, names):
+            step = slice(start, start + num_events(chunk))
+            if len(y) < step.stop:
+                raise ValueError(f"there are more events than the {len(y)} targets")
+            with events_counted_from(start):
+                losses = loss(model, chunk, y[step]).cpu().double()
+            total += float((losses * w[step]).sum())
+            start = step.stop
+    if start != len(y):
+        raise ValueError(f"there are {start} events, but {len(y)} targets")
+    return total / float(w.double().sum())
 
 
 def figures_of_merit(model: Any, events: EventDataset) -> dict[str, Any]:
@@ -51,6 +81,7 @@ def feature_importance(model: Any, events: EventDataset, n_repeats: int, seed: i
         for field, names in (("u", schema.event_feats), ("cat", schema.cat_feats), ("x", schema.feats_per_vec)):
             for column, name in enumerate(names):
                 rises = [_loss_without(model, events, field, column, random) / before - 1 for _ in range(n_repeats)]
+                name = name if name not in found else f"{name} of particles"
                 found[name] = Estimate(float(np.mean(rises)), float(np.std(rises, ddof=1) / np.sqrt(n_repeats)))
     finally:
         for module in checking:

@@ -91,7 +91,8 @@ class TrainingModule(lightning.LightningModule):
             groups = optimiser.param_groups
             schedule = torch.optim.lr_scheduler.OneCycleLR(
                 optimiser, max_lr=[group["lr"] for group in groups], total_steps=steps,
-                cycle_momentum=all(bool(group.get("momentum", "betas" in group)) for group in groups),
+                # a momentum other than the usual one was asked for, and stays
+                cycle_momentum=all(group.get("betas", (0.0,))[0] == 0.9 for group in groups),
             )  # fmt: skip
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)

@@ -1,5 +1,6 @@
 """Losses of single events, so that each can carry its weight."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -39,6 +40,7 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
         return partial(_auto, objective)
     function = loss() if isinstance(loss, type | partial) else loss
     if getattr(function, "reduction", "none") != "none":
+        function = copy.copy(function)  # the caller's own stays as it is
         function.reduction = "none"
     return partial(_given, function)
 

@@ -1,23 +1,23 @@
 """Models of head, body and tail: built, trained, applied, saved and loaded."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import evaluation, saving
 from . import metrics as _metrics
-from .blocks import AbsBody, AbsHead, AbsTail, CatEmbHead
 from .builder import ModelBuilder
-from .data import EventDataset, table_to_tensor
-from .losses import event_loss
-from .prediction import check_targets, chunks, events_counted_from, named_scores, num_events
+from .built_model import BuiltModel
+from .data import EventDataset
+from .prediction import check_targets, named_scores, outputs
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
@@ -26,13 +26,24 @@ if TYPE_CHECKING:
 __all__ = ["Model", "ModelBuilder"]
 
 
-class Model:
+class _OnClassOrModel:
+    """A method that is called on the class or on a model, and gets whichever it was."""
+
+    def __init__(self, function: Callable[..., "Model"]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, model: Any, owner: Any) -> Callable[..., "Model"]:
+        return MethodType(self.function, owner if model is None else model)
+
+
+class Model(BuiltModel):
     """A model of head, body and tail that can be trained, applied, saved and loaded.
 
     Parameters
     ----------
     model_builder
-        What the model is made of.
+        What the model is made of. The model keeps a copy: models of one builder do not change each other.
 
     Examples
     --------
@@ -47,120 +58,6 @@ class Model:
     >>> model.predict(test.batch([0, 1, 2])).shape
     (3, 1)
     """
-
-    def __init__(self, model_builder: ModelBuilder) -> None:
-        self.model_builder = model_builder
-        self.model = model_builder.build_model()
-        self.model.eval()
-        #: one list per quantity, one entry per epoch of the last training
-        self.history: dict[str, list[float | int]] = {}
-
-    @property
-    def head(self) -> AbsHead:
-        """The input side."""
-        return self.model[0]  # type: ignore[return-value]
-
-    @property
-    def body(self) -> AbsBody:
-        """The hidden layers."""
-        return self.model[1]  # type: ignore[return-value]
-
-    @property
-    def tail(self) -> AbsTail:
-        """The output side."""
-        return self.model[2]  # type: ignore[return-value]
-
-    @property
-    def objective(self) -> str:
-        """What is predicted: classification, multiclass or regression."""
-        return self.model_builder.objective
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return self.model_builder.n_out
-
-    @property
-    def schema(self) -> EventSchema | None:
-        """The columns that the model reads from files."""
-        return self.model_builder.schema
-
-    @property
-    def loss(self) -> Any:
-        """What is minimised, see `ModelBuilder`."""
-        return self.model_builder.loss
-
-    @property
-    def opt(self) -> torch.optim.Optimizer:
-        """A fresh optimiser with the settings that `fit` uses, for a training loop of one's own."""
-        return self.model_builder.build_opt(self.model)
-
-    @property
-    def input_mask(self) -> list[int] | None:
-        """Numbers of the continuous columns that are used, None for all."""
-        return self.model_builder.input_mask
-
-    def set_input_mask(self, mask: Sequence[int]) -> None:
-        """Say which columns of the input the features of a `CatEmbHead` are, see `CatEmbHead.set_input_mask`."""
-        if not isinstance(self.head, CatEmbHead):
-            raise TypeError(f"only a CatEmbHead takes an input mask, the head is a {type(self.head).__name__}")
-        columns = self.model_builder.input_feats
-        self.head.set_input_mask(mask, len(columns))
-        self.model_builder.input_mask = [int(i) for i in mask]
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return all parameters."""
-        return self.model.parameters()
-
-    def __getitem__(self, key: int | str) -> nn.Module:
-        """Return head, body or tail, by number or name."""
-        parts = ("head", "body", "tail")
-        if isinstance(key, str) and key not in parts:
-            raise KeyError(f"a model has head, body and tail, no {key!r}")
-        return self.model[parts.index(key) if isinstance(key, str) else key]
-
-    def get_param_count(self, trainable: bool = True) -> int:
-        """Return the number of parameters: those that are trained, or all of them."""
-        return sum(p.numel() for p in self.model.parameters() if p.requires_grad or not trainable)
-
-    def freeze_layers(self) -> None:
-        """Stop the training of all parameters."""
-        self.model.requires_grad_(False)
-
-    def unfreeze_layers(self) -> None:
-        """Resume the training of all parameters."""
-        self.model.requires_grad_(True)
-
-    def get_weights(self) -> dict[str, Tensor]:
-        """Return a copy of all weights, for `set_weights`."""
-        return {name: value.clone() for name, value in self.model.state_dict().items()}
-
-    def set_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights of `get_weights`."""
-        self.model.load_state_dict(weights)
-
-    def get_lr(self) -> float:
-        """Return the learning rate of the next training."""
-        return float(self.opt.param_groups[0]["lr"])
-
-    def set_lr(self, lr: float | int) -> None:
-        """Set the learning rate of the next training."""
-        self.model_builder.set_lr(lr)
-
-    def get_mom(self) -> float:
-        """Return the momentum of the next training: of Adam the first beta."""
-        group = self.opt.param_groups[0]
-        return float(group["betas"][0] if "betas" in group else group["momentum"])
-
-    def set_mom(self, mom: float | int) -> None:
-        """Set the momentum of the next training: of Adam the first beta."""
-        group, args = self.opt.param_groups[0], self.model_builder.get_opt_args()
-        changed = {"betas": (mom, *group["betas"][1:])} if "betas" in group else {"momentum": mom}
-        self.model_builder.opt_args = {**args, **changed}
-
-    def __repr__(self) -> str:
-        parts = " -> ".join(type(part).__name__ for part in self.model)
-        return f"{type(self).__name__}({self.objective}: {parts}, {self.get_param_count()} parameters)"
 
     # ------------------------------------------------------------------------------------------------- training
 
@@ -198,7 +95,8 @@ class Model:
             How to train; or
         **options
             fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``. An ``lr`` or
-            ``weight_decay`` given here comes before ``opt_args`` of the builder, and that before ``config``.
+            ``weight_decay`` given here comes before ``opt_args`` of the builder. Where the builder has ``opt_args``,
+            ``config`` gives the learning rate if these do not, and no decay.
         logger, callbacks
             Lightning loggers and callbacks.
 
@@ -220,13 +118,15 @@ class Model:
         for name in options:
             if name not in known:
                 raise TypeError(f"fit has no option {name!r}: {near(name, known)}")
+        builder = self.model_builder
+        told = {name: options[name] for name in ("lr", "weight_decay") if name in options}
+        if config is not None and "lr" not in builder.opt_args:
+            told = {"lr": config.lr, **told}
         config = replace(config or TrainConfig(), n_epochs=n_epochs, **options)
         check_targets(fy, self.objective, self.n_out)
         if val is not None:
             check_targets(val, self.objective, self.n_out)
-        losses = event_loss(self.objective, self.model_builder.loss)
-        told = {name: options[name] for name in ("lr", "weight_decay") if name in options}
-        builder = self.model_builder
+        losses = self.loss
         self.history = fit(
             self.model,
             lambda model, batch: losses(model, batch, batch.y),
@@ -264,16 +164,9 @@ class Model:
         """
         if isinstance(inputs, str | os.PathLike):
             inputs = EventDataset.from_file(inputs, self._need_schema(), labelled=False)
-        training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
-            parts: list[Tensor] = []
-            for chunk in chunks(inputs, bs, self.model, self._flat_names()):
-                with events_counted_from(sum(map(len, parts))):
-                    parts.append(self.model(chunk))
-        self.model.train(training)
-        out = torch.cat(parts) if parts else torch.empty(0, self.n_out)
-        out = (out.exp() if self.objective == "multiclass" else out).cpu()
+        out = outputs(inputs, bs, self.model, self._flat_names())
+        out = torch.empty(0, self.n_out) if out is None else out
+        out = out.exp() if self.objective == "multiclass" else out
         return out.numpy() if as_np else out
 
     def _flat_names(self) -> list[str]:
@@ -318,27 +211,7 @@ class Model:
             check_targets(inputs, self.objective, self.n_out)
             targets = inputs.y if targets is None else targets
             weights = inputs.weight if weights is None else weights
-        y = table_to_tensor(targets).to(torch.get_default_dtype())
-        y = y.unsqueeze(1) if y.dim() == 1 else y
-        w = torch.ones(len(y)) if weights is None else table_to_tensor(weights).flatten()
-        if not float(w.double().sum()) > 0:
-            raise ValueError(f"nothing can be evaluated on {len(y)} events with a total weight of {float(w.sum()):g}")
-        loss = event_loss(self.objective, self.model_builder.loss)
-        total, start = 0.0, 0
-        self.model.eval()
-        with torch.no_grad():
-            for chunk in chunks(inputs, bs, self.model, self._flat_names()):
-                size = num_events(chunk)
-                step = slice(start, start + size)
-                if len(y[step]) != size:
-                    raise ValueError(f"there are more events than the {len(y)} targets")
-                with events_counted_from(start):
-                    losses = loss(self.model, chunk, y[step]).cpu().double()
-                total += float((losses * w[step]).sum())
-                start += size
-        if start != len(y):
-            raise ValueError(f"there are {start} events, but {len(y)} targets")
-        return total / float(w.double().sum())
+        return evaluation.mean_loss(self.model, self.loss, inputs, targets, weights, bs, self._flat_names())
 
     def metrics(self, inputs: Any) -> dict[str, Any]:
         """Return loss and figures of merit on a data set, or a file with targets.
@@ -385,16 +258,19 @@ class Model:
         """
         return saving.write(path, self.model_builder, self.model.state_dict(), self.history, overwrite=overwrite)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":
+    @_OnClassOrModel
+    def load(target: Any, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":
         """Load a saved model. The file is read as plain data: no code in it is ever run.
+
+        ``Model.load(path)`` returns a new model, ``model.load(path)`` turns that model into the saved one.
 
         Parameters
         ----------
         path
             File written by `save`.
         model_builder
-            What the model is made of, for a model with parts that lumigraph does not have itself.
+            What the model is made of, for a model with parts that lumigraph does not have itself. A model that is
+            loaded into has it already.
 
         Raises
         ------
@@ -402,10 +278,17 @@ class Model:
             If the file holds no model, or does not fit the builder.
         """
         content = saving.read(path)
-        model = cls(saving.builder_of(path, content) if model_builder is None else model_builder)
+        known = None if isinstance(target, type) else target
+        if model_builder is None and known is not None and content["builder"] is None:
+            model_builder = known.model_builder
+        cls = target if known is None else type(known)
+        model = cls(ModelBuilder(**saving.builder_args(path, content)) if model_builder is None else model_builder)
         saving.load_state(path, model.model, content["state"])
         model.history = content["history"]
-        return model
+        if known is None:
+            return model
+        vars(known).update(vars(model))
+        return known
 
     @classmethod
     def from_save(cls, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":

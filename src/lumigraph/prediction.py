@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from .blocks.block import evaluating
 from .data import EventDataset, table_to_tensor
 from .schema import SchemaError
 
-__all__ = ["check_targets", "chunks", "events_counted_from", "named_scores", "num_events"]
+__all__ = ["check_targets", "chunks", "events_counted_from", "named_scores", "num_events", "outputs"]
 
 
 def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Any]:
@@ -53,6 +54,16 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
         table = table_to_tensor(inputs, names).to(device, dtype)
         for start in range(0, len(table), bs):
             yield table[start : start + bs]
+
+
+def outputs(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Tensor | None:
+    """Return what a model gives for all events, or None if there are none; arguments as of `chunks`."""
+    parts: list[Tensor] = []
+    with evaluating(model):
+        for chunk in chunks(inputs, bs, model, names):
+            with events_counted_from(sum(map(len, parts))):
+                parts.append(model(chunk))
+    return torch.cat(parts).cpu() if parts else None
 
 
 @contextmanager

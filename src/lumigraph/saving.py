@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import blocks
 from .blocks import CatEmbedder
-from .builder import ModelBuilder
 from .schema import EventSchema
 from .version import __version__
 
-__all__ = ["builder_of", "load_state", "read", "to_object", "to_plain", "write"]
+__all__ = ["builder_args", "load_state", "read", "read_weights", "to_object", "to_plain", "write"]
 
 _FORMAT = "lumigraph model"
 _VERSION = 1
@@ -41,7 +40,7 @@ def to_plain(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.generic | np.ndarray):
+    if isinstance(value, np.generic | np.ndarray | Tensor):
         return value.tolist()
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
@@ -84,7 +83,7 @@ def to_object(value: Any) -> Any:
     return [to_object(v) for v in value] if isinstance(value, list) else value
 
 
-def _describe(builder: ModelBuilder) -> dict[str, Any]:
+def _describe(builder: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         name: to_plain(getattr(builder, name)) for name in (*_PLAIN, *_PARTS, "model_args", "loss")
     }
@@ -99,7 +98,7 @@ def _describe(builder: ModelBuilder) -> dict[str, Any]:
 
 def write(
     path: str | os.PathLike[str],
-    builder: ModelBuilder,
+    builder: Any,
     state: Mapping[str, Any],
     history: Mapping[str, Any],
     *,
@@ -142,15 +141,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If it is no model file.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no model file {os.fspath(path)}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is cut off: save one with Model.save")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of any origin: the reader of plain data may stumble in many ways
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is damaged ({reason})") from None
+    content = _read(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)} is no model of lumigraph: save one with Model.save")
     if content["version"] > _VERSION:
@@ -161,8 +152,44 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def builder_of(path: str | os.PathLike[str], content: Mapping[str, Any]) -> ModelBuilder:
-    """Return the builder that a model file describes."""
+def read_weights(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Read the weights from a model file, or from a file that holds a state_dict, as plain data.
+
+    Raises
+    ------
+    ValueError
+        If there are none in it, or it is a model of LUMIN.
+    """
+    lumin = (
+        "a model of LUMIN is loaded into one that is built already, with "
+        "lumigraph.compat.lumin.load_state_dict(model, torch.load(...))"
+    )
+    try:
+        content = _read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {lumin}") from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{os.fspath(path)} holds no weights, but a {type(content).__name__}")
+    if isinstance(content.get("model"), Mapping):
+        raise ValueError(f"{os.fspath(path)} is no model of lumigraph: {lumin}")
+    return content["state"] if content.get("format") == _FORMAT else content
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    """Read any file of torch as plain data."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no model file {os.fspath(path)}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is cut off: save one with Model.save")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of any origin: the reader of plain data may stumble in many ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is damaged ({reason})") from None
+
+
+def builder_args(path: str | os.PathLike[str], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the `ModelBuilder` that a model file describes."""
     plain = content["builder"]
     if plain is None:
         raise ValueError(
@@ -170,12 +197,11 @@ def builder_of(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Mode
             "load it with Model.load(path, model_builder=...)"
         )
     embedder, schema = plain.get("cat_embedder"), plain.get("schema")
-    return ModelBuilder(
-        cat_embedder=None if embedder is None else CatEmbedder(**embedder),
-        schema=None if schema is None else EventSchema.from_dict(schema),
-        cont_feats=plain["cont_feats"],
-        **{name: to_object(plain[name]) for name in (*_PLAIN, *_PARTS, "model_args", "loss")},
-    )
+    names = (*_PLAIN, *_PARTS, "model_args", "loss", "cont_feats")
+    args = {name: to_object(plain[name]) for name in names if name in plain}
+    args["cat_embedder"] = None if embedder is None else CatEmbedder(**embedder)
+    args["schema"] = None if schema is None else EventSchema.from_dict(schema)
+    return args
 
 
 def load_state(path: str | os.PathLike[str], model: nn.Module, state: Mapping[str, Any]) -> None:

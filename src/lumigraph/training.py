@@ -40,7 +40,8 @@ class TrainConfig:
     weight_decay
         Decay of AdamW.
     schedule
-        ``one_cycle`` (up and down once over the training), ``cosine`` (down to 0) or ``constant``.
+        ``one_cycle`` (up and down once over the training, the momentum of AdamW the other way round unless another one
+        than 0.9 is set), ``cosine`` (down to 0) or ``constant``.
     patience
         Stop when the validation loss has not improved for so many epochs; never if not given.
     gradient_clip

@@ -46,6 +46,10 @@ CONVOLUTIONS: dict[str, Any] = {
          {"in_c": 4, "inter_c": 2, "cardinality": 2, "out_c": 5, "kernel_sz": 3, "stride": 2, "act": act, "bn": bn}),
         ("AdaptiveMaxPool1d", {"output_size": 1}),
     ],
+    "even": lambda act, bn: [  # padding='auto' of LUMIN adds a column to each end, which is one too many
+        ("get_conv1d_block", {"in_c": 4, "out_c": 3, "kernel_sz": 2, "padding": 1, "act": act, "bn": bn}),
+        ("AdaptiveMaxPool1d", {"output_size": 2}),
+    ],
 }  # fmt: skip
 
 
@@ -73,6 +77,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         f"interaction {act}, batch norm": ("InteractionNet", interaction(act=act, bn=True, do=0.2))
         for act in ("relu", "prelu", "selu", "swish", "sigmoid", "linear", "mish")
     },
+    "interaction, two objects": ("InteractionNet", {**interaction(act="prelu", bn=True), "vecs": VECS[:2]}),
     "interaction, one object": ("InteractionNet", {**interaction("flatten"), "vecs": VECS[:1]}),
     **{
         f"recurrent {rnn} {depth}": ("RecurrentHead", {**PARTICLES, "rnn": rnn, "depth": depth, "width": 3})
@@ -80,6 +85,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         for depth in (1, 2)
     },
     "recurrent relu": ("RecurrentHead", {**PARTICLES, "depth": 1, "width": 3, "act": "relu"}),
+    "recurrent bidirectional, 2": (
+        "RecurrentHead", {**PARTICLES, "rnn": "GRU", "depth": 2, "width": 3, "bidirectional": True}
+    ),
     "recurrent bidirectional": ("RecurrentHead", {**PARTICLES, "depth": 1, "width": 3, "bidirectional": True}),
     **{
         f"convolution {kind}, {act}{', batch norm' * bn}": (
@@ -90,6 +98,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "lorentz": ("LorentzBoostNet", lorentz(bn=False)),
     "lorentz, batch norm": ("LorentzBoostNet", lorentz()),
+    "lorentz, module": ("LorentzBoostNet", lorentz(feat_extractor="module")),
     "lorentz, one": ("LorentzBoostNet", lorentz(n_particles=1)),
     **{
         f"extract {n_singles}, {n_pairs}, {act}{', batch norm' * bn}": (
@@ -103,10 +112,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "multi head, flatten": (
         "MultiHead", {"matrix_head": ("InteractionNet", interaction("flatten", bn=True)), "cats": CATS}
     ),
+    "multi head, recurrent": (
+        "MultiHead", {"matrix_head": ("RecurrentHead", {**PARTICLES, "rnn": "LSTM", "depth": 1, "width": 3})}
+    ),
+    "multi head, extract": (
+        "MultiHead",
+        {"matrix_head": ("AutoExtractLorentzBoostNet", lorentz(depth=2, width=4, n_singles=2, n_pairs=1, bn=True))},
+    ),
     "multi head, lorentz": ("MultiHead", {"matrix_head": ("LorentzBoostNet", lorentz())}),
     **{
         f"connected {act}{', batch norm' * bn}": ("FullyConnected", {"depth": 3, "width": 5, "act": act, "bn": bn})
-        for act in ("relu", "prelu", "selu", "swish", "sigmoid", "linear")
+        for act in ("relu", "prelu", "selu", "swish", "sigmoid", "softmax", "logsoftmax", "linear", "mish")
         for bn in (False, True)
     },
     **{
@@ -170,12 +186,12 @@ def build(block: str, arguments: dict[str, Any]) -> nn.Module:
     if block in HEADS:
         if "cats" in arguments:
             arguments["cat_embedder"] = CatEmbedder(**arguments.pop("cats"))
-        if "rnn" in arguments:
-            arguments["rnn"] = getattr(nn, arguments["rnn"])
+        if "feat_extractor" in arguments:
+            arguments["feat_extractor"] = nn.Linear(4, 2)  # LUMIN saves it, but never calls it
         if "matrix_head" in arguments:
             inner, options = arguments["matrix_head"]
-            arguments["matrix_head"] = partial(HEADS[inner], **options)
-        return HEADS[block](**arguments)
+            arguments["matrix_head"] = partial(HEADS[inner], **with_cell(options))
+        return HEADS[block](**with_cell(arguments))
     if block == "FullyConnected":
         return body.FullyConnected(N_IN, FEAT_MAP, **arguments)
     if block == "MultiBlock":
@@ -188,6 +204,10 @@ def build(block: str, arguments: dict[str, Any]) -> nn.Module:
     first = build(*arguments["head"])
     second = body.FullyConnected(first.get_out_size(), first.feat_map, **arguments["body"])
     return nn.Sequential(first, second, tail.ClassRegMulti(second.get_out_size(), **arguments["tail"]))
+
+
+def with_cell(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {key: getattr(nn, value) if key == "rnn" else value for key, value in arguments.items()}
 
 
 def cont_feats(block: str, arguments: dict[str, Any]) -> list[str]:
@@ -206,6 +226,7 @@ def make_generic(module: nn.Module) -> None:
             if isinstance(m, nn.BatchNorm1d):
                 m.running_mean.normal_(std=0.3)
                 m.running_var.uniform_(0.5, 2.0)
+                m.num_batches_tracked.fill_(7)
 
 
 def make_input(block: str, arguments: dict[str, Any]) -> Tensor:
@@ -217,6 +238,7 @@ def make_input(block: str, arguments: dict[str, Any]) -> Tensor:
     rows = torch.randn(EVENTS, len(VECS), len(FEATS))
     rows[:, -1, 2] = 0.0
     rows[..., 3] = (rows[..., :3].square().sum(-1) + 0.5).sqrt()
+    rows[0, 1] = 0.0  # numbers like others: LUMIN knows no absent objects
     column = {f"{v}_{f}": rows[:, i, j] for i, v in enumerate(VECS) for j, f in enumerate(FEATS)}
     column |= {name: torch.randn(EVENTS) for name in EVENT_FEATS}
     names = arguments["cont_feats"]

@@ -11,16 +11,17 @@ from ..nn.mlp import BatchNorm, Standardise
 __all__ = ["load_state_dict"]
 
 
-def load_state_dict(block_or_model: Any, state: Mapping[str, Any]) -> None:
+def load_state_dict(block_or_model: Any, state: Any) -> None:
     """Load the weights of a block or model of LUMIN into ours; nothing is loaded unless everything fits.
 
     The block has to be built with the arguments that it had in LUMIN. An `InteractionNet` needs ``legacy_edges=True``
     to give the published results; a bidirectional `RecurrentHead` gives others, as LUMIN's backward state has seen only
-    the last particle. What LUMIN does not save stays as it is: the scaling of inputs, and ``y_range``, ``y_mean`` and
-    ``y_std`` of a tail, which are arguments.
+    the last particle. What LUMIN does not save with the weights stays as it is: the scaling of inputs, and what are
+    arguments: ``y_range``, ``y_mean`` and ``y_std`` of a tail, ``input_mask`` of a `lumigraph.ModelBuilder`.
 
     LUMIN normalises after each addition of a ``FullyConnected(res=True)`` whatever ``bn`` says. If the state holds such
-    normalisations and ours has none, they are added to it.
+    normalisations and ours has none, they are added to it, trainable if the body is. A module that its boost network
+    got as ``feat_extractor`` is saved but never called there: build ours without, and its weights are left aside.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def load_state_dict(block_or_model: Any, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        If ``block_or_model`` has no weights, or the state holds something else than tensors.
+        If ``block_or_model`` has no weights, or the state is no state_dict, or holds something else than tensors.
     ValueError
         If a weight is missing, superfluous or of another shape.
 
@@ -51,40 +52,58 @@ def load_state_dict(block_or_model: Any, state: Mapping[str, Any]) -> None:
     block = block_or_model if isinstance(block_or_model, nn.Module) else getattr(block_or_model, "model", None)
     if not isinstance(block, nn.Module):
         raise TypeError(f"block_or_model must be a block or a model, got {type(block_or_model).__name__}")
-    inner = state.get("model")
-    given = dict(inner if isinstance(inner, Mapping) else state)
-    for name, value in given.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"the state must hold tensors only, but {name!r} is a {type(value).__name__}")
-    own = block.state_dict()
-    # a module comes before those inside it: names are translated from the outside in
+    given, own = _tensors(state), block.state_dict()
     added: list[tuple[FullyConnected, nn.ModuleList]] = []
+    # a module comes before those inside it: names are translated from the outside in
     for name, module in block.named_modules():
         prefix = f"{name}." if name else ""
-        if isinstance(module, BatchNorm):
-            _rename(given, f"{prefix}bn.", prefix)  # from LUMIN 0.8 on its batch normalisation is wrapped
-        elif isinstance(module, InteractionNet):
-            for function in ("fr.", "fo."):
-                _rename(given, prefix + function, f"{prefix}convs.0.{function}")
-        elif isinstance(module, LorentzBoostNet):
-            for weights in ("part_wgts", "rf_wgts"):
-                found = given.pop(f"{prefix}{weights}", None)
-                if found is not None:  # (combinations, 1, slots, 1) in LUMIN
-                    given[f"{prefix}conv.{weights}"] = found.flatten(1)
-        elif isinstance(module, FullyConnected) and module.res and module.res_bns is None:
-            if any(key.startswith(f"{prefix}res_bns.") for key in given):
-                norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])
-                own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
-                added.append((module, norms))
-        elif isinstance(module, Standardise | ClassRegMulti):
-            given |= {f"{prefix}{key}": value for key, value in module.named_buffers(recurse=False)}
+        _translate(given, prefix, module)
+        holds_norms = any(key.startswith(f"{prefix}res_bns.") for key in given)
+        if holds_norms and isinstance(module, FullyConnected) and module.res and module.res_bns is None:
+            norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])
+            own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
+            added.append((module, norms))
     _check(type(block_or_model).__name__, given, own)
     for body, norms in added:
-        body.res_bns = norms.to(next(body.parameters())).train(body.training)
+        first = next(body.parameters())
+        body.res_bns = norms.to(first).requires_grad_(first.requires_grad).train(body.training)
     block.load_state_dict(given)
 
 
-def _rename(state: dict[str, Any], old: str, new: str) -> None:
+def _tensors(state: Any) -> dict[str, Tensor]:
+    """Return the weights in a state_dict, or in what LUMIN saves."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a state_dict, got {type(state).__name__}: read a file with torch.load")
+    inner = state.get("model")
+    given = dict(inner if isinstance(inner, Mapping) else state)
+    for name, value in given.items():
+        if not (isinstance(name, str) and isinstance(value, Tensor)):
+            raise TypeError(f"the state must hold tensors by name only, but {name!r} is a {type(value).__name__}")
+    return given
+
+
+def _translate(given: dict[str, Tensor], prefix: str, module: nn.Module) -> None:
+    """Give the weights of one module our names and shapes, and add what LUMIN does not save."""
+    if isinstance(module, BatchNorm):
+        _rename(given, f"{prefix}bn.", prefix)  # from LUMIN 0.8 on its batch normalisation is wrapped
+    elif isinstance(module, InteractionNet):
+        for function in ("fr.", "fo."):
+            _rename(given, prefix + function, f"{prefix}convs.0.{function}")
+    elif isinstance(module, LorentzBoostNet):
+        if not isinstance(module.extractor, nn.Module):
+            for key in [k for k in given if k.startswith(f"{prefix}feat_extractor.")]:
+                del given[key]
+        for weights in ("part_wgts", "rf_wgts"):
+            _rename(given, prefix + weights, f"{prefix}conv.{weights}")
+            found = given.get(f"{prefix}conv.{weights}")
+            if found is not None and found.dim() == 4 and found.size(1) == found.size(3) == 1:
+                given[f"{prefix}conv.{weights}"] = found[:, 0, :, 0]  # (combinations, 1, slots, 1) in LUMIN
+    elif isinstance(module, Standardise | ClassRegMulti):
+        for key, value in module.named_buffers(recurse=False):
+            given.setdefault(prefix + key, value)
+
+
+def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
     """Give the entries whose names begin with ``old`` another beginning."""
     for key in [k for k in state if k.startswith(old)]:
         state[new + key.removeprefix(old)] = state.pop(key)

@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.image import AxesImage
+from matplotlib.ticker import Formatter, MaxNLocator
 
 from .style import PlotSettings, label_axes
 
@@ -16,6 +17,9 @@ __all__ = ["plot_embeddings"]
 
 #: Numbers are written into the cells of an embedding up to this size.
 _WRITTEN = (12, 4)
+
+#: More panels than this would be too small in one row.
+_PANELS = 3
 
 
 def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None = None) -> list[Axes]:
@@ -49,24 +53,36 @@ def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None
     if not embeddings:
         raise ValueError("there is no embedding to draw: the head has no categories")
     matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in embeddings.items()}
-    widths = [max(2.0, min(matrix.shape[1], 8.0)) for matrix in matrices.values()]
-    figure, axes = plt.subplots(
-        1, len(matrices), squeeze=False, layout="constrained", width_ratios=widths,
-        figsize=(settings.width * max(1.0, sum(widths) / 8.0), settings.width / settings.aspect),
-    )  # fmt: skip
-    largest = max(float(np.abs(matrix).max()) for matrix in matrices.values())
-    for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+    columns = min(len(matrices), _PANELS)
+    rows = -(-len(matrices) // columns)
+    dimensions = [matrix.shape[1] for matrix in matrices.values()]
+    widths = [float(np.clip(max(dimensions[i::columns]), 2, 8)) for i in range(columns)]
+    size = (settings.width * max(1.0, sum(widths) / 8.0), rows * settings.width / settings.aspect)
+    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="constrained", width_ratios=widths, figsize=size)
+    for ax in grid.flat[len(matrices) :]:
+        ax.remove()
+    axes = list(grid.flat[: len(matrices)])
+    largest = max(float(np.abs(matrix).max()) for matrix in matrices.values()) or 1.0
+    for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
         image = ax.imshow(matrix, aspect="auto", cmap=settings.colormap, vmin=-largest, vmax=largest)
-        if matrix.shape[0] <= _WRITTEN[0] and matrix.shape[1] <= _WRITTEN[1]:
-            for (row, column), value in np.ndenumerate(matrix):
-                dark = image.norm(value) < 0.6
-                ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=settings.small_font_size - 2,
-                        color="white" if dark else "black")  # fmt: skip
         ax.set_title(name, fontsize=settings.font_size)
-        label_axes(ax, "dimension", "code" if ax is axes[0, 0] else "", settings)
+        label_axes(ax, "dimension", "code" if ax in grid[:, 0] else "", settings)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
         ax.yaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
-    bar = figure.colorbar(image, ax=list(axes[0]), pad=0.02)
-    bar.set_label("embedding", fontsize=settings.font_size)
+        if matrix.shape[0] <= _WRITTEN[0] and matrix.shape[1] <= _WRITTEN[1]:
+            _write(ax, matrix, image, settings)
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    bar.set_label("value of the embedding", fontsize=settings.font_size)
     bar.ax.tick_params(labelsize=settings.small_font_size)
-    return list(axes[0])
+    return axes
+
+
+def _write(ax: Axes, matrix: np.ndarray, image: AxesImage, settings: PlotSettings) -> None:
+    """Write the numbers into the cells, black on bright ones."""
+    for (row, column), value in np.ndenumerate(matrix):
+        bright = np.dot(image.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.5
+        number = Formatter.fix_minus(f"{round(value, 1) + 0.0:.1f}")  # with a true minus sign, and none for zero
+        ax.text(
+            column, row, number, color="black" if bright else "white", ha="center", va="center",
+            fontsize=settings.small_font_size - 2,
+        )  # fmt: skip

@@ -17,7 +17,7 @@ import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 import lumigraph.blocks
 from lumigraph.adapters import from_rows
@@ -607,6 +607,21 @@ def test_a_saved_state_makes_a_fresh_block_the_same(case):
     assert not torch.equal(fresh(x), block(x))
     fresh.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(fresh(x), block(x))
+
+
+@every()
+def test_everything_moves_to_another_device(case):
+    block = case.build()
+    if case.is_head:
+        scale(block, case)
+    before = {name: tensor.shape for name, tensor in (*block.named_parameters(), *block.named_buffers())}
+    moved = block.to("meta")
+    tensors = dict([*moved.named_parameters(), *moved.named_buffers()])
+    assert {name: tensor.shape for name, tensor in tensors.items()} == before
+    assert all(tensor.is_meta for tensor in tensors.values())
+    for module in moved.modules():  # and no tensor stands beside parameters and buffers, where it would stay behind
+        kept = tree_flatten({k: v for k, v in vars(module).items() if k not in ("_parameters", "_buffers", "_modules")})
+        assert not any(isinstance(value, Tensor) for value in kept[0])
 
 
 @every()

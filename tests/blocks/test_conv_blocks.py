@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -125,6 +126,24 @@ def test_a_padding_that_changes_the_columns_cannot_be_residual():
     with pytest.raises(ValueError, match="inter_c and cardinality must be at least 1, got inter_c=0"):
         ResNeXt1DBlock(4, 0, 4, 4, 3)
     assert Conv1DBlock(4, 4, 3, padding=0)(torch.rand(1, 4, 5)).shape == (1, 4, 3)
+
+
+@pytest.fixture
+def plain_python():
+    """Switch the checks of shapes off: they are Python that torch.compile cannot look through."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    torch._dynamo.reset()
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@every
+def test_blocks_compile_and_export(kind, plain_python):
+    block, x = generic(BLOCKS[kind](bn=True, stride=2)), torch.randn(3, 4, 7).double()
+    expected = block(x)
+    torch.testing.assert_close(torch.compile(block, fullgraph=True, backend="aot_eager")(x), expected)
+    exported = torch.export.export(block, (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)).module()
+    torch.testing.assert_close(exported(x[:2]), expected[:2])
 
 
 # --------------------------------------------------------------------------------------------------- absent columns

@@ -117,3 +117,8 @@ def test_misuse(options, message):
 
 def test_a_body_may_live_on_its_bottleneck_alone():
     assert block([["a"], []], bottleneck_sz=2)(torch.rand(2, 6)).shape == (2, 6)
+
+
+def test_it_has_no_layers_to_index():
+    with pytest.raises(TypeError, match="MultiBlock is no sequence of layers"):
+        block()[0]

@@ -12,7 +12,7 @@ from torch import nn
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.nn import Sequential
 
-from lumigraph.graph import CompleteGraph
+from lumigraph.graph import CompleteGraph, complete_pairs
 from lumigraph.nn import InteractionConv, lookup_uniform_init
 from lumigraph.nn.lookups import Act
 
@@ -362,3 +362,20 @@ class TestErrors:
     def test_unknown_keyword(self):
         with pytest.raises(TypeError, match="bn"):
             InteractionConv(3, 4, 2, bn=True)
+
+
+class TestPaddedEvents:
+    @pytest.mark.parametrize("norm", [False, True])
+    @pytest.mark.parametrize("training", [False, True])
+    @given(lengths=st.lists(st.integers(0, 5), max_size=4), seed=st.integers(0, 9))
+    def test_they_give_the_same_as_packed_ones_whatever_fills_them(self, lengths, seed, training, norm):
+        torch.manual_seed(seed)
+        packed = InteractionConv(3, 4, 5, act="swish", norm=norm).double().train(training)
+        padded = copy.deepcopy(packed)
+        mask = torch.rand(len(lengths), 6).argsort(1) < torch.tensor(lengths).view(-1, 1)
+        rows = torch.randn(len(lengths), 6, 3).double()
+        found = padded.dense(rows, mask, complete_pairs(mask))
+        expected = packed(rows[mask], CompleteGraph.from_lengths(mask.sum(1)))
+        torch.testing.assert_close(found[mask], expected)
+        for mine, theirs in zip(padded.buffers(), packed.buffers(), strict=True):
+            torch.testing.assert_close(mine, theirs)

@@ -425,3 +425,27 @@ class TestModes:
     def test_numbers_that_do_not_go_with_the_mode(self, options, message):
         with pytest.raises(ValueError, match=message):
             LorentzBoostConv(**{"num_slots": 5, "num_particles": 3, **options})
+
+
+class TestSymmetry:
+    @pytest.mark.parametrize("mode", ["pairs", "product", "combinations"])
+    @pytest.mark.parametrize("velocity", [0.1, 0.9, 0.999])
+    def test_a_boost_of_all_particles_only_rotates_what_is_seen_in_the_rest_frames(self, mode, velocity):
+        conv = LorentzBoostConv(5, 3, mode=mode).double()
+        p4, slot, ptr = events()
+        direction = torch.tensor([1.0, -2.0, 2.0]).double() / 3
+        frame = torch.cat([velocity * direction, torch.ones(1).double()])
+        before, after = conv(p4, slot, ptr), conv(boost(p4, frame), slot, ptr)
+        torch.testing.assert_close(after[..., 3], before[..., 3], rtol=1e-7, atol=1e-7)
+        norms = before[..., :3].norm(dim=-1), after[..., :3].norm(dim=-1)
+        torch.testing.assert_close(norms[1], norms[0], rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(after, before, rtol=1e-3)
+
+    def test_a_rotation_of_all_particles_rotates_the_outputs(self):
+        conv = LorentzBoostConv(5, 3).double()
+        p4, slot, ptr = events()
+        turn = torch.linalg.qr(torch.randn(3, 3).double())[0]
+        turned = torch.cat([p4[:, :3] @ turn, p4[:, 3:]], dim=1)
+        expected = conv(p4, slot, ptr)
+        expected = torch.cat([expected[..., :3] @ turn, expected[..., 3:]], dim=-1)
+        torch.testing.assert_close(conv(turned, slot, ptr), expected)

@@ -90,9 +90,8 @@ def _translate(given: dict[str, Tensor], prefix: str, module: nn.Module) -> None
         for function in ("fr.", "fo."):
             _rename(given, prefix + function, f"{prefix}convs.0.{function}")
     elif isinstance(module, LorentzBoostNet):
-        if not isinstance(module.extractor, nn.Module):
-            for key in [k for k in given if k.startswith(f"{prefix}feat_extractor.")]:
-                del given[key]
+        for key in [k for k in given if k.startswith(f"{prefix}feat_extractor.")]:
+            del given[key]  # a module that LUMIN never calls
         for weights in ("part_wgts", "rf_wgts"):
             _rename(given, prefix + weights, f"{prefix}conv.{weights}")
             found = given.get(f"{prefix}conv.{weights}")

@@ -241,6 +241,13 @@ def test_slots_that_are_always_empty_change_nothing(present):
     torch.testing.assert_close(many((None, padded)), few((None, x)))
 
 
+@pytest.mark.parametrize("act", ["softmax", "logsoftmax"])
+def test_a_softmax_is_over_channels(act):
+    block = Conv1DBlock(3, 5, 3, act=act)
+    y = block(torch.randn(2, 3, 7))
+    torch.testing.assert_close((y.exp() if act == "logsoftmax" else y).sum(1), torch.ones(2, 7))
+
+
 def test_a_particle_whose_features_are_all_zero_is_a_particle():
     head = generic(Head(**names(3)))
     x = torch.randn(1, 3, 3).double()

@@ -145,6 +145,20 @@ def test_the_precision_of_the_block_is_kept():
     assert block.bn.num_batches_tracked == 7
 
 
+def test_a_model_with_such_a_body_is_saved_and_loaded_with_its_normalisations(tmp_path):
+    _, arguments = CASES["residual 4, prelu"]
+    feats = [f"f{i}" for i in range(N_IN)]
+    model = Model(ModelBuilder("regression", 2, feats, model_args={"body": arguments}))
+    load_state_dict(model.body, state_of("residual 4, prelu"))
+    assert model.body.res_bns is not None
+    x, weights = MADE["residual 4, prelu"]["x"], model.get_weights()
+    again = Model.load(model.save(tmp_path / "model.pt"))
+    torch.testing.assert_close(again.predict(x, as_np=False), model.predict(x, as_np=False))
+    again.set_weights(weights)
+    model.freeze_layers()
+    assert not any(p.requires_grad for p in model.parameters())
+
+
 def test_a_residual_body_gets_the_normalisation_that_lumin_always_has():
     name = "residual 4, prelu"
     body = build(*CASES[name]).train()

@@ -165,6 +165,9 @@ class Conv1DBlock(nn.Module):
         conv = _Conv(in_c, out_c, kernel_sz, padding, stride, groups)
         self.lookup_init(self.act, kernel_sz * in_c // groups, kernel_sz * out_c // groups)(conv.weight.data)
         activation = [] if self.act == "linear" else [self.lookup_act(self.act)]
+        for layer in activation:
+            if isinstance(layer, nn.Softmax | nn.LogSoftmax):
+                layer.dim = 1  # over channels, not over columns
         norm = [BatchNorm(in_c if pre_act else out_c)] if self.bn else []
         return nn.Sequential(*norm, *activation, conv) if pre_act else nn.Sequential(conv, *activation, *norm)
 

@@ -105,6 +105,14 @@ class FullyConnected(AbsBody):
         if freeze:
             self.freeze_layers()
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        # weights of LUMIN, which normalises after each addition whatever bn says, bring their normalisations along
+        if self.res and self.res_bns is None and any(key.startswith(f"{prefix}res_bns.") for key in state_dict):
+            first = next(self.parameters())
+            norms = nn.ModuleList(BatchNorm(self.width) for _ in self.layers[1:])
+            self.res_bns = norms.to(first).requires_grad_(first.requires_grad).train(self.training)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _width(self, d: int) -> int:
         return max(1, self.width + int(self.width * d * self.growth_rate))
 

@@ -53,20 +53,15 @@ def load_state_dict(block_or_model: Any, state: Any) -> None:
     if not isinstance(block, nn.Module):
         raise TypeError(f"block_or_model must be a block or a model, got {type(block_or_model).__name__}")
     given, own = _tensors(state), block.state_dict()
-    added: list[tuple[FullyConnected, nn.ModuleList]] = []
     # a module comes before those inside it: names are translated from the outside in
     for name, module in block.named_modules():
         prefix = f"{name}." if name else ""
         _translate(given, prefix, module)
         holds_norms = any(key.startswith(f"{prefix}res_bns.") for key in given)
         if holds_norms and isinstance(module, FullyConnected) and module.res and module.res_bns is None:
-            norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])
+            norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])  # which the body takes over
             own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
-            added.append((module, norms))
     _check(type(block_or_model).__name__, given, own)
-    for body, norms in added:
-        first = next(body.parameters())
-        body.res_bns = norms.to(first).requires_grad_(first.requires_grad).train(body.training)
     block.load_state_dict(given)
 
 

@@ -196,7 +196,17 @@ def test_pooling_to_one_column_counts_what_is_there(pool):
     assert not y[1].any()
 
 
-@pytest.mark.parametrize("conv", [nn.Conv1d(4, 5, 3), nn.Conv1d(4, 5, 3, padding=1), nn.Conv1d(4, 5, 3, dilation=2)])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv1d(4, 5, 3),
+        nn.Conv1d(4, 5, 3, padding=1),
+        nn.Conv1d(4, 5, 3, dilation=2),
+        nn.Conv1d(4, 5, 3, padding="same"),
+        nn.Conv1d(4, 5, 5, padding="valid", stride=2),
+    ],
+    ids=str,
+)
 def test_convolutions_of_torch_are_masked_too(conv):
     x, mask = torch.randn(1, 4, 9), torch.arange(9).expand(1, 9) < 6
     expected = conv(x[:, :, :6])

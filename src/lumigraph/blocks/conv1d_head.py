@@ -40,7 +40,7 @@ class AbsConv1dHead(AbsMatrixHead):
     **Shape.** Matrix of a tuple (B, F, slots); returns (B, channels * columns) of what the layers give, channel-major.
     An event may have as many particles as there are slots.
 
-    **Symmetry.** None under permutation. Absent particles are absent in every layer of lumigraph and torch, see
+    **Symmetry.** None under permutation. Absent particles are absent in every layer, see
     `lumigraph.blocks.conv_blocks.convolve`.
 
     Examples

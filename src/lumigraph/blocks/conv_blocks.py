@@ -20,8 +20,9 @@ def convolve(layer: nn.Module, x: Tensor, mask: Tensor | None) -> tuple[Tensor, 
 
     An absent column is like what lies beyond the ends: 0 for a convolution, not counted by batch normalisation and by
     adaptive pooling to a single column. So an event gives the same however many empty slots follow its particles.
-    This holds for layers of torch and lumigraph; what follows a layer of one's own that changes the number of columns
-    sees all columns as present.
+    This holds for the blocks here, for torch's ``Conv1d``, ``BatchNorm1d`` and adaptive pooling to one column, and for
+    what acts on each column alone. Any other layer that changes the number of columns, and what follows it, sees all
+    columns as present.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def _columns(conv: nn.Conv1d, mask: Tensor, num_out: int) -> Tensor:
 
     With a stride s an output column stands for s input columns, and is there if any of them is.
     """
-    padding = sum(conv.pad) if isinstance(conv, _Conv) else 2 * int(conv.padding[0])
+    padding = sum(conv.pad if isinstance(conv, _Conv) else conv._reversed_padding_repeated_twice)
     first = torch.arange(num_out, device=mask.device) * conv.stride[0]
     first = first + (conv.kernel_size[0] - 1) * conv.dilation[0] - padding  # an event must reach so far to have it
     stands_for = first.unsqueeze(1) + torch.arange(conv.stride[0], device=mask.device)

@@ -1,5 +1,7 @@
 """The complete graph of each event, implicit: all ordered pairs of different particles, no edge list."""
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -113,6 +115,34 @@ class CompleteGraph:
         k = torch.arange(receiver.numel(), device=self.ptr.device) - first[receiver]
         sender = self.ptr[:-1][batch][receiver] + k
         return torch.stack([sender + (sender >= receiver).long(), receiver])
+
+    def by_multiplicity(self) -> tuple[Int[Tensor, " particles"] | None, list[tuple[int, int, int]]]:
+        """Sort the events by their number of particles.
+
+        Returns
+        -------
+        order
+            The particles, events of the same multiplicity one behind the other; None if they stand so already.
+        groups
+            For each multiplicity n: the first particle in that order, the number of events, and n.
+
+        Examples
+        --------
+        >>> CompleteGraph.from_lengths(torch.tensor([3, 0, 1, 3])).by_multiplicity()
+        (tensor([3, 0, 1, 2, 4, 5, 6]), [(0, 1, 0), (0, 1, 1), (1, 2, 3)])
+        """
+        return self._by_multiplicity
+
+    @cached_property
+    def _by_multiplicity(self) -> tuple[Tensor | None, list[tuple[int, int, int]]]:
+        lengths, events = self.lengths.sort(stable=True)
+        n, count = lengths.unique_consecutive(return_counts=True)
+        first = lengths_to_ptr(n * count)[:-1]
+        groups = list(zip(first.tolist(), count.tolist(), n.tolist(), strict=True))
+        if bool((events.diff() >= 0).all()):
+            return None, groups
+        shift = (self.ptr[:-1][events] - lengths_to_ptr(lengths)[:-1]).repeat_interleave(lengths)
+        return shift + torch.arange(shift.numel(), device=shift.device), groups
 
     def to(self, device: torch.device | str) -> "CompleteGraph":
         """Return the graph with its offsets on another device."""

@@ -1,6 +1,7 @@
 """The interaction layer: every particle hears every other one of its event."""
 
 from collections.abc import Sequence
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Num
@@ -11,8 +12,11 @@ from torch_geometric.nn.inits import reset
 from ..graph import CompleteGraph
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
+from .pair_sums import is_pairwise, pair_network, pair_sums
 
-__all__ = ["InteractionConv"]
+__all__ = ["InteractionConv", "Path"]
+
+Path = Literal["blocks", "edges"]
 
 
 class InteractionConv(MessagePassing):
@@ -109,12 +113,37 @@ class InteractionConv(MessagePassing):
         """Return the updated particle features."""
         if x.size(-1) != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} features per particle, got shape {tuple(x.shape)}")
-        if isinstance(edges, CompleteGraph):
-            if edges.num_nodes != x.size(0):
-                raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
-            edges = edges.edge_index()
-        effects = self.propagate(edges, x=x, size=(x.size(0), x.size(0)))
-        return self.fo(torch.cat([x, effects], dim=-1))
+        if isinstance(edges, CompleteGraph) and edges.num_nodes != x.size(0):
+            raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
+        return self.fo(torch.cat([x, self._summed_effects(x, edges)], dim=-1))
+
+    def path(self, edges: CompleteGraph | Tensor) -> Path:
+        """Tell how the effects are summed, which is decided here and nowhere else.
+
+        ``blocks``: all pairs of a `lumigraph.graph.CompleteGraph`, block by block, without a list of them.
+
+        ``edges``: over a list of edges by PyG's ``propagate``, for whatever needs to see every effect: an
+        ``edge_index``; batch normalisation or dropout in training; activations and layers of other types, or with
+        hooks; a message of a subclass; explainers; captured graphs.
+        """
+        own_message = type(self).message is not InteractionConv.message
+        watched = self.explain or any(
+            hooks
+            for hooks in (
+                self._propagate_forward_pre_hooks, self._propagate_forward_hooks,
+                self._message_forward_pre_hooks, self._message_forward_hooks,
+                self._aggregate_forward_pre_hooks, self._aggregate_forward_hooks,
+            )
+        )  # fmt: skip
+        if not isinstance(edges, CompleteGraph) or own_message or watched or torch.compiler.is_compiling():
+            return "edges"
+        return "blocks" if is_pairwise(self.fr) else "edges"
+
+    def _summed_effects(self, x: Tensor, edges: CompleteGraph | Tensor) -> Tensor:
+        if self.path(edges) == "blocks":
+            return pair_sums(pair_network(self.fr, self.in_channels), x, cast(CompleteGraph, edges))
+        edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
+        return self.propagate(edge_index, x=x, size=(x.size(0), x.size(0)))
 
     def dense(
         self,

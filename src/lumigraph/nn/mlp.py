@@ -38,6 +38,14 @@ class BatchNorm(nn.BatchNorm1d):
         """
         return batch_norm(self, x, count)
 
+    def constants(self) -> tuple[Tensor, Tensor]:
+        """Return scale and shift of each channel in evaluation, where rows do not influence each other."""
+        mean, variance = self.running_mean, self.running_var
+        if mean is None or variance is None:
+            raise TypeError("a batch normalisation without running statistics is no constant in evaluation")
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return scale, self.bias - mean * scale
+
 
 def batch_norm(norm: nn.BatchNorm1d, x: Tensor, count: Tensor | None = None) -> Tensor:
     """Apply a batch normalisation of torch as `BatchNorm` does."""

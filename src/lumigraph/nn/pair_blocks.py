@@ -1,0 +1,215 @@
+"""Pair sums block by block in plain torch: scratch memory that stays in cache, used again by every block."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "forward"]
+
+aten = torch.ops.aten
+
+#: Numbers in one scratch buffer, of which a block uses two to four; 1 MB each in float32 on a CPU. Smaller blocks pay
+#: for the calls, larger ones for memory traffic.
+_BLOCK_ON_CPU, _BLOCK_ON_GPU = 2**18, 2**24
+
+_InPlace = Callable[[Any, Tensor], Tensor]
+_Derivative = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+
+#: Activations that are applied in place, and their derivatives from the result: (module, gradient, result, out).
+_IN_PLACE: dict[type, tuple[_InPlace, _Derivative]] = {
+    nn.Identity: (lambda _, z: z, lambda _, g, y, out: out.copy_(g)),
+    nn.ReLU: (
+        lambda _, z: z.relu_(),
+        lambda _, g, y, out: aten.threshold_backward.grad_input(g, y, 0, grad_input=out),
+    ),
+    nn.LeakyReLU: (
+        lambda m, z: nn.functional.leaky_relu_(z, m.negative_slope),
+        lambda m, g, y, out: aten.leaky_relu_backward.grad_input(g, y, m.negative_slope, True, grad_input=out),
+    ),
+    nn.ELU: (
+        lambda m, z: nn.functional.elu_(z, m.alpha),
+        lambda m, g, y, out: aten.elu_backward.grad_input(g, m.alpha, 1, 1, True, y, grad_input=out),
+    ),
+    nn.Tanh: (lambda _, z: z.tanh_(), lambda _, g, y, out: aten.tanh_backward.grad_input(g, y, grad_input=out)),
+    nn.Sigmoid: (
+        lambda _, z: z.sigmoid_(),
+        lambda _, g, y, out: aten.sigmoid_backward.grad_input(g, y, grad_input=out),
+    ),
+}
+
+#: Activations that can be computed in blocks; autograd finds the derivatives of those that are not in place.
+ACTIVATIONS = (*_IN_PLACE, nn.PReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softmax, nn.LogSoftmax)
+
+
+class PairPlan(NamedTuple):
+    """What of the sums is not a tensor.
+
+    ``groups``: events of the same multiplicity, see `CompleteGraph.by_multiplicity`; ``acts``: the activation behind
+    receiver + sender, and behind each layer. The tensors that go with it are receivers and senders (particles in the
+    order of the groups), then weight and bias of each layer, then the parameters of the activations.
+    """
+
+    groups: Sequence[tuple[int, int, int]]
+    acts: tuple[nn.Module, ...]
+
+
+class _Block(NamedTuple):
+    """Some receivers of some events of the same multiplicity n, with all their senders."""
+
+    first: int
+    events: int
+    row: int
+    rows: int
+    n: int
+
+    def of_receivers(self, x: Tensor) -> Tensor:
+        """Return the receivers' part of a tensor of all particles, (events, rows, 1, channels)."""
+        c = x.size(1)
+        return x.as_strided((self.events, self.rows, 1, c), (self.n * c, c, c, 1), (self.first + self.row) * c)
+
+    def of_senders(self, x: Tensor) -> Tensor:
+        """Return the senders' part of a tensor of all particles, (events, 1, n, channels)."""
+        c = x.size(1)
+        return x.as_strided((self.events, 1, self.n, c), (self.n * c, c, c, 1), self.first * c)
+
+    def of_pairs(self, x: Tensor) -> Tensor:
+        """Return a tensor of the block's pairs as (events, rows, n, channels)."""
+        return x.view(self.events, self.rows, self.n, -1)
+
+
+def _blocks(groups: Sequence[tuple[int, int, int]], most: int) -> Iterator[_Block]:
+    """Cut groups of events into blocks of about equal size, of at most so many pairs, but one receiver at least."""
+    for first, events, n in groups:
+        count = -(-events // max(most // n**2, 1)) if n > 1 else 0
+        for k in range(count):
+            start, stop = events * k // count, events * (k + 1) // count
+            parts = min(-(-((stop - start) * n**2) // most), n)
+            for part in range(parts):
+                row, end = n * part // parts, n * (part + 1) // parts
+                yield _Block(first + start * n, stop - start, row, end - row, n)
+
+
+class _Work:
+    """The blocks, and the scratch memory that they share. Sums of numbers shorter than float32 are kept in float32."""
+
+    def __init__(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor, gradients: int) -> None:
+        self.acts = plan.acts
+        self.receivers, self.senders = receivers.contiguous(), senders.contiguous()
+        self.layers, self.learned = _by_layer(plan, weights)
+        self.widths = [receivers.size(1), *(weight.size(0) for weight, _ in self.layers)]
+        self.sum_dtype = torch.promote_types(receivers.dtype, torch.float32)
+        most = (_BLOCK_ON_CPU if receivers.device.type == "cpu" else _BLOCK_ON_GPU) // max(self.widths)
+        self.blocks = list(_blocks(plan.groups, max(most, 1)))
+        pairs = max((block.events * block.rows * block.n for block in self.blocks), default=0)
+        sizes = [pairs * width for width in self.widths] + [pairs * max(self.widths)] * gradients
+        self.scratch = receivers.new_empty(sum(sizes)).split(sizes)
+        self.graphs: dict[int, tuple[Tensor, ...]] | None = {} if gradients else None
+
+    def buffer(self, k: int, pairs: int, width: int) -> Tensor:
+        """Return scratch memory, (pairs, width)."""
+        return self.scratch[k][: pairs * width].view(pairs, width)
+
+    def results(self, block: _Block) -> list[Tensor]:
+        """Return the activated layers of a block, each (pairs, width)."""
+        pairs = block.events * block.rows * block.n
+        z = self.buffer(0, pairs, self.widths[0])
+        torch.add(block.of_receivers(self.receivers), block.of_senders(self.senders), out=block.of_pairs(z))
+        results = [self.act(0, z)]
+        for k, (weight, bias) in enumerate(self.layers, 1):
+            z = torch.addmm(bias, results[-1], weight.t(), out=self.buffer(k, pairs, self.widths[k]))
+            results.append(self.act(k, z))
+        return results
+
+    def act(self, k: int, z: Tensor) -> Tensor:
+        """Apply an activation, and remember what its derivative needs."""
+        act = self.acts[k]
+        if type(act) in _IN_PLACE:
+            return _IN_PLACE[type(act)][0](act, z)
+        if self.graphs is None:
+            return torch.func.functional_call(act, self.learned[k], (z,))
+        with torch.enable_grad():
+            # .data has a version counter of its own: the rest of the scratch memory is written to meanwhile
+            z, *learned = (t.data.requires_grad_() for t in (z, *self.learned[k].values()))
+            y = torch.func.functional_call(act, dict(zip(self.learned[k], learned, strict=True)), (z,))
+        self.graphs[k] = (y, z, *learned)
+        return y.detach()
+
+    def derive(self, k: int, gradient: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradient before an activation, which may be in ``out``, and those of its parameters."""
+        act = self.acts[k]
+        if self.graphs is None or type(act) in _IN_PLACE:
+            return _IN_PLACE[type(act)][1](act, gradient, y, out), []
+        y, *inputs = self.graphs.pop(k)
+        before, *learned = torch.autograd.grad(y, inputs, gradient)
+        return before, learned
+
+
+def _by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tensor, Tensor]], list[dict[str, Tensor]]]:
+    """Return weight and bias of each layer, and the parameters of each activation by name."""
+    left = iter(weights)
+    layers = [(next(left), next(left)) for _ in plan.acts[1:]]
+    return layers, [{name: next(left) for name, _ in act.named_parameters()} for act in plan.acts]
+
+
+def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+    """Return the sums over senders, (particles, channels)."""
+    work = _Work(plan, receivers, senders, *weights, gradients=0)
+    sums = receivers.new_zeros(receivers.size(0), work.widths[-1], dtype=work.sum_dtype)
+    for block in work.blocks:
+        last = block.of_pairs(work.results(block)[-1])
+        last.diagonal(block.row, 1, 2).zero_()  # a particle is not its own sender
+        torch.sum(last, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(sums))
+    return sums.to(receivers.dtype)
+
+
+def backward(
+    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor, *weights: Tensor
+) -> list[Tensor | None]:
+    """Return the gradients of receivers, senders and weights from that of the sums, those that are needed."""
+    work = _Work(plan, receivers, senders, *weights, gradients=2)
+    totals = [torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)]
+    to_layers, to_learned = _by_layer(plan, totals[2:])
+
+    def derive(k: int, g: Tensor, y: Tensor, out: Tensor) -> Tensor:
+        before, learned = work.derive(k, g, y, out)
+        for total, more in zip(to_learned[k].values(), learned, strict=True):
+            total += more
+        return before
+
+    depth = len(work.layers)
+    for block in work.blocks:
+        results = work.results(block)
+        pairs = results[0].size(0)
+        d = block.of_pairs(work.buffer(-1, pairs, work.widths[-1]))
+        d.copy_(block.of_receivers(gradient)).diagonal(block.row, 1, 2).zero_()
+        d = d.view(pairs, -1)
+        d = derive(depth, d, results[-1], d)
+        for k in range(depth, 0, -1):
+            weight, bias = to_layers[k - 1]
+            if needed[2 * k]:
+                weight += torch.mm(d.t(), results[k - 1])
+            if needed[2 * k + 1]:
+                bias += d.sum(0)
+            d = torch.mm(d, work.layers[k - 1][0], out=work.buffer(-1 - (depth - k + 1) % 2, pairs, work.widths[k - 1]))
+            d = derive(k - 1, d, results[k - 1], d)
+        d = block.of_pairs(d)
+        torch.sum(d, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(totals[0]))
+        block.of_senders(totals[1]).add_(d.sum(1, keepdim=True, dtype=work.sum_dtype))
+    return [t.to(receivers.dtype) if need else None for t, need in zip(totals, needed, strict=True)]
+
+
+def all_at_once(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+    """Return the same sums from all pairs in memory, by functions that can be differentiated twice."""
+    layers, learned = _by_layer(plan, weights)
+    sums = []
+    for first, events, n in plan.groups:
+        of = slice(first, first + events * n)
+        y = receivers[of].view(events, n, 1, -1) + senders[of].view(events, 1, n, -1)
+        y = torch.func.functional_call(plan.acts[0], learned[0], (y,))
+        for act, layer, parameters in zip(plan.acts[1:], layers, learned[1:], strict=True):
+            y = torch.func.functional_call(act, parameters, (nn.functional.linear(y, *layer),))
+        itself = torch.eye(n, dtype=torch.bool, device=y.device).unsqueeze(-1)
+        sums.append(y.masked_fill(itself, 0).sum(2).flatten(0, 1))
+    return torch.cat(sums)

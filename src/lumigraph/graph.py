@@ -80,12 +80,12 @@ class CompleteGraph:
             )
         return cls(lengths_to_ptr(lengths))
 
-    @property
+    @cached_property
     def lengths(self) -> Int[Tensor, " events"]:
         """Particles per event, (B,)."""
         return self.ptr.diff()
 
-    @property
+    @cached_property
     def batch(self) -> Int[Tensor, " particles"]:
         """Event of each particle, (N,)."""
         return ptr_to_batch(self.ptr)
@@ -95,16 +95,16 @@ class CompleteGraph:
         """Number of events, empty ones included."""
         return self.ptr.numel() - 1
 
-    @property
+    @cached_property
     def num_nodes(self) -> int:
         """Number of particles in all events."""
         return int(self.ptr[-1])
 
-    @property
+    @cached_property
     def num_edges(self) -> int:
         """Number of ordered pairs, the sum of n(n-1) over events."""
         n = self.lengths
-        return int((n * (n - 1)).sum())
+        return int(n.dot(n - 1))
 
     def edge_index(self) -> Int[Tensor, "2 edges"]:
         """Write the pairs out: senders in row 0, receivers in row 1, ordered by receiver, then sender."""

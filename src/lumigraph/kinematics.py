@@ -46,7 +46,8 @@ def mass2(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape"]:
 def _mass2(p4: Tensor) -> Tensor:
     # (E - |p|)(E + |p|) would keep two more digits, at the price of the gradient of |p| at rest; float64 has digits
     # to spare for both.
-    return p4[..., 3].square() - p4[..., :3].square().sum(-1)
+    momentum, energy = p4.split([3, 1], dim=-1)
+    return energy.squeeze(-1).square() - momentum.square().sum(-1)
 
 
 def mass(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape"]:
@@ -184,7 +185,7 @@ def rest_frame_mass(frame: Float[Tensor, "*shape 4"]) -> tuple[Float[Tensor, "*s
     p = frame.double()
     m2 = _mass2(p)
     has = (p[..., 3] > 0) & (m2 > (p[..., 3] / MAX_GAMMA).square())
-    return _zero_where(~has, m2).sqrt().to(frame.dtype), has
+    return torch.where(has, m2, 1.0).sqrt().to(frame.dtype), has
 
 
 def boost(p4: Float[Tensor, "*#shape 4"], frame: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape 4"]:
@@ -194,7 +195,7 @@ def boost(p4: Float[Tensor, "*#shape 4"], frame: Float[Tensor, "*#shape 4"]) -> 
 
     .. math::
         E' = \frac{E_r E - \vec r\cdot\vec p}{m}, \qquad
-        \vec p\,' = \vec p - \frac{\vec r}{m}\Big(E - \frac{\vec r\cdot\vec p}{E_r + m}\Big),
+        \vec p\,' = \vec p - \vec r\,\frac{E + E'}{E_r + m},
 
     which needs neither the velocity nor gamma. A frame without a rest frame (see `rest_frame_mass`) boosts nothing:
     p4 is returned as it is. Values and gradients are finite for every finite input.
@@ -223,12 +224,13 @@ def boost(p4: Float[Tensor, "*#shape 4"], frame: Float[Tensor, "*#shape 4"]) -> 
     >>> boost(p, p)
     tensor([0., 0., 0., 4.])
     """
-    p, r = p4.double(), frame.double()
+    r = frame.double()
     m, has = rest_frame_mass(r)
     # a frame without rest frame is replaced by one at rest before anything is divided: identity, with finite gradients
     r = torch.where(has.unsqueeze(-1), r, r.new_tensor([0.0, 0.0, 0.0, 1.0]))
-    rp = (r[..., :3] * p[..., :3]).sum(-1)
-    energy = (r[..., 3] * p[..., 3] - rp) / m
-    along = (p[..., 3] - rp / (r[..., 3] + m)) / m
-    momentum = p[..., :3] - r[..., :3] * along.unsqueeze(-1)
-    return torch.cat([momentum, energy.unsqueeze(-1)], dim=-1).to(p4.dtype)
+    m = m.unsqueeze(-1)
+    p_r, e_r = r.split([3, 1], dim=-1)
+    p, e = p4.double().split([3, 1], dim=-1)
+    e_there = (e_r * e - (p_r * p).sum(-1, keepdim=True)) / m
+    p_there = p - p_r * ((e + e_there) / (e_r + m))
+    return torch.cat([p_there, e_there], dim=-1).to(p4.dtype)

@@ -147,7 +147,8 @@ class LorentzBoostNet(AbsMatrixHead):
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
         """Return one vector per event, from plain tensors."""
-        p4 = rows[..., self.p4_columns]
+        columns = rows.unbind(-1)
+        p4 = torch.stack([columns[i] for i in self.p4_columns]).permute(1, 2, 0)
         if self.validate and not torch.compiler.is_compiling():
             self._check_physical(p4, mask)
         features = self._extract(self.conv.dense(p4))
@@ -158,12 +159,13 @@ class LorentzBoostNet(AbsMatrixHead):
 
     def _check_physical(self, p4: Tensor, mask: Tensor) -> None:
         p = p4.detach().double()
-        bad = ~(p[..., 3] >= p[..., :3].norm(dim=-1) * (1 - 1e-4)) & mask  # also where a number is NaN
+        momentum = p[..., :3].square().sum(-1).sqrt()
+        bad = ~(p[..., 3] >= momentum * (1 - 1e-4)) & mask  # also where a number is NaN
         if bool(bad.any()):
             event, slot = bad.nonzero()[0].tolist()
             raise ValueError(
                 f"event {event}: particle {self.vecs[slot]!r} has E = {float(p[event, slot, 3]):g} and |p| = "
-                f"{float(p[event, slot, :3].norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
+                f"{float(momentum[event, slot]):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
                 "standardised, with a positive energy (validate=False turns this check off)"
             )
 

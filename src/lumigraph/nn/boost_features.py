@@ -75,7 +75,8 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
     for name in names:
         if name not in FEATURES:
             raise ValueError(f"{name!r} is no feature of four-momenta: {near(str(name), FEATURES)}")
-    return torch.cat([FEATURES[name](p4.double()) for name in names], dim=1).to(p4.dtype)
+    p = p4.double()
+    return torch.cat([FEATURES[name](p) for name in names], dim=1).to(p4.dtype)
 
 
 def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs"]:
@@ -93,20 +94,26 @@ def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs
     >>> pair_cosines(torch.tensor([[[1.0, 0.0, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 1.0]]]))
     tensor([[1., 0., 0.]])
     """
-    p = p4.double()
-    first, second = torch.triu_indices(p.size(1), p.size(1), 1, device=p.device)
-    gram = p[..., :3] @ p[..., :3].transpose(1, 2)
-    norm2 = gram.diagonal(dim1=1, dim2=2) + _still(p)
-    return (gram[:, first, second] * (norm2[:, first] * norm2[:, second]).rsqrt()).to(p4.dtype)
+    momentum, energy = p4.permute(2, 0, 1).contiguous().double().split([3, 1])
+    direction = momentum * (momentum.square().sum(0) + _still(energy[0])).rsqrt()
+    return _above_diagonal(direction.permute(1, 2, 0) @ direction.transpose(0, 1)).to(p4.dtype)
+
+
+def _above_diagonal(x: Tensor) -> Tensor:
+    """Return those entries of matrices (events, n, n), row by row: (0,1), (0,2), ..., (n-2,n-1)."""
+    n = x.size(1)
+    first, second = torch.triu_indices(n, n, 1, device=x.device)
+    # takes a sixth of the time of x[:, first, second]
+    return x.flatten(1).gather(1, (first * n + second).expand(x.size(0), -1))
 
 
 # Below, four-momenta are in float64. A root, a quotient or an angle has no finite gradient at 0: such entries are
 # filled with another number before it is taken.
 
 
-def _still(p4: Tensor) -> Tensor:
+def _still(energy: Tensor) -> Tensor:
     """Return the momentum squared below which rounding decides about a direction."""
-    return 1e-10 * p4[..., 3].square() + 1e-30
+    return 1e-10 * energy.square() + 1e-30
 
 
 def _momentum(p4: Tensor) -> Tensor:
@@ -116,14 +123,14 @@ def _momentum(p4: Tensor) -> Tensor:
 
 
 def _eta(p4: Tensor) -> Tensor:
-    return torch.asinh(p4[..., 2] * (p4[..., :2].square().sum(-1) + _still(p4)).rsqrt())
+    return torch.asinh(p4[..., 2] * (p4[..., :2].square().sum(-1) + _still(p4[..., 3])).rsqrt())
 
 
 def _phi(p4: Tensor) -> Tensor:
     pt2 = p4[..., :2].square().sum(-1)
     # + 0.0 turns a py of -0 into 0, so that a particle along -x has phi = pi and not -pi
     angle = torch.atan2(p4[..., 1] + 0.0, p4[..., 0].masked_fill(pt2 == 0, 1.0))
-    return angle * pt2 / (pt2 + _still(p4))
+    return angle * pt2 / (pt2 + _still(p4[..., 3]))
 
 
 def _mass(p4: Tensor) -> Tensor:
@@ -150,14 +157,8 @@ def _rapidity(p4: Tensor) -> Tensor:
     return torch.asinh(p * torch.maximum(mass2(p4), least_m2).rsqrt())
 
 
-def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = torch.triu_indices(x.size(1), x.size(1), 1, device=x.device)
-    return x[:, first], x[:, second]
-
-
 def _difference(x: Tensor) -> Tensor:
-    first, second = _pairs(x)
-    return first - second
+    return _above_diagonal(x.unsqueeze(2) - x.unsqueeze(1))
 
 
 def _delta_r(p4: Tensor) -> Tensor:
@@ -182,6 +183,6 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "gamma": _gamma,
     "pair_dr": _delta_r,
     "pair_cos": pair_cosines,
-    "pair_ds": lambda p4: _mass(_difference(p4)),
+    "pair_ds": lambda p4: _mass(torch.stack([_difference(x) for x in p4.unbind(-1)], dim=-1)),
     "pair_dy": lambda p4: _difference(_rapidity(p4)),
 }

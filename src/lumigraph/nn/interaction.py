@@ -10,13 +10,16 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from ..graph import CompleteGraph
+from . import pair_blocks, pair_compiled
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
-from .pair_sums import is_pairwise, pair_network, pair_sums
+from .pair_sums import Engine, PairLayer, pair_sums, take_apart
 
 __all__ = ["InteractionConv", "Path"]
 
-Path = Literal["blocks", "edges"]
+Path = Literal["edges", "triton", "compiled", "blocks"]
+
+_ENGINES: dict[Path, Engine] = {"compiled": pair_compiled, "blocks": pair_blocks}
 
 
 class InteractionConv(MessagePassing):
@@ -117,33 +120,44 @@ class InteractionConv(MessagePassing):
             raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
         return self.fo(torch.cat([x, self._summed_effects(x, edges)], dim=-1))
 
-    def path(self, edges: CompleteGraph | Tensor) -> Path:
-        """Tell how the effects are summed, which is decided here and nowhere else.
+    def path(self, x: Tensor, edges: CompleteGraph | Tensor) -> Path:
+        """Tell how the effects are summed: see `_choose`."""
+        return self._choose(x, edges)[0]
 
-        ``blocks``: all pairs of a `lumigraph.graph.CompleteGraph`, block by block, without a list of them.
+    def _choose(self, x: Tensor, edges: CompleteGraph | Tensor) -> tuple[Path, Sequence[PairLayer]]:
+        """Choose how the effects are summed, here and nowhere else.
 
-        ``edges``: over a list of edges by PyG's ``propagate``, for whatever needs to see every effect: an
-        ``edge_index``; batch normalisation or dropout in training; activations and layers of other types, or with
-        hooks; a message of a subclass; explainers; captured graphs.
+        ``edges``: over a list of edges, by PyG's ``propagate``. For an ``edge_index``, and for a
+        `lumigraph.graph.CompleteGraph` where something needs to see all effects: batch normalisation and dropout in
+        training, activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs.
+
+        Otherwise pair by pair without a list of them: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a
+        CPU, for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel.
         """
-        own_message = type(self).message is not InteractionConv.message
-        watched = self.explain or any(
-            hooks
-            for hooks in (
-                self._propagate_forward_pre_hooks, self._propagate_forward_hooks,
-                self._message_forward_pre_hooks, self._message_forward_hooks,
-                self._aggregate_forward_pre_hooks, self._aggregate_forward_hooks,
-            )
+        if not isinstance(edges, CompleteGraph) or torch.compiler.is_compiling():
+            return "edges", ()
+        if type(self).message is not InteractionConv.message or self.explain or self._is_watched():
+            return "edges", ()
+        layers = take_apart(self.fr)
+        if layers is None:
+            return "edges", ()
+        device, acts = x.device.type, [layer.act for layer in layers]
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return "compiled" if pair_compiled.supports(acts, device, dtype) else "blocks", layers
+
+    def _is_watched(self) -> bool:
+        return bool(
+            self._propagate_forward_pre_hooks or self._propagate_forward_hooks
+            or self._message_forward_pre_hooks or self._message_forward_hooks
+            or self._aggregate_forward_pre_hooks or self._aggregate_forward_hooks
         )  # fmt: skip
-        if not isinstance(edges, CompleteGraph) or own_message or watched or torch.compiler.is_compiling():
-            return "edges"
-        return "blocks" if is_pairwise(self.fr) else "edges"
 
     def _summed_effects(self, x: Tensor, edges: CompleteGraph | Tensor) -> Tensor:
-        if self.path(edges) == "blocks":
-            return pair_sums(pair_network(self.fr, self.in_channels), x, cast(CompleteGraph, edges))
-        edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
-        return self.propagate(edge_index, x=x, size=(x.size(0), x.size(0)))
+        path, layers = self._choose(x, edges)
+        if path == "edges":
+            edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
+            return self.propagate(edge_index, x=x, size=(x.size(0), x.size(0)))
+        return pair_sums(layers, x, cast(CompleteGraph, edges), _ENGINES[path])
 
     def dense(
         self,

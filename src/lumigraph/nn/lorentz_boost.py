@@ -123,29 +123,37 @@ class LorentzBoostConv(MessagePassing):
         both = self.propagate(
             to_event, x=(p4.double(), None), weights=(weights, None), size=(p4.size(0), ptr.numel() - 1)
         )
-        return self._split(both)
+        return self._split(both.permute(2, 0, 1))
 
     def dense(self, rows: Float[Tensor, "events slots 4"]) -> Float[Tensor, "events outputs 4"]:
         """Return the boosted combinations of padded events: four-momenta slot by slot, 0 where there is none."""
-        return self._boosted(*self._split(self._weights() @ rows.double())).to(rows.dtype)
+        return self._boosted(*self._combined(rows, self._weights())).to(rows.dtype)
+
+    def _combined(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        # one product of matrices for all events and components, which are apart from here on: that is what boosts take
+        return self._split(rows.permute(2, 0, 1).contiguous().double() @ weights.t())
 
     def _weights(self) -> Tensor:
         weights = self.part_wgts if self.rf_wgts is None else torch.cat([self.part_wgts, self.rf_wgts])
         return weights.abs().double()
 
-    def _split(self, both: Tensor) -> tuple[Tensor, Tensor]:
-        combinations = both[:, : self.num_particles]
-        return combinations, combinations if self.rf_wgts is None else both[:, self.num_particles :]
+    def _split(self, both: Float[Tensor, "4 events targets"]) -> tuple[Tensor, Tensor]:
+        both = both.permute(1, 2, 0)
+        if self.rf_wgts is None:
+            return both, both
+        combinations, frames = both.split([self.num_particles, self.num_frames], dim=1)
+        return combinations, frames
 
     def _boosted(self, combinations: Tensor, frames: Tensor) -> Tensor:
+        if self.mode == "pairs":
+            return boost(combinations, frames)
+        every = boost(combinations.unsqueeze(2), frames.unsqueeze(1)).flatten(1, 2)
         if self.mode == "product":
-            return boost(combinations.unsqueeze(2), frames.unsqueeze(1)).flatten(1, 2)
-        if self.mode == "combinations":
-            n, device = self.num_particles, frames.device
-            later, earlier = torch.triu_indices(n, n, 1, device=device), torch.tril_indices(n, n, -1, device=device)
-            of, into = torch.cat([later, earlier], dim=1)
-            combinations, frames = combinations[:, of], frames[:, into]
-        return boost(combinations, frames)
+            return every
+        n, device = self.num_particles, frames.device
+        later, earlier = torch.triu_indices(n, n, 1, device=device), torch.tril_indices(n, n, -1, device=device)
+        of, into = torch.cat([later, earlier], dim=1)
+        return every.index_select(1, of * n + into)
 
     def message(
         self, x_j: Float[Tensor, "particles 4"], weights_j: Float[Tensor, "particles targets"]

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "forward"]
+from ..graph import CompleteGraph
+
+__all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "by_layer", "forward"]
 
 aten = torch.ops.aten
 
@@ -46,12 +48,12 @@ ACTIVATIONS = (*_IN_PLACE, nn.PReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Soft
 class PairPlan(NamedTuple):
     """What of the sums is not a tensor.
 
-    ``groups``: events of the same multiplicity, see `CompleteGraph.by_multiplicity`; ``acts``: the activation behind
-    receiver + sender, and behind each layer. The tensors that go with it are receivers and senders (particles in the
-    order of the groups), then weight and bias of each layer, then the parameters of the activations.
+    ``acts`` are the activation behind receiver + sender, and behind each layer. The tensors that go with it are
+    receivers and senders, both (particles, channels), then weight and bias of each layer, then the parameters of the
+    activations.
     """
 
-    groups: Sequence[tuple[int, int, int]]
+    graph: CompleteGraph
     acts: tuple[nn.Module, ...]
 
 
@@ -96,16 +98,25 @@ class _Work:
 
     def __init__(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor, gradients: int) -> None:
         self.acts = plan.acts
-        self.receivers, self.senders = receivers.contiguous(), senders.contiguous()
-        self.layers, self.learned = _by_layer(plan, weights)
+        self.order, groups = plan.graph.by_multiplicity()
+        self.receivers, self.senders = self.sort(receivers), self.sort(senders)
+        self.layers, self.learned = by_layer(plan, weights)
         self.widths = [receivers.size(1), *(weight.size(0) for weight, _ in self.layers)]
         self.sum_dtype = torch.promote_types(receivers.dtype, torch.float32)
         most = (_BLOCK_ON_CPU if receivers.device.type == "cpu" else _BLOCK_ON_GPU) // max(self.widths)
-        self.blocks = list(_blocks(plan.groups, max(most, 1)))
+        self.blocks = list(_blocks(groups, max(most, 1)))
         pairs = max((block.events * block.rows * block.n for block in self.blocks), default=0)
         sizes = [pairs * width for width in self.widths] + [pairs * max(self.widths)] * gradients
         self.scratch = receivers.new_empty(sum(sizes)).split(sizes)
         self.graphs: dict[int, tuple[Tensor, ...]] | None = {} if gradients else None
+
+    def sort(self, x: Tensor) -> Tensor:
+        """Bring events of the same multiplicity together."""
+        return x.contiguous() if self.order is None else x.index_select(0, self.order)
+
+    def sort_back(self, x: Tensor) -> Tensor:
+        """Undo it."""
+        return x if self.order is None else torch.empty_like(x).index_copy_(0, self.order, x)
 
     def buffer(self, k: int, pairs: int, width: int) -> Tensor:
         """Return scratch memory, (pairs, width)."""
@@ -146,7 +157,7 @@ class _Work:
         return before, learned
 
 
-def _by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tensor, Tensor]], list[dict[str, Tensor]]]:
+def by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tensor, Tensor]], list[dict[str, Tensor]]]:
     """Return weight and bias of each layer, and the parameters of each activation by name."""
     left = iter(weights)
     layers = [(next(left), next(left)) for _ in plan.acts[1:]]
@@ -161,7 +172,7 @@ def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor
         last = block.of_pairs(work.results(block)[-1])
         last.diagonal(block.row, 1, 2).zero_()  # a particle is not its own sender
         torch.sum(last, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(sums))
-    return sums.to(receivers.dtype)
+    return work.sort_back(sums.to(receivers.dtype))
 
 
 def backward(
@@ -170,7 +181,7 @@ def backward(
     """Return the gradients of receivers, senders and weights from that of the sums, those that are needed."""
     work = _Work(plan, receivers, senders, *weights, gradients=2)
     totals = [torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)]
-    to_layers, to_learned = _by_layer(plan, totals[2:])
+    to_layers, to_learned = by_layer(plan, totals[2:])
 
     def derive(k: int, g: Tensor, y: Tensor, out: Tensor) -> Tensor:
         before, learned = work.derive(k, g, y, out)
@@ -178,7 +189,7 @@ def backward(
             total += more
         return before
 
-    depth = len(work.layers)
+    depth, gradient = len(work.layers), work.sort(gradient)
     for block in work.blocks:
         results = work.results(block)
         pairs = results[0].size(0)
@@ -197,19 +208,24 @@ def backward(
         d = block.of_pairs(d)
         torch.sum(d, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(totals[0]))
         block.of_senders(totals[1]).add_(d.sum(1, keepdim=True, dtype=work.sum_dtype))
+    totals[:2] = map(work.sort_back, totals[:2])
     return [t.to(receivers.dtype) if need else None for t, need in zip(totals, needed, strict=True)]
 
 
 def all_at_once(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
     """Return the same sums from all pairs in memory, by functions that can be differentiated twice."""
-    layers, learned = _by_layer(plan, weights)
+    layers, learned = by_layer(plan, weights)
+    order, groups = plan.graph.by_multiplicity()
+    if order is not None:
+        receivers, senders = receivers[order], senders[order]
     sums = []
-    for first, events, n in plan.groups:
+    for first, events, n in groups:
         of = slice(first, first + events * n)
-        y = receivers[of].view(events, n, 1, -1) + senders[of].view(events, 1, n, -1)
+        y = receivers[of].unflatten(0, (events, n, 1)) + senders[of].unflatten(0, (events, 1, n))
         y = torch.func.functional_call(plan.acts[0], learned[0], (y,))
         for act, layer, parameters in zip(plan.acts[1:], layers, learned[1:], strict=True):
             y = torch.func.functional_call(act, parameters, (nn.functional.linear(y, *layer),))
         itself = torch.eye(n, dtype=torch.bool, device=y.device).unsqueeze(-1)
         sums.append(y.masked_fill(itself, 0).sum(2).flatten(0, 1))
-    return torch.cat(sums)
+    out = torch.cat(sums)
+    return out if order is None else torch.empty_like(out).index_copy(0, order, out)

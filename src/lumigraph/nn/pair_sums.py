@@ -4,7 +4,8 @@ The function is a network whose first layer splits into a receiver half and a se
 What is left of each pair is summed by an engine, which keeps no pair: the backward pass computes them anew.
 """
 
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,109 +13,141 @@ from torch import Tensor, nn
 
 from ..graph import CompleteGraph
 from . import pair_blocks
-from .mlp import BatchNorm, Layers
+from .mlp import BatchNorm, Dense, Layers
 from .pair_blocks import PairPlan
 
-__all__ = ["PairNetwork", "is_pairwise", "pair_network", "pair_sums"]
+__all__ = ["Engine", "PairLayer", "pair_sums", "take_apart"]
 
 
-class PairNetwork(NamedTuple):
-    """A network of pairs, taken apart.
+@runtime_checkable
+class Engine(Protocol):
+    """A way to compute the sums and their derivatives."""
 
-    act(receiver half + sender half), then a linear layer and an activation as often as there are ``layers``, summed
-    over pairs, then ``affine``: scale and shift of a batch normalisation behind the last layer, if there is one.
+    def forward(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+        """Return the sums over senders, (particles, channels)."""
+
+    def backward(
+        self, plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor,
+        *weights: Tensor,
+    ) -> list[Tensor | None]:  # fmt: skip
+        """Return the gradients of receivers, senders and weights, those that are needed."""
+
+
+class PairLayer(NamedTuple):
+    """A linear layer, the activation behind it, and scale and shift of a batch normalisation behind that."""
+
+    weight: Tensor
+    bias: Tensor
+    act: nn.Module
+    norm: BatchNorm | None
+
+
+def take_apart(layers: Layers) -> list[PairLayer] | None:
+    """Return what a stack of `lumigraph.nn.Dense` does with each pair, or None if it does not treat them one by one.
+
+    It does with linear layers and the activations of `lumigraph.nn.lookup_act`, and in evaluation with batch
+    normalisation and dropout, which are constants there. In training the one takes its statistics from all pairs, the
+    other draws numbers that both passes need. Modules of other types, or with hooks, have to be called as they are.
     """
-
-    receiver: tuple[Tensor, Tensor]
-    sender: Tensor
-    layers: list[tuple[Tensor, Tensor]]
-    acts: list[nn.Module]
-    affine: tuple[Tensor, Tensor] | None
-
-
-def is_pairwise(layers: Layers) -> bool:
-    """Tell whether a stack of `lumigraph.nn.Dense` treats each pair by itself, in a way that is known here.
-
-    Linear layers and the activations of `lumigraph.nn.lookup_act` do. So do batch normalisation and dropout in
-    evaluation, where they are constants; in training the one takes its statistics from all pairs, the other draws
-    numbers that both passes need. Modules of other types, or with hooks, have to be called as they are.
-    """
+    parts = []
     for dense in layers:
-        linear, *behind = dense if isinstance(dense, Layers) else [dense]
-        if type(linear) is not nn.Linear or linear.bias is None:
-            return False
-        known = [type(module) for module in behind if not _is_idle(module)]
-        if known[:1] and known[0] in pair_blocks.ACTIVATIONS:
-            known = known[1:]
-        if known not in ([], [BatchNorm]) or any(type(m) is BatchNorm and m.training for m in behind):
-            return False
-    return not any(
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in layers.modules()
+        if type(dense) is not Dense or _is_watched(dense):
+            return None
+        linear, norm = dense[0], None
+        act: nn.Module = _LINEAR
+        for module in list(dense)[1:]:
+            if type(module) in pair_blocks.ACTIVATIONS and act is _LINEAR:
+                act = module
+            elif type(module) is BatchNorm and not module.training:
+                norm = module
+            elif not isinstance(module, nn.Dropout | nn.AlphaDropout) or (module.training and module.p):
+                return None
+            if _is_watched(module):
+                return None
+        if type(linear) is not nn.Linear or _is_watched(linear):
+            return None
+        parts.append(PairLayer(linear.weight, linear.bias, act, norm))
+    return parts
+
+
+_LINEAR = nn.Identity()
+
+
+def _is_watched(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
 
 
-def _is_idle(module: nn.Module) -> bool:
-    return isinstance(module, nn.Dropout | nn.AlphaDropout) and not (module.training and module.p)
-
-
-def pair_network(layers: Layers, in_channels: int) -> PairNetwork:
-    """Take a stack of `lumigraph.nn.Dense` apart, for which `is_pairwise` holds."""
-    linear: list[tuple[Tensor, Tensor]] = []
-    acts: list[nn.Module] = []
-    affine: tuple[Tensor, Tensor] | None = None
-    for dense in layers:
-        first, *behind = (module for module in cast(Layers, dense) if not _is_idle(module))
-        weight, bias = first.weight, first.bias
-        if affine is not None:  # a batch normalisation goes into the layer behind it
-            weight, bias = weight * affine[0], bias + weight @ affine[1]
-        affine = behind.pop().constants() if behind and isinstance(behind[-1], BatchNorm) else None
-        linear.append((weight, bias))
-        acts.append(behind[0] if behind else nn.Identity())
-    (weight, bias), *rest = linear
-    return PairNetwork((weight[:, :in_channels], bias), weight[:, in_channels:], rest, acts, affine)
-
-
 def pair_sums(
-    network: PairNetwork, x: Float[Tensor, "particles channels"], graph: CompleteGraph
+    layers: Sequence[PairLayer], x: Float[Tensor, "particles channels"], graph: CompleteGraph, engine: Engine
 ) -> Float[Tensor, "particles effects"]:
-    """Return, for each particle, the network of pairs summed over the other particles of its event.
+    """Return layers([x_i, x_j]) summed over the other particles j of the event, for each particle i.
 
     Two runs agree bit for bit. A second derivative is right, but takes memory for all pairs.
+
+    Parameters
+    ----------
+    layers
+        From `take_apart`.
+    x, graph
+        Particles, and their events.
+    engine
+        What computes the sums.
     """
-    order, groups = graph.by_multiplicity()
-    ordered = x if order is None else x.index_select(0, order)
-    receivers = nn.functional.linear(ordered, *network.receiver)
-    senders = nn.functional.linear(ordered, network.sender)
-    weights = [parameter for layer in network.layers for parameter in layer]
-    weights += [parameter for act in network.acts for parameter in act.parameters()]
-    plan = PairPlan(groups, tuple(network.acts))
-    sums: Tensor = _PairSums.apply(plan, receivers, senders, *(w.to(receivers.dtype) for w in weights))
-    if order is not None:
-        sums = torch.empty_like(sums).index_copy(0, order, sums)
-    if network.affine is not None:
-        scale, shift = network.affine
-        sums = sums * scale + (graph.lengths - 1)[graph.batch].unsqueeze(1) * shift
-    return sums
+    weights: list[Tensor] = []
+    affine: tuple[Tensor, Tensor] | None = None
+    for weight, bias, _, norm in layers:
+        # a batch normalisation goes into the layer behind it
+        weights += (weight, bias) if affine is None else (weight * affine[0], bias + weight @ affine[1])
+        affine = None if norm is None else norm.constants()
+    acts = tuple(layer.act for layer in layers)
+    weights += [parameter for act in acts for parameter in act._parameters.values() if parameter is not None]
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    tensors = [x, *weights] if x.dtype == dtype else [t.to(dtype) for t in (x, *weights)]
+    sums: Tensor = _PairSums.apply(engine, PairPlan(graph, acts), *tensors)
+    if affine is None:
+        return sums
+    others = (graph.lengths - 1)[graph.batch].unsqueeze(1)
+    return sums * affine[0] + others * affine[1]
 
 
 class _PairSums(torch.autograd.Function):
-    """Sums of act(receiver + sender) -> layers over the senders of each receiver."""
+    """The sums, of particles and the weight and bias of all layers. It keeps these only: the rest is computed anew."""
 
     @staticmethod
-    def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
-        return pair_blocks.forward(plan, receivers, senders, *weights)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.plan = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
+    def forward(ctx: Any, engine: Engine, plan: PairPlan, x: Tensor, *weights: Tensor) -> Tensor:
+        # the older form, with ctx: in the newer one torch takes longer for the call than small events for all the rest
+        ctx.engine, ctx.plan = engine, plan
+        ctx.save_for_backward(x, *weights)
+        return engine.forward(plan, *_halves(x, *weights[:2]), *weights[2:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        x, weight, bias, *inner = inputs = ctx.saved_tensors
+        needed = ctx.needs_input_grad[2:]
+        halves = _halves(x, weight, bias)
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
             wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-            sums = pair_blocks.all_at_once(ctx.plan, *inputs)
+            sums = pair_blocks.all_at_once(ctx.plan, *halves, *inner)
             found = iter(torch.autograd.grad(sums, wanted, gradients, create_graph=True))
-            return None, *(next(found) if need else None for need in needed)
-        return None, *pair_blocks.backward(ctx.plan, gradients[0].contiguous(), needed, *inputs)
+            return None, None, *(next(found) if need else None for need in needed)
+        receivers, senders, *rest = ctx.engine.backward(
+            ctx.plan, gradients[0], (True, True, *needed[3:]), *halves, *inner
+        )
+        of_receiver, of_sender = weight.split(x.size(1), dim=1)
+        return (
+            None,
+            None,
+            torch.addmm(receivers @ of_receiver, senders, of_sender) if needed[0] else None,
+            torch.cat([receivers.t() @ x, senders.t() @ x], dim=1) if needed[1] else None,
+            receivers.sum(0) if needed[2] else None,
+            *rest,
+        )
+
+
+def _halves(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two halves of the first layer, of each particle as receiver and as sender."""
+    of_receiver, of_sender = weight.split(x.size(1), dim=1)
+    return nn.functional.linear(x, of_receiver, bias), nn.functional.linear(x, of_sender)

@@ -142,7 +142,7 @@ def test_multiclass_gives_probabilities_as_array_and_as_tensor():
     torch.manual_seed(0)
     builder = ModelBuilder.from_dataset(data, "multiclass", model_args={"body": {"depth": 1, "width": 16}})
     model = Model(builder).fit(20, data, 32, lr=0.02, progress_bar=False)
-    assert model.n_out == 3
+    assert model.n_out == model.get_out_size() == 3
     for out in (model.predict(data), model.predict(data, as_np=False).numpy()):
         np.testing.assert_allclose(out.sum(1), 1, rtol=1e-5)
     assert model.metrics(data)["accuracy"].value > 0.9

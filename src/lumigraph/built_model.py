@@ -58,6 +58,10 @@ class BuiltModel:
         """Number of outputs."""
         return self.model_builder.n_out
 
+    def get_out_size(self) -> int:
+        """Return the number of outputs."""
+        return self.n_out
+
     @property
     def schema(self) -> EventSchema | None:
         """The columns that the model reads from files."""

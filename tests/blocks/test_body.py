@@ -71,8 +71,9 @@ class TestWidths:
         assert names == ["layers.0.0.weight", "layers.0.0.bias", "layers.1.0.weight", "layers.1.0.bias"]
 
     def test_it_remembers_what_it_was_built_for(self):
-        block = FullyConnected(3, FEAT_MAP, 2, 4)
+        block = FullyConnected(3, FEAT_MAP, 2, 4, do=0.1, bn=True, act="swish")
         assert (block.n_in, block.feat_map, block.depth, block.width) == (3, FEAT_MAP, 2, 4)
+        assert (block.do, block.bn, block.act) == (0.1, True, "swish")
 
 
 class TestConnections:

@@ -232,6 +232,17 @@ def test_what_follows_a_layer_that_is_not_known_sees_all_columns():
 # ----------------------------------------------------------------------------------------------------------- the head
 
 
+def test_set_layers_can_be_replaced_with_what_a_block_knows_of_itself():
+    class Twice(Conv1DBlock):
+        def set_layers(self) -> None:
+            first = self.get_conv_layer(self.in_c, self.out_c, self.ks, self.pad, self.stride)
+            self.layers = nn.Sequential(first, self.get_conv_layer(self.out_c, self.out_c, self.ks, self.pad))
+
+    block = Twice(in_c=3, out_c=5, kernel_sz=4, stride=2, act="swish", bn=True)
+    assert block(torch.rand(2, 3, 6)).shape == (2, 5, 3)
+    assert (block.ks, block.pad, block.stride, block.act, block.bn) == (4, "auto", 2, "swish", True)
+
+
 class Head(AbsConv1dHead):
     def get_layers(self, in_c, act="relu", bn=False, channels=5, **kargs):
         layers = [

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -128,6 +129,30 @@ def test_a_saved_model_of_lumin_loads_into_a_model():
     torch.testing.assert_close(model.predict(MADE["model"]["x"], as_np=False), MADE["model"]["y"].exp())
 
 
+def test_a_model_of_some_columns_takes_only_weights_of_the_same_columns():
+    def model(**options: Any) -> Model:
+        embedder = CatEmbedder(["channel"], [3])
+        return Model(ModelBuilder("regression", 1, ["a", "b", "c", "d"], cat_embedder=embedder, **options))
+
+    given = model(input_mask=[0, 2])
+    state = {"model": given.model.state_dict(), "input_mask": np.array([0, 2, 4])}  # categories count in LUMIN
+    x, same, others = torch.rand(5, 5), model(input_mask=[0, 2]), model(input_mask=[0, 3])
+    x[:, 4] = 1.0
+    load_state_dict(same, state)
+    torch.testing.assert_close(same.predict(x, as_np=False), given.predict(x, as_np=False))
+    before = others.get_weights()
+    with pytest.raises(ValueError, match=r"the columns \[0, 2, 4\], this one takes \[0, 3\]: .* input_mask of ModelB"):
+        load_state_dict(others, state)
+    assert all(torch.equal(value, before[name]) for name, value in others.model.state_dict().items())
+
+
+def test_names_of_a_model_that_was_trained_on_several_devices():
+    name = "interaction relu, batch norm"
+    block = build(*CASES[name]).eval()
+    load_state_dict(block, {f"module.{key}": value for key, value in state_of(name).items()})
+    torch.testing.assert_close(block(MADE[name]["x"]), MADE[name]["y"], rtol=1e-5, atol=1e-5)
+
+
 def test_what_lumin_does_not_save_is_kept():
     tail = blocks.ClassRegMulti(N_IN, 2, "regression", y_range=(0.0, 7.0))
     head = build(*CASES["interaction sum, depth 2"])
@@ -207,9 +232,18 @@ def test_a_trained_module_does_not_get_weights_that_lumin_never_used():
         ({"layers.1.0.weight": None}, "it lacks 'layers.1.0.weight';"),
         ({"layers.9.weight": torch.ones(1)}, "it has 'layers.9.weight', which the block has not;"),
         ({"layers.0.0.bias": torch.ones(9)}, r"'layers.0.0.bias' has the shape \(9,\), not \(5,\);"),
-        (dict.fromkeys(state_of("residual 4, prelu")), r"it lacks .*; it lacks .*; it lacks .* \(and \d+ more\);"),
+        (dict.fromkeys(state_of("residual 4, prelu")), r"it lacks 'layers.0.0.weight' \(and \d+ more\); build"),
+        (
+            {
+                "layers.0.0.bias": None,
+                "bias": torch.ones(1),
+                "weight": torch.ones(1),
+                "layers.0.0.weight": torch.ones(1),
+            },
+            r"it lacks 'layers.0.0.bias'; it has 'bias' \(and 1 more\), which .*; 'layers.0.0.weight' has the shape",
+        ),
     ],
-    ids=["missing", "superfluous", "shape", "empty"],
+    ids=["missing", "superfluous", "shape", "empty", "each"],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
     body, state = build(*CASES["residual 4, prelu"]), {**state_of("residual 4, prelu"), **change}

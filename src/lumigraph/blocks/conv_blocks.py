@@ -143,14 +143,14 @@ class Conv1DBlock(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if padding != "auto" and (isinstance(padding, str) or padding < 0):
             raise ValueError(f"padding must be 'auto' or a number of columns from 0, got {padding!r}")
-        self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride = in_c, out_c, kernel_sz, padding, stride
+        self.in_c, self.out_c, self.ks, self.pad, self.stride = in_c, out_c, kernel_sz, padding, stride
         self.act, self.bn = act, bn
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
         self.set_layers()
 
     def set_layers(self) -> None:
         """Build the layers."""
-        self.layers = self.get_conv_layer(self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride)
+        self.layers = self.get_conv_layer(self.in_c, self.out_c, self.ks, self.pad, self.stride)
 
     def get_conv_layer(
         self,
@@ -218,16 +218,16 @@ class Res1DBlock(Conv1DBlock):
         """Build the layers."""
         self.layers = nn.ModuleList(
             [
-                self.get_conv_layer(self.in_c, self.out_c, self.kernel_sz, self.padding, self.stride, pre_act=True),
-                self.get_conv_layer(self.out_c, self.out_c, self.kernel_sz, self.padding, pre_act=True),
+                self.get_conv_layer(self.in_c, self.out_c, self.ks, self.pad, self.stride, pre_act=True),
+                self.get_conv_layer(self.out_c, self.out_c, self.ks, self.pad, pre_act=True),
             ]
         )
         self._set_shortcut()
 
     def _set_shortcut(self) -> None:
-        if self.padding != "auto" and 2 * self.padding != self.kernel_sz - 1:
+        if self.pad != "auto" and 2 * self.pad != self.ks - 1:
             raise ValueError(
-                f"padding={self.padding} with kernel_sz={self.kernel_sz} changes the number of columns, so that input "
+                f"padding={self.pad} with kernel_sz={self.ks} changes the number of columns, so that input "
                 "and output cannot be added: leave it at 'auto'"
             )
         self.shortcut: nn.Module | None = None
@@ -301,7 +301,7 @@ class ResNeXt1DBlock(Res1DBlock):
         self.layers = nn.ModuleList(
             [
                 self.get_conv_layer(self.in_c, inner, 1, stride=self.stride, pre_act=True),
-                self.get_conv_layer(inner, inner, self.kernel_sz, self.padding, pre_act=True, groups=self.cardinality),
+                self.get_conv_layer(inner, inner, self.ks, self.pad, pre_act=True, groups=self.cardinality),
                 self.get_conv_layer(inner, self.out_c, 1, pre_act=True),
             ]
         )

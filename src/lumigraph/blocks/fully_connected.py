@@ -82,6 +82,7 @@ class FullyConnected(AbsBody):
         if depth < 1 or width < 1:
             raise ValueError(f"depth and width must be at least 1, got depth={depth} and width={width}")
         self.depth, self.width, self.res, self.dense = depth, width, res, dense
+        self.do, self.bn, self.act = do, bn, act
         self.growth_rate = 0.0 if res else growth_rate
 
         def layer(inputs: int, d: int, last: bool = True) -> Dense:

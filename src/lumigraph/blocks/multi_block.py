@@ -81,7 +81,7 @@ class MultiBlock(AbsBody):
         if bottleneck_sz < 0:
             raise ValueError(f"bottleneck_sz must be at least 0, got {bottleneck_sz}")
         self.feats_per_block = [list(feats) for feats in feats_per_block]
-        self.bottleneck_sz = max(int(bottleneck_sz), int(bottleneck))
+        self.bottleneck_sz, self.bottleneck_act = max(int(bottleneck_sz), int(bottleneck)), bottleneck_act
         options = {"lookup_init": lookup_init, "lookup_act": lookup_act}
         #: the columns that each body gets, and those that its bottleneck summarises
         self.taken, self.left = nn.ModuleList(), nn.ModuleList()

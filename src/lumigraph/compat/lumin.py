@@ -1,6 +1,6 @@
 """Weights of LUMIN (up to 0.9.1) for the blocks of the same names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ def load_state_dict(block_or_model: Any, state: Any) -> None:
     TypeError
         If ``block_or_model`` has no weights, or the state is no state_dict, or holds something else than tensors.
     ValueError
-        If a weight is missing, superfluous or of another shape.
+        If a weight is missing, superfluous or of another shape, or a model that takes some of the columns only
+        (``input_mask``) was trained on others.
 
     Examples
     --------
@@ -53,6 +54,7 @@ def load_state_dict(block_or_model: Any, state: Any) -> None:
     if not isinstance(block, nn.Module):
         raise TypeError(f"block_or_model must be a block or a model, got {type(block_or_model).__name__}")
     given, own = _tensors(state), block.state_dict()
+    _check_mask(getattr(block_or_model, "input_mask", None), state.get("input_mask"))
     # a module comes before those inside it: names are translated from the outside in
     for name, module in block.named_modules():
         prefix = f"{name}." if name else ""
@@ -74,6 +76,8 @@ def _tensors(state: Any) -> dict[str, Tensor]:
     for name, value in given.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise TypeError(f"the state must hold tensors by name only, but {name!r} is a {type(value).__name__}")
+    if all(name.startswith("module.") for name in given):  # torch's wrapper for several devices was around it
+        _rename(given, "module.", "")
     return given
 
 
@@ -105,14 +109,31 @@ def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
 
 def _check(block: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Raise a ValueError that says what does not fit."""
-    wrong = [f"it lacks {name!r}" for name in own if name not in given]
-    wrong += [f"it has {name!r}, which the block has not" for name in given if name not in own]
-    for name in own:
-        if name in given and given[name].shape != own[name].shape:
-            wrong.append(f"{name!r} has the shape {tuple(given[name].shape)}, not {tuple(own[name].shape)}")
+    lacking = [repr(name) for name in own if name not in given]
+    superfluous = [repr(name) for name in given if name not in own]
+    shapes = [
+        f"{name!r} has the shape {tuple(given[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    wrong = [f"it lacks {_first(lacking)}"] if lacking else []
+    wrong += [f"it has {_first(superfluous)}, which the block has not"] if superfluous else []
+    wrong += [_first(shapes)] if shapes else []
     if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise ValueError(
-            f"the state does not fit this {block}: {'; '.join(wrong[:3])}{more}; build the block with the arguments "
-            "that it had in LUMIN"
+            f"the state does not fit this {block}: {'; '.join(wrong)}; build the block with the arguments that it had "
+            "in LUMIN"
+        )
+
+
+def _first(faults: Sequence[str]) -> str:
+    return f"{faults[0]} (and {len(faults) - 1} more)" if len(faults) > 1 else faults[0]
+
+
+def _check_mask(own: Any, mask: Any) -> None:
+    """Raise a ValueError if the weights belong to other columns; LUMIN's mask goes on with those of categories."""
+    if own is not None and mask is not None and list(own) != [int(i) for i in mask][: len(own)]:
+        raise ValueError(
+            f"the state belongs to a model of the columns {[int(i) for i in mask]}, this one takes {list(own)}: build "
+            "it with the continuous ones of these as input_mask of ModelBuilder"
         )

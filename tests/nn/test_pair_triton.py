@@ -41,11 +41,11 @@ def case(lengths, channels, acts, dtype=torch.float32, scale=1.0):
     graph = CompleteGraph.from_lengths(torch.tensor(lengths, dtype=torch.long, device=DEVICE))
     if not isinstance(acts, tuple):
         acts = (acts,) * len(channels)
-    shapes = [(graph.num_nodes, channels[0])] * 2
+    shapes = [(graph.num_nodes, 2 * channels[0])]
     for c, e in pairwise(channels):
         shapes += [(e, c), (e,)]
     tensors = [torch.randn(shape, device=DEVICE) * scale for shape in shapes]
-    for weight in tensors[2::2]:
+    for weight in tensors[1::2]:
         weight /= weight.size(1) ** 0.5
     gradient = torch.randn(graph.num_nodes, channels[-1], device=DEVICE)
     return PairPlan(graph, acts), [t.to(dtype) for t in tensors], gradient.to(dtype)
@@ -59,7 +59,8 @@ def run(engine, plan, tensors, gradient):
 
 def double_loop(plan, tensors, gradient):
     """The same pair by pair, in float64."""
-    receivers, senders, *weights = inputs = [t.detach().double().requires_grad_() for t in tensors]
+    halves, *weights = inputs = [t.detach().double().requires_grad_() for t in tensors]
+    receivers, senders = halves.chunk(2, dim=1)
     sums = torch.zeros_like(gradient, dtype=torch.float64)
     for start, stop in pairwise(plan.graph.ptr.tolist()):
         for i in range(start, stop):
@@ -71,7 +72,7 @@ def double_loop(plan, tensors, gradient):
                     sums = sums.index_add(0, torch.tensor([i], device=DEVICE), y[None])
     if not sums.requires_grad:
         return [sums, *map(torch.zeros_like, inputs)]
-    return [sums, *torch.autograd.grad(sums, inputs, gradient.double(), materialize_grads=True)]
+    return [sums.detach(), *torch.autograd.grad(sums, inputs, gradient.double(), materialize_grads=True)]
 
 
 def assert_same(results, expected, tolerance=1e-5):
@@ -122,6 +123,8 @@ class TestAgainstADoubleLoop:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
     @pytest.mark.parametrize("channels", [(6, 5, 3), (100, 4)], ids=str)
     def test_short_numbers(self, dtype, channels):
+        if IN_INTERPRETER and dtype == torch.bfloat16:
+            pytest.skip("the interpreter multiplies the bits of bfloat16 as if they were integers")
         plan, tensors, gradient = case(LENGTHS, channels, nn.SiLU(), dtype)
         results = run(pair_triton, plan, tensors, gradient)
         assert {result.dtype for result in results} == {dtype}
@@ -137,8 +140,8 @@ class TestAgainstADoubleLoop:
 class TestCalls:
     def test_only_what_is_needed(self):
         plan, tensors, gradient = case(LENGTHS, (5, 4, 3), nn.Tanh())
-        everything = pair_triton.backward(plan, gradient, [True] * 6, *tensors)
-        for needed in ([False] * 6, [True, False] * 3, [False, True] * 3, [True, True] + [False] * 4):
+        everything = pair_triton.backward(plan, gradient, [True] * 5, *tensors)
+        for needed in ([False] * 5, [True, False] * 2 + [True], [False, True] * 2 + [False], [True] + [False] * 4):
             some = pair_triton.backward(plan, gradient, needed, *tensors)
             assert [result is not None for result in some] == needed
             assert all(a is None or torch.equal(a, b) for a, b in zip(some, everything, strict=True))
@@ -157,27 +160,27 @@ class TestCalls:
         assert all(map(torch.equal, run(pair_triton, plan, apart, gradient), expected))
 
     def test_a_pair_of_a_particle_with_itself_brings_in_nothing(self):
-        plan, (receivers, senders), gradient = case([3], (4,), nn.SiLU())
-        receivers[:, 0], senders[:, 0] = torch.eye(3, device=DEVICE)[0] * 3e38, torch.eye(3, device=DEVICE)[0] * 3e38
-        results = run(pair_triton, plan, [receivers, senders], gradient)
+        plan, (halves,), gradient = case([2], (4,), nn.SiLU())
+        halves[0], halves[1] = 3e38, 0  # twice as much is more than float32 holds
+        results = run(pair_triton, plan, [halves], gradient)
         assert all(result.isfinite().all() for result in results)
 
     def test_nothing_has_the_size_of_the_pairs(self):
         class Largest(TorchDispatchMode):
-            numbers = 0
+            size = 0
 
             def __torch_dispatch__(self, function, types, args=(), kwargs=None):
                 result = function(*args, **(kwargs or {}))
                 for tensor in result if isinstance(result, tuple | list) else [result]:
                     if isinstance(tensor, torch.Tensor):
-                        self.numbers = max(self.numbers, tensor.numel())
+                        self.size = max(self.size, tensor.numel() * tensor.element_size())
                 return result
 
         plan, tensors, gradient = case([50], (4, 4), nn.ReLU())
         with Largest() as largest:
             run(pair_triton, plan, tensors, gradient)
         programs = pair_triton._Call(plan, *tensors).programs()
-        assert largest.numbers <= max(50 * 4, programs * 17 * 16) < 50 * 50 * 4
+        assert largest.size <= 4 * max(50 * 2 * 4, programs * 17 * 16) < 4 * 50 * 49 * 4
 
     def test_in_the_layer(self):
         lengths = torch.tensor(LENGTHS, device=DEVICE)
@@ -187,7 +190,7 @@ class TestCalls:
         for engine in (pair_triton, pair_blocks):
             x = torch.randn(sum(LENGTHS), 3, generator=torch.Generator().manual_seed(0)).to(DEVICE).requires_grad_()
             sums = pair_sums(take_apart(conv.fr), x, graph, engine)
-            results.append([sums, *torch.autograd.grad(sums.square().sum(), [x, *conv.fr.parameters()])])
+            results.append([sums.detach(), *torch.autograd.grad(sums.square().sum(), [x, *conv.fr.parameters()])])
         assert_same(*results)
 
 
@@ -286,7 +289,7 @@ class TestCompiler:
         depth = len(plan.acts) - 1
         calls = [("sum_pairs", {}), ("derive_particles", {"RECEIVES": True}), ("derive_particles", {"RECEIVES": False})]
         calls += [("derive_layer", {"LAYER": k}) for k in range(1, depth + 1)]
-        channels = [tensors[0].size(1), *(bias.size(0) for bias in tensors[3::2])]
+        channels = [tensors[0].size(1) // 2, *(bias.size(0) for bias in tensors[2::2])]
         for kernel, constants in calls:
             for capability in capabilities:
                 binary = self.compiled(kernel, plan, tensors, capability, **constants)

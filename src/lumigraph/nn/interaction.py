@@ -10,7 +10,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from ..graph import CompleteGraph
-from . import pair_blocks, pair_compiled
+from . import pair_blocks, pair_compiled, pair_triton
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
 from .pair_sums import Engine, PairLayer, pair_sums, take_apart
@@ -19,7 +19,7 @@ __all__ = ["InteractionConv", "Path"]
 
 Path = Literal["edges", "triton", "compiled", "blocks"]
 
-_ENGINES: dict[Path, Engine] = {"compiled": pair_compiled, "blocks": pair_blocks}
+_ENGINES: dict[Path, Engine] = {"triton": pair_triton, "compiled": pair_compiled, "blocks": pair_blocks}
 
 
 class InteractionConv(MessagePassing):
@@ -141,9 +141,12 @@ class InteractionConv(MessagePassing):
         layers = take_apart(self.fr)
         if layers is None:
             return "edges", ()
-        device, acts = x.device.type, [layer.act for layer in layers]
+        acts, device = [layer.act for layer in layers], x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        return "compiled" if pair_compiled.supports(acts, device, dtype) else "blocks", layers
+        if device == "cpu":
+            return "compiled" if pair_compiled.supports(acts, dtype) else "blocks", layers
+        widths = [layer.weight.size(0) for layer in layers]
+        return "triton" if pair_triton.supports(acts, x.device, dtype, widths) else "blocks", layers
 
     def _is_watched(self) -> bool:
         return bool(

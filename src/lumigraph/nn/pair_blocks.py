@@ -48,9 +48,9 @@ ACTIVATIONS = (*_IN_PLACE, nn.PReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Soft
 class PairPlan(NamedTuple):
     """What of the sums is not a tensor.
 
-    ``acts`` are the activation behind receiver + sender, and behind each layer. The tensors that go with it are
-    receivers and senders, both (particles, channels), then weight and bias of each layer, then the parameters of the
-    activations.
+    ``acts`` are the activation behind receiver + sender, and behind each layer. The tensors that go with it are the
+    halves, (particles, 2 * channels), what each particle is as receiver and as sender, side by side; then weight and
+    bias of each layer, then the parameters of the activations.
     """
 
     graph: CompleteGraph
@@ -96,18 +96,18 @@ def _blocks(groups: Sequence[tuple[int, int, int]], most: int) -> Iterator[_Bloc
 class _Work:
     """The blocks, and the scratch memory that they share. Sums of numbers shorter than float32 are kept in float32."""
 
-    def __init__(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor, gradients: int) -> None:
+    def __init__(self, plan: PairPlan, halves: Tensor, *weights: Tensor, gradients: int) -> None:
         self.acts = plan.acts
         self.order, groups = plan.graph.by_multiplicity()
-        self.receivers, self.senders = self.sort(receivers), self.sort(senders)
+        self.receivers, self.senders = (self.sort(half) for half in halves.chunk(2, dim=1))
         self.layers, self.learned = by_layer(plan, weights)
-        self.widths = [receivers.size(1), *(weight.size(0) for weight, _ in self.layers)]
-        self.sum_dtype = torch.promote_types(receivers.dtype, torch.float32)
-        most = (_BLOCK_ON_CPU if receivers.device.type == "cpu" else _BLOCK_ON_GPU) // max(self.widths)
+        self.widths = [self.receivers.size(1), *(weight.size(0) for weight, _ in self.layers)]
+        self.sum_dtype = torch.promote_types(halves.dtype, torch.float32)
+        most = (_BLOCK_ON_CPU if halves.device.type == "cpu" else _BLOCK_ON_GPU) // max(self.widths)
         self.blocks = list(_blocks(groups, max(most, 1)))
         pairs = max((block.events * block.rows * block.n for block in self.blocks), default=0)
         sizes = [pairs * width for width in self.widths] + [pairs * max(self.widths)] * gradients
-        self.scratch = receivers.new_empty(sum(sizes)).split(sizes)
+        self.scratch = halves.new_empty(sum(sizes)).split(sizes)
         self.graphs: dict[int, tuple[Tensor, ...]] | None = {} if gradients else None
 
     def sort(self, x: Tensor) -> Tensor:
@@ -161,27 +161,30 @@ def by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tens
     """Return weight and bias of each layer, and the parameters of each activation by name."""
     left = iter(weights)
     layers = [(next(left), next(left)) for _ in plan.acts[1:]]
-    return layers, [{name: next(left) for name, _ in act.named_parameters()} for act in plan.acts]
+    # not named_parameters, which takes longer than small events for all the rest
+    return layers, [{name: next(left) for name, p in act._parameters.items() if p is not None} for act in plan.acts]
 
 
-def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
     """Return the sums over senders, (particles, channels)."""
-    work = _Work(plan, receivers, senders, *weights, gradients=0)
-    sums = receivers.new_zeros(receivers.size(0), work.widths[-1], dtype=work.sum_dtype)
+    work = _Work(plan, halves, *weights, gradients=0)
+    sums = halves.new_zeros(halves.size(0), work.widths[-1], dtype=work.sum_dtype)
     for block in work.blocks:
         last = block.of_pairs(work.results(block)[-1])
         last.diagonal(block.row, 1, 2).zero_()  # a particle is not its own sender
         torch.sum(last, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(sums))
-    return work.sort_back(sums.to(receivers.dtype))
+    return work.sort_back(sums.to(halves.dtype))
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor, *weights: Tensor
+    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
 ) -> list[Tensor | None]:
-    """Return the gradients of receivers, senders and weights from that of the sums, those that are needed."""
-    work = _Work(plan, receivers, senders, *weights, gradients=2)
-    totals = [torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)]
-    to_layers, to_learned = by_layer(plan, totals[2:])
+    """Return the gradients of halves and weights from that of the sums, those that are needed."""
+    work = _Work(plan, halves, *weights, gradients=2)
+    to_receivers, to_senders, *totals = (
+        torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)
+    )
+    to_layers, to_learned = by_layer(plan, totals)
 
     def derive(k: int, g: Tensor, y: Tensor, out: Tensor) -> Tensor:
         before, learned = work.derive(k, g, y, out)
@@ -199,25 +202,24 @@ def backward(
         d = derive(depth, d, results[-1], d)
         for k in range(depth, 0, -1):
             weight, bias = to_layers[k - 1]
-            if needed[2 * k]:
+            if needed[2 * k - 1]:
                 weight += torch.mm(d.t(), results[k - 1])
-            if needed[2 * k + 1]:
+            if needed[2 * k]:
                 bias += d.sum(0)
             d = torch.mm(d, work.layers[k - 1][0], out=work.buffer(-1 - (depth - k + 1) % 2, pairs, work.widths[k - 1]))
             d = derive(k - 1, d, results[k - 1], d)
         d = block.of_pairs(d)
-        torch.sum(d, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(totals[0]))
-        block.of_senders(totals[1]).add_(d.sum(1, keepdim=True, dtype=work.sum_dtype))
-    totals[:2] = map(work.sort_back, totals[:2])
-    return [t.to(receivers.dtype) if need else None for t, need in zip(totals, needed, strict=True)]
+        torch.sum(d, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(to_receivers))
+        block.of_senders(to_senders).add_(d.sum(1, keepdim=True, dtype=work.sum_dtype))
+    to_halves = torch.cat([work.sort_back(to_receivers), work.sort_back(to_senders)], dim=1)
+    return [t.to(halves.dtype) if need else None for t, need in zip((to_halves, *totals), needed, strict=True)]
 
 
-def all_at_once(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+def all_at_once(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
     """Return the same sums from all pairs in memory, by functions that can be differentiated twice."""
     layers, learned = by_layer(plan, weights)
     order, groups = plan.graph.by_multiplicity()
-    if order is not None:
-        receivers, senders = receivers[order], senders[order]
+    receivers, senders = (halves if order is None else halves[order]).chunk(2, dim=1)
     sums = []
     for first, events, n in groups:
         of = slice(first, first + events * n)

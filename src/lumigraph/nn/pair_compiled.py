@@ -16,12 +16,11 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .pair_blocks import PairPlan, by_layer
+from .pair_blocks import PairPlan
 
 __all__ = ["backward", "forward", "kernel", "supports"]
 
@@ -38,15 +37,18 @@ _ACTS: dict[type, tuple[int, str | None]] = {
     nn.Mish: (8, None),
     nn.GELU: (9, None),
 }
+_SUFFIXES = {torch.float32: "float32", torch.float64: "float64"}
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("pair_kernel.cpp")
 
 
-def supports(acts: Sequence[nn.Module], device: str, dtype: torch.dtype) -> bool:
+def supports(acts: Sequence[nn.Module], dtype: torch.dtype) -> bool:
     """Tell whether the kernel knows this kind of work, and is there."""
-    if device != "cpu" or dtype not in (torch.float32, torch.float64) or kernel() is None:
-        return False
-    return all(type(act) in _ACTS and getattr(act, "approximate", "none") == "none" for act in acts)
+    return (
+        dtype in _SUFFIXES
+        and kernel() is not None
+        and all(type(act) in _ACTS and getattr(act, "approximate", "none") == "none" for act in acts)
+    )
 
 
 @cache
@@ -99,61 +101,36 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
-class _Call:
-    """The arguments that both directions have in common, as the kernel takes them."""
-
-    def __init__(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> None:
-        layers, _ = by_layer(plan, weights)
-        self.tensors = [t.contiguous() for t in (receivers, senders, *(t for layer in layers for t in layer))]
-        self.widths = [receivers.size(1), *(weight.size(0) for weight, _ in layers)]
-        self.suffix = "float32" if receivers.dtype == torch.float32 else "float64"
-        acts = [_ACTS[type(act)] for act in plan.acts]
-        self.ptr = plan.graph.ptr.contiguous()
-        self.common = (
-            ctypes.c_int64(plan.graph.num_graphs),
-            _address(self.ptr),
-            len(layers),
-            _array(ctypes.c_int64, self.widths),
-            _array(ctypes.c_int64, [number for number, _ in acts]),
-            _array(ctypes.c_double, [getattr(a, n) if n else 0.0 for a, (_, n) in zip(plan.acts, acts, strict=True)]),
-            _address(self.tensors[0]),
-            _address(self.tensors[1]),
-            _addresses(self.tensors[2:]),
-        )
-        # a thread more pays from some ten thousand numbers on
-        work = plan.graph.num_edges * max(self.widths)
-        self.threads = max(1, min(torch.get_num_threads(), work // 2**14))
-
-    def __call__(self, name: str, *more: Any) -> None:
-        getattr(kernel(), f"{name}_{self.suffix}")(*self.common, *more, self.threads)
+def _call(name: str, plan: PairPlan, *tensors: Tensor) -> None:
+    """Call the kernel. The tensors are halves and weights, then what it takes besides."""
+    depth = len(plan.acts) - 1
+    widths = [tensors[0].size(1) // 2, *(bias.size(0) for bias in tensors[2 : 2 + 2 * depth : 2])]
+    # a thread more pays from some ten thousand numbers on
+    threads = max(1, min(torch.get_num_threads(), plan.graph.num_edges * max(widths) // 2**14))
+    acts = [_ACTS[type(act)] for act in plan.acts]
+    sizes = (threads, plan.graph.num_graphs, depth, *widths, *(number for number, _ in acts))
+    slopes = [getattr(act, slope) if slope else 0.0 for act, (_, slope) in zip(plan.acts, acts, strict=True)]
+    places = (plan.graph.ptr.data_ptr(), *(tensor.data_ptr() for tensor in tensors))
+    getattr(kernel(), f"{name}_{_SUFFIXES[tensors[0].dtype]}")(
+        (ctypes.c_int64 * len(sizes))(*sizes),
+        (ctypes.c_double * len(slopes))(*slopes),
+        (ctypes.c_void_p * len(places))(*places),
+    )
 
 
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[Any]:
-    return _array(ctypes.c_void_p, [tensor.data_ptr() for tensor in tensors])
-
-
-def _array(kind: Any, values: Sequence[Any]) -> ctypes.Array[Any]:
-    return (kind * len(values))(*values)
-
-
-def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
     """Return the sums over senders, (particles, channels)."""
-    call = _Call(plan, receivers, senders, *weights)
-    sums = receivers.new_zeros(receivers.size(0), call.widths[-1])
-    call("forward", _address(sums))
+    tensors = [tensor.contiguous() for tensor in (halves, *weights)]
+    sums = halves.new_zeros(halves.size(0), weights[-1].size(0) if weights else halves.size(1) // 2)
+    _call("forward", plan, *tensors, sums)
     return sums
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor, *weights: Tensor
+    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
 ) -> list[Tensor | None]:
-    """Return the gradients of receivers, senders and weights from that of the sums, those that are needed."""
-    call = _Call(plan, receivers, senders, *weights)
-    totals = [torch.zeros_like(tensor) for tensor in call.tensors]
-    gradient = gradient.contiguous()
-    call("backward", _address(gradient), _address(totals[0]), _address(totals[1]), _addresses(totals[2:]))
+    """Return the gradients of halves and weights from that of the sums, those that are needed."""
+    tensors = [tensor.contiguous() for tensor in (halves, *weights)]
+    totals = [torch.zeros_like(tensor) for tensor in tensors]
+    _call("backward", plan, *tensors, gradient.contiguous(), *totals)
     return [total if need else None for total, need in zip(totals, needed, strict=True)]

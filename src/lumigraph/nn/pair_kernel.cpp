@@ -302,12 +302,11 @@ template <class T> struct Worker {
     using V = typename Vector<T>::type;
     static constexpr int LANES = Vector<T>::LANES;
     const Network<T>& net;
-    const T *receivers, *senders;
+    const T* halves;
     std::vector<Numbers<T>> tiles, inputs; // behind and in front of each activation
     int64_t receiver[ROWS], sender[ROWS];
 
-    Worker(const Network<T>& net, const T* receivers, const T* senders)
-        : net(net), receivers(receivers), senders(senders) {
+    Worker(const Network<T>& net, const T* halves) : net(net), halves(halves) {
         for (int width : net.padded) {
             tiles.emplace_back(int64_t(ROWS) * width);
             inputs.emplace_back(int64_t(ROWS) * width);
@@ -321,7 +320,7 @@ template <class T> struct Worker {
         const int width = net.widths[0], stride = net.padded[0];
         T* first = tiles[0].get();
         for (int row = 0; row < rows; ++row) {
-            const T *a = receivers + receiver[row] * width, *b = senders + sender[row] * width;
+            const T *a = halves + 2 * receiver[row] * width, *b = halves + (2 * sender[row] + 1) * width;
             T* to = first + row * stride;
             for (int c = 0; c < width; ++c) to[c] = a[c] + b[c];
         }
@@ -358,8 +357,8 @@ template <class T> struct Worker {
         }
     }
 
-    // `to_senders` starts at particle `first`.
-    void backward(Pairs pairs, const T* gradient, T* to_receivers, T* to_senders, int64_t first,
+    // Senders may be those of another thread, too: `to_senders` is this one's share, from particle `first` on.
+    void backward(Pairs pairs, const T* gradient, T* to_halves, T* to_senders, int64_t first,
                   std::vector<Gradients<T>>& to_layers) {
         const int depth = net.depth();
         int tile = 0;
@@ -397,7 +396,7 @@ template <class T> struct Worker {
             const int in = net.widths[0];
             for (int row = 0; row < rows; ++row) {
                 const T* from = down[0].get() + row * net.padded[0];
-                T *a = to_receivers + receiver[row] * in, *b = to_senders + (sender[row] - first) * in;
+                T *a = to_halves + 2 * receiver[row] * in, *b = to_senders + (sender[row] - first) * in;
                 for (int c = 0; c < in; ++c) {
                     a[c] += from[c];
                     b[c] += from[c];
@@ -427,52 +426,71 @@ std::vector<int64_t> shares(int64_t events, const int64_t* ptr, int threads) {
     return begin;
 }
 
-template <class T>
-void forward(int64_t events, const int64_t* ptr, int depth, const int64_t* widths, const int64_t* acts,
-             const double* slopes, const T* receivers, const T* senders, const T* const* weights, T* sums, int threads) {
-    const Network<T> net(depth, widths, acts, slopes, weights, false);
-    const auto begin = shares(events, ptr, threads);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; ++t)
-        Worker<T>(net, receivers, senders).forward(Pairs(ptr, events, begin[t], begin[t + 1]), sums);
+// What Python hands over: sizes, a slope for each activation, and where the tensors are.
+template <class T> struct Arguments {
+    const int threads;
+    const int64_t events;
+    const int depth;
+    const int64_t *widths, *acts, *ptr;
+    const T* halves;         // of each particle as receiver, then as sender
+    const T* const* weights; // weight and bias of each layer
+    T* const* results;       // what comes behind them
+
+    Arguments(const int64_t* sizes, void* const* tensors)
+        : threads(sizes[0]), events(sizes[1]), depth(sizes[2]), widths(sizes + 3), acts(widths + depth + 1),
+          ptr(static_cast<const int64_t*>(tensors[0])), halves(static_cast<const T*>(tensors[1])),
+          weights(reinterpret_cast<const T* const*>(tensors + 2)),
+          results(reinterpret_cast<T* const*>(tensors + 2 + 2 * depth)) {}
+};
+
+// results: the sums
+template <class T> void forward(const Arguments<T>& a, const double* slopes) {
+    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.weights, false);
+    const auto begin = shares(a.events, a.ptr, a.threads);
+#pragma omp parallel for num_threads(a.threads) schedule(static, 1)
+    for (int t = 0; t < a.threads; ++t)
+        Worker<T>(net, a.halves).forward(Pairs(a.ptr, a.events, begin[t], begin[t + 1]), a.results[0]);
 }
 
-template <class T>
-void backward(int64_t events, const int64_t* ptr, int depth, const int64_t* widths, const int64_t* acts,
-              const double* slopes, const T* receivers, const T* senders, const T* const* weights, const T* gradient,
-              T* to_receivers, T* to_senders, T* const* to_weights, int threads) {
-    const Network<T> net(depth, widths, acts, slopes, weights, true);
-    const auto begin = shares(events, ptr, threads);
+// results: the gradient of the sums, which is given, and those of halves and weights
+template <class T> void backward(const Arguments<T>& a, const double* slopes) {
+    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.weights, true);
+    const int64_t *ptr = a.ptr, *last = ptr + a.events + 1;
+    const T* gradient = a.results[0];
+    T* to_halves = a.results[1];
+    T* const* to_weights = a.results + 2;
+    const int threads = a.threads, width = net.widths[0];
+    const auto begin = shares(a.events, ptr, threads);
     std::vector<std::vector<Gradients<T>>> to_layers(threads);
-    std::vector<std::vector<T>> partial(threads); // senders of a thread: those of its first and last event are shared
+    std::vector<std::vector<T>> to_senders(threads);
     std::vector<int64_t> first(threads, 0);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; ++t) {
         for (const auto& layer : net.layers) to_layers[t].emplace_back(layer);
         if (begin[t] == begin[t + 1]) continue;
-        const int64_t from = std::upper_bound(ptr, ptr + events + 1, begin[t]) - ptr - 1;
-        const int64_t to = std::upper_bound(ptr, ptr + events + 1, begin[t + 1] - 1) - ptr;
+        const int64_t from = std::upper_bound(ptr, last, begin[t]) - ptr - 1;
+        const int64_t to = std::upper_bound(ptr, last, begin[t + 1] - 1) - ptr;
         first[t] = ptr[from];
-        partial[t].resize((ptr[to] - ptr[from]) * widths[0]);
-        Worker<T>(net, receivers, senders)
-            .backward(Pairs(ptr, events, begin[t], begin[t + 1]), gradient, to_receivers, partial[t].data(), first[t],
+        to_senders[t].resize((ptr[to] - ptr[from]) * width);
+        Worker<T>(net, a.halves)
+            .backward(Pairs(ptr, a.events, begin[t], begin[t + 1]), gradient, to_halves, to_senders[t].data(), first[t],
                       to_layers[t]);
     }
     for (int t = 0; t < threads; ++t) { // in this order, so that two runs agree
-        T* to = to_senders + first[t] * widths[0];
-        for (std::size_t i = 0; i < partial[t].size(); ++i) to[i] += partial[t][i];
+        T* to = to_halves + 2 * first[t] * width + width;
+        for (std::size_t i = 0; i < to_senders[t].size(); ++i) to[i / width * 2 * width + i % width] += to_senders[t][i];
     }
-    for (int k = 0; k < depth; ++k) {
+    for (int k = 0; k < net.depth(); ++k) {
         const Layer<T>& layer = net.layers[k];
+        Gradients<T>& total = to_layers[0][k];
         for (int t = 1; t < threads; ++t) {
-            for (std::size_t i = 0; i < to_layers[0][k].all_weight.size(); ++i)
-                to_layers[0][k].all_weight[i] += to_layers[t][k].all_weight[i];
-            for (int o = 0; o < layer.out; ++o) to_layers[0][k].all_bias[o] += to_layers[t][k].all_bias[o];
+            for (std::size_t i = 0; i < total.all_weight.size(); ++i) total.all_weight[i] += to_layers[t][k].all_weight[i];
+            for (int o = 0; o < layer.out; ++o) total.all_bias[o] += to_layers[t][k].all_bias[o];
         }
         for (int o = 0; o < layer.out; ++o) {
             for (int i = 0; i < layer.in; ++i)
-                to_weights[2 * k][int64_t(o) * layer.in + i] = to_layers[0][k].all_weight[i * layer.out_padded + o];
-            to_weights[2 * k + 1][o] = to_layers[0][k].all_bias[o];
+                to_weights[2 * k][int64_t(o) * layer.in + i] = total.all_weight[i * layer.out_padded + o];
+            to_weights[2 * k + 1][o] = total.all_bias[o];
         }
     }
 }
@@ -480,17 +498,11 @@ void backward(int64_t events, const int64_t* ptr, int depth, const int64_t* widt
 } // namespace
 
 #define EXPORT(T, NAME)                                                                                                \
-    extern "C" void forward_##NAME(int64_t events, const int64_t* ptr, int depth, const int64_t* widths,               \
-                                   const int64_t* acts, const double* slopes, const T* receivers, const T* senders,   \
-                                   const T* const* weights, T* sums, int threads) {                                    \
-        forward<T>(events, ptr, depth, widths, acts, slopes, receivers, senders, weights, sums, threads);              \
+    extern "C" void forward_##NAME(const int64_t* sizes, const double* slopes, void* const* tensors) {                \
+        forward<T>(Arguments<T>(sizes, tensors), slopes);                                                              \
     }                                                                                                                  \
-    extern "C" void backward_##NAME(int64_t events, const int64_t* ptr, int depth, const int64_t* widths,              \
-                                    const int64_t* acts, const double* slopes, const T* receivers, const T* senders,  \
-                                    const T* const* weights, const T* gradient, T* to_receivers, T* to_senders,        \
-                                    T* const* to_weights, int threads) {                                               \
-        backward<T>(events, ptr, depth, widths, acts, slopes, receivers, senders, weights, gradient, to_receivers,     \
-                    to_senders, to_weights, threads);                                                                  \
+    extern "C" void backward_##NAME(const int64_t* sizes, const double* slopes, void* const* tensors) {               \
+        backward<T>(Arguments<T>(sizes, tensors), slopes);                                                             \
     }
 
 EXPORT(float, float32)

@@ -23,14 +23,13 @@ __all__ = ["Engine", "PairLayer", "pair_sums", "take_apart"]
 class Engine(Protocol):
     """A way to compute the sums and their derivatives."""
 
-    def forward(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+    def forward(self, plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
         """Return the sums over senders, (particles, channels)."""
 
     def backward(
-        self, plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor,
-        *weights: Tensor,
-    ) -> list[Tensor | None]:  # fmt: skip
-        """Return the gradients of receivers, senders and weights, those that are needed."""
+        self, plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
+    ) -> list[Tensor | None]:
+        """Return the gradients of halves and weights, those that are needed."""
 
 
 class PairLayer(NamedTuple):
@@ -50,12 +49,14 @@ def take_apart(layers: Layers) -> list[PairLayer] | None:
     other draws numbers that both passes need. Modules of other types, or with hooks, have to be called as they are.
     """
     parts = []
-    for dense in layers:
+    for dense in layers._modules.values():
         if type(dense) is not Dense or _is_watched(dense):
             return None
-        linear, norm = dense[0], None
-        act: nn.Module = _LINEAR
-        for module in list(dense)[1:]:
+        linear, *behind = dense._modules.values()
+        if type(linear) is not nn.Linear or _is_watched(linear):
+            return None
+        act, norm = _LINEAR, None
+        for module in behind:
             if type(module) in pair_blocks.ACTIVATIONS and act is _LINEAR:
                 act = module
             elif type(module) is BatchNorm and not module.training:
@@ -64,13 +65,11 @@ def take_apart(layers: Layers) -> list[PairLayer] | None:
                 return None
             if _is_watched(module):
                 return None
-        if type(linear) is not nn.Linear or _is_watched(linear):
-            return None
         parts.append(PairLayer(linear.weight, linear.bias, act, norm))
     return parts
 
 
-_LINEAR = nn.Identity()
+_LINEAR: nn.Module = nn.Identity()
 
 
 def _is_watched(module: nn.Module) -> bool:
@@ -114,40 +113,46 @@ def pair_sums(
 
 
 class _PairSums(torch.autograd.Function):
-    """The sums, of particles and the weight and bias of all layers. It keeps these only: the rest is computed anew."""
+    """The sums, of particles and the weight and bias of all layers. Nothing of pairs is kept, but computed anew."""
 
     @staticmethod
     def forward(ctx: Any, engine: Engine, plan: PairPlan, x: Tensor, *weights: Tensor) -> Tensor:
         # the older form, with ctx: in the newer one torch takes longer for the call than small events for all the rest
         ctx.engine, ctx.plan = engine, plan
-        ctx.save_for_backward(x, *weights)
-        return engine.forward(plan, *_halves(x, *weights[:2]), *weights[2:])
+        halves = _halves(x, *weights[:2])
+        ctx.save_for_backward(halves, x, *weights)
+        return engine.forward(plan, halves, *weights[2:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, *inner = inputs = ctx.saved_tensors
+        halves, *inputs = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
-        halves = _halves(x, weight, bias)
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
             wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-            sums = pair_blocks.all_at_once(ctx.plan, *halves, *inner)
+            sums = pair_blocks.all_at_once(ctx.plan, _halves(*inputs[:3]), *inputs[3:])
             found = iter(torch.autograd.grad(sums, wanted, gradients, create_graph=True))
             return None, None, *(next(found) if need else None for need in needed)
-        receivers, senders, *rest = ctx.engine.backward(
-            ctx.plan, gradients[0], (True, True, *needed[3:]), *halves, *inner
+        to_halves, *rest = ctx.engine.backward(
+            ctx.plan, gradients[0], (any(needed[:3]), *needed[3:]), halves, *inputs[3:]
         )
-        of_receiver, of_sender = weight.split(x.size(1), dim=1)
+        if to_halves is None:
+            return None, None, None, None, None, *rest
+        x, weight, bias = inputs[:3]
         return (
             None,
             None,
-            torch.addmm(receivers @ of_receiver, senders, of_sender) if needed[0] else None,
-            torch.cat([receivers.t() @ x, senders.t() @ x], dim=1) if needed[1] else None,
-            receivers.sum(0) if needed[2] else None,
+            to_halves @ _stacked(weight) if needed[0] else None,
+            torch.cat((to_halves.t() @ x).chunk(2), dim=1) if needed[1] else None,
+            to_halves[:, : bias.size(0)].sum(0) if needed[2] else None,
             *rest,
         )
 
 
-def _halves(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two halves of the first layer, of each particle as receiver and as sender."""
-    of_receiver, of_sender = weight.split(x.size(1), dim=1)
-    return nn.functional.linear(x, of_receiver, bias), nn.functional.linear(x, of_sender)
+def _halves(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the first layer of each particle as receiver and as sender, side by side."""
+    return nn.functional.linear(x, _stacked(weight), torch.cat([bias, torch.zeros_like(bias)]))
+
+
+def _stacked(weight: Tensor) -> Tensor:
+    """Return the weight of receivers, and that of senders below it."""
+    return torch.cat(weight.chunk(2, dim=1))

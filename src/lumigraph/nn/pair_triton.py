@@ -113,22 +113,22 @@ class _Call:
     are 0.
     """
 
-    def __init__(self, plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> None:
+    def __init__(self, plan: PairPlan, halves: Tensor, *weights: Tensor) -> None:
         layers, _ = by_layer(plan, weights)
-        self.receivers, self.senders = receivers.contiguous(), senders.contiguous()
-        self.channels = [receivers.size(1), *(weight.size(0) for weight, _ in layers)]
+        self.receivers, self.senders = (half.contiguous() for half in halves.chunk(2, dim=1))
+        self.channels = [self.receivers.size(1), *(weight.size(0) for weight, _ in layers)]
         widths = [_padded(width) for width in self.channels]
         #: for each layer the transposed weight, and the bias below it
         self.shapes = [(c + 1, e) for c, e in pairwise(widths)]
         sizes = [rows * columns for rows, columns in self.shapes]
-        self.weights = receivers.new_zeros(sum(sizes))
+        self.weights = halves.new_zeros(sum(sizes))
         for place, shape, (weight, bias) in zip(self.weights.split(sizes), self.shapes, layers, strict=True):
             place.view(shape)[: weight.size(1), : weight.size(0)] = weight.t()
             place.view(shape)[-1, : weight.size(0)] = bias
         pairs = min(_TILE // max(widths), 64)
         stay = 8 if pairs == 64 else 4  # few, so that events of few particles fill a tile
-        self.tiles = _tiles(plan.graph, receivers.size(0), stay)
-        precision = _precision(receivers.dtype)
+        self.tiles = _tiles(plan.graph, halves.size(0), stay)
+        precision = _precision(halves.dtype)
         self.constants = {
             "CHANNELS": self.channels[0],
             "EFFECTS": self.channels[-1],
@@ -172,33 +172,35 @@ def _tiles(graph: CompleteGraph, particles: int, stay: int) -> Tensor:
     return torch.stack([graph.ptr[event], lengths[event], (tile - ends[event]) * stay], dim=1)
 
 
-def forward(plan: PairPlan, receivers: Tensor, senders: Tensor, *weights: Tensor) -> Tensor:
+def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
     """Return the sums over senders, (particles, channels)."""
-    call = _Call(plan, receivers, senders, *weights)
-    sums = receivers.new_empty(receivers.size(0), call.channels[-1])
+    call = _Call(plan, halves, *weights)
+    sums = halves.new_empty(halves.size(0), call.channels[-1])
     call("sum_pairs", call.tiles.size(0), call.tiles, call.receivers, call.senders, call.weights, sums)
     return sums
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], receivers: Tensor, senders: Tensor, *weights: Tensor
+    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
 ) -> list[Tensor | None]:
-    """Return the gradients of receivers, senders and weights from that of the sums, those that are needed."""
-    call = _Call(plan, receivers, senders, *weights)
+    """Return the gradients of halves and weights from that of the sums, those that are needed."""
+    call = _Call(plan, halves, *weights)
     gradient, tiles = gradient.contiguous(), call.tiles.size(0)
     found: list[Tensor | None] = [None] * len(needed)
-    for side, (own, others) in enumerate([(call.receivers, call.senders), (call.senders, call.receivers)]):
-        if needed[side]:
-            found[side] = out = torch.empty_like(own)
-            call("derive_particles", tiles, call.tiles, own, others, call.weights, gradient, out, RECEIVES=side == 0)
+    if needed[0]:
+        sides = [torch.empty_like(call.receivers) for _ in range(2)]
+        for out, own, others in zip(sides, (call.receivers, call.senders), (call.senders, call.receivers), strict=True):
+            tensors = (call.tiles, own, others, call.weights, gradient, out)
+            call("derive_particles", tiles, *tensors, RECEIVES=out is sides[0])
+        found[0] = torch.cat(sides, dim=1)
     for k, shape in enumerate(call.shapes, 1):
-        if needed[2 * k] or needed[2 * k + 1]:
-            parts = receivers.new_empty(call.programs(), *shape, dtype=torch.float32)
+        if needed[2 * k - 1] or needed[2 * k]:
+            parts = halves.new_empty(call.programs(), *shape, dtype=torch.float32)
             tensors = (call.tiles, call.receivers, call.senders, call.weights, gradient, parts)
             call("derive_layer", parts.size(0), *tensors, count=tiles, LAYER=k)
-            total = parts.sum(0)[:, : call.channels[k]].to(receivers.dtype)
-            found[2 * k] = total[: call.channels[k - 1]].t().contiguous() if needed[2 * k] else None
-            found[2 * k + 1] = total[-1] if needed[2 * k + 1] else None
+            total = parts.sum(0)[:, : call.channels[k]].to(halves.dtype)
+            found[2 * k - 1] = total[: call.channels[k - 1]].t().contiguous() if needed[2 * k - 1] else None
+            found[2 * k] = total[-1] if needed[2 * k] else None
     return found
 
 

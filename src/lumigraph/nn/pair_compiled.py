@@ -90,11 +90,20 @@ def _compiled(compiler: str) -> Path:
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="lumigraph-"))
     file = folder / name
-    if not file.exists():
+    if not _is_whole(file):
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            _run(compiler, *_FLAGS, str(_SOURCE), "-o", f"{place}/{name}")
-            Path(place, name).replace(file)  # whole or not at all, also when two processes do this at once
+            new = Path(place, name)
+            _run(compiler, *_FLAGS, str(_SOURCE), "-o", str(new))
+            with new.open("ab") as end:
+                end.write(hashlib.sha256(new.read_bytes()).digest())
+            new.replace(file)  # at once, as two processes may do this together
     return file
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether the file ends with the digest of what is before: to load half a file ends the process."""
+    content = file.read_bytes() if file.exists() else b""
+    return content[-32:] == hashlib.sha256(content[:-32]).digest()
 
 
 def _run(*command: str) -> str:

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -67,13 +67,14 @@ template <class T, class V, int N> inline V polynomial(const T (&coefficients)[N
 }
 
 // e^x = 2^n e^r with n = round(x / ln 2): adding ROUND leaves n in the lowest bits, from where it goes to the exponent.
-template <class T, class V> inline V exponential(V x) {
+template <class T, class V> inline V exponential(V beyond) {
     using S = Series<T>;
-    x = x < S::LEAST ? V{} + S::LEAST : x;
+    V x = beyond < S::LEAST ? V{} + S::LEAST : beyond;
     x = x > S::MOST ? V{} + S::MOST : x;
     const V rounded = x * T(1.4426950408889634) + S::ROUND, n = rounded - S::ROUND;
     const V r = x - n * S::LN2 - n * S::LN2_REST;
-    return polynomial(S::EXP, r) * (V)(((typename S::bits)rounded + S::BIAS) << S::MANTISSA);
+    const V inside = polynomial(S::EXP, r) * (V)(((typename S::bits)rounded + S::BIAS) << S::MANTISSA);
+    return beyond < S::LEAST ? V{} : beyond > S::MOST ? V{} + std::numeric_limits<T>::infinity() : inside;
 }
 
 // The normal distribution's integral up to z.

@@ -48,12 +48,14 @@ def take_apart(layers: Layers) -> list[PairLayer] | None:
     normalisation and dropout, which are constants there. In training the one takes its statistics from all pairs, the
     other draws numbers that both passes need. Modules of other types, or with hooks, have to be called as they are.
     """
+    if _is_watched(layers):
+        return None
     parts = []
     for dense in layers._modules.values():
         if type(dense) is not Dense or _is_watched(dense):
             return None
         linear, *behind = dense._modules.values()
-        if type(linear) is not nn.Linear or _is_watched(linear):
+        if type(linear) is not nn.Linear or linear.bias is None or _is_watched(linear):
             return None
         act, norm = _LINEAR, None
         for module in behind:

@@ -18,6 +18,7 @@ from .blocks import (
 )
 from .data import EventDataset, load_sample
 from .graph import CompleteGraph
+from .memory import keep_pages
 from .model import Model, ModelBuilder
 from .schema import EventSchema, SchemaError
 from .version import __version__
@@ -47,6 +48,7 @@ __all__ = [
     "from_flat",
     "from_jagged",
     "from_rows",
+    "keep_pages",
     "kinematics",
     "load_sample",
     "nn",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .memory import keep_pages
 from .schema import EventSchema, near
 from .training import TrainConfig
 from .version import __version__
@@ -247,6 +248,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         values = parser.instantiate(options)[options.subcommand].as_dict()
         values.pop("config", None)
+        keep_pages()
         commands[options.subcommand](**values)
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("LUMIGRAPH_TRACEBACK"):

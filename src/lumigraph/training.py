@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from .memory import keep_pages
+
 __all__ = ["BatchLoss", "TrainConfig", "fit"]
 
 #: Loss of each event of a batch, (B,), given the module.
@@ -143,6 +145,7 @@ def fit(
         raise ValueError("the module has no parameter to train: all are frozen")
     if not mean_weight > 0:
         raise ValueError(f"the mean weight of the training events must be positive, got {mean_weight}")
+    keep_pages()
     with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]), _quiet():
         place = Path(scratch if folder is None else folder)
         last, best = place / "checkpoints" / "last.ckpt", place / "checkpoints" / "best.ckpt"

@@ -138,6 +138,15 @@ class TestAbsMatrixHeadRefuses:
         with pytest.raises(ValueError, match="the batch has 4 features per particle, the head expects 3"):
             Rows(CELLS, VECS, FEATS)(from_rows(torch.zeros(2, 3, 4)))
 
+    @pytest.mark.parametrize("parts", [(), (None,), (None, torch.zeros(1, 4, 3), None)])
+    def test_a_tuple_of_other_parts(self, parts):
+        with pytest.raises(ValueError, match=rf"must be \(flat, matrix\), got {len(parts)} parts"):
+            Rows(CELLS, VECS, FEATS)(parts)
+
+    def test_a_tuple_without_a_matrix(self, plain_python):
+        with pytest.raises(TypeError, match=r"the matrix must be a tensor \(events, slots, features\), got NoneType"):
+            Rows(CELLS, VECS, FEATS)((torch.zeros(2, 8), None))
+
     @pytest.mark.parametrize("form", ["flat", "matrix"])
     def test_a_particle_that_is_there_in_part(self, form):
         matrix = torch.zeros(2, 3, 3)

@@ -367,10 +367,8 @@ def _ptr_of(batch: Data, x: Tensor) -> Tensor:
             raise ValueError("the batch has the field batch, but no ptr: make it with from_jagged(x, lengths=...)")
         return torch.tensor([0, x.size(0)], device=x.device)
     ptr, n = batch.ptr, x.size(0)
-    # with offsets that do not fit torch would write beyond the memory of what is made from them
-    if not (_is_vector(ptr) and ptr.numel()) or bool(
-        (ptr[[0, -1]] != ptr.new_tensor([0, n])).any() | (ptr.diff() < 0).any()
-    ):
+    fits = _is_vector(ptr) and ptr.numel() > 0 and int(ptr[0]) == 0 and int(ptr[-1]) == n
+    if not fits or bool((ptr.diff() < 0).any()):  # torch would write beyond the memory of what is made from them
         raise ValueError(f"ptr of the batch must rise from 0 to {n}, the number of particles in x, got {ptr}")
     return ptr.long()
 

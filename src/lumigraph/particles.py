@@ -76,9 +76,11 @@ class CellMap:
         place = {name: i for i, name in enumerate(self.cont_feats)}
         unused = [name for name in self.cont_feats if name not in set(cells)]
         if unused:
+            others = f"; nor do {unused[1:]}" if unused[1:] else ""
             raise SchemaError(
                 f"column {unused[0]!r} belongs to no object: its name is not {{vec}}_{{feat}} of any vec and feature "
-                f"({near(unused[0], cells)}); event features go beside the particles (argument u, or a MultiHead)"
+                f"({near(unused[0], cells)}){others}; event features go beside the particles (argument u, or a "
+                "MultiHead)"
             )
         #: column of each cell, object by object; -1 where the column does not exist
         self.lookup = [place.get(name, -1) for name in cells]

@@ -90,6 +90,7 @@ class TestAbsMatrixHeadRefuses:
             ({"cont_feats": CELLS[:6]}, r"object 'met' has none of its columns met_\{px, py, pz\}"),
             ({"feats_per_vec": [*FEATS, "E"]}, r"no object has the feature 'E': none of its columns \{vec\}_E"),
             ({"cont_feats": [*CELLS, "ht"]}, "column 'ht' belongs to no object.*MultiHead"),
+            ({"cont_feats": [*CELLS, "ht", "met"]}, r"column 'ht' belongs to no object.*nor do \['met'\].*MultiHead"),
             ({"cont_feats": [*CELLS, "jet_px"]}, "cont_feats must be a list of different names"),
             ({"vecs": []}, "belongs to no object"),
             ({"cont_feats": [], "vecs": []}, "vecs and feats_per_vec must not be empty"),

@@ -201,7 +201,9 @@ class AbsMatrixHead(AbsHead):
                 f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
                 f"{self.feats_per_vec}"
             )
-        refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
+        nan = found.x.isnan()
+        if bool(nan.any()):
+            refuse_nan(nan, found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
         return found._replace(x=in_precision(self, found.x))
 
     def _matrix(self, matrix: Any) -> Tensor:

@@ -303,9 +303,11 @@ def test_layers_that_return_another_layout_are_flattened():
                 def forward(self, x):
                     return x.transpose(1, 2)
 
-            return Transpose()
+            return nn.Sequential(nn.Conv1d(in_c, 5, 1), Transpose())  # which is not contiguous
 
-    assert Turned(**names(4))(torch.rand(2, 12)).shape == (2, 12)
+    head, x = Turned(**names(4)), torch.rand(2, 12)
+    columns = head.layers[0](x.view(2, 4, 3).transpose(1, 2))
+    torch.testing.assert_close(head(x), columns.transpose(1, 2).flatten(1))
 
 
 def test_get_layers_must_return_a_module():

@@ -1,5 +1,6 @@
 """What holds for every test: no time limit for Hypothesis, one thread, and the same random numbers each time."""
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -16,3 +17,12 @@ def seed() -> int:
     """Seed torch before each test."""
     torch.manual_seed(0)
     return 0
+
+
+@pytest.fixture
+def plain_python():
+    """Switch the checks of types and shapes off, as they are for a user; torch.compile cannot look through them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    torch._dynamo.reset()
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,6 +1,7 @@
 import copy
 import pickle
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -500,14 +501,53 @@ class TestErrors:
     def test_batch_without_particle_features(self):
         with pytest.raises(ValueError, match=r"must have particle features x \(particles, features\), got none"):
             to_rows(make_batch(None, u=torch.zeros(2, 1)))
-        with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        with pytest.raises(ValueError, match=r"got a Tensor of the shape \(3,\)"):
             to_jagged(Data(x=torch.zeros(3)))
 
     def test_batch_whose_offsets_do_not_fit(self):
         batch = from_jagged(torch.zeros(3, 1), lengths=torch.tensor([3]))
         batch.x = torch.zeros(2, 1)
-        with pytest.raises(ValueError, match="ptr of the batch ends at 3, but x has 2 particles"):
+        with pytest.raises(ValueError, match="ptr of the batch must rise from 0 to 2, the number of particles in x"):
             to_rows(batch)
+
+    @pytest.mark.parametrize("ptr", [[1, 3], [0, 4, 3], [0, 2], [], [[0, 3]], [0.0, 3.0]])
+    @pytest.mark.parametrize("back", [to_rows, to_columns, to_jagged])
+    def test_offsets_that_are_none(self, back, ptr):
+        with pytest.raises(ValueError, match="ptr of the batch must rise from 0 to 3"):
+            back(Data(x=torch.zeros(3, 1), ptr=torch.tensor(ptr)))
+
+    @pytest.mark.parametrize("slot", [[-1, 0], [0], [0.0, 1.0], [[0], [1]], [True, False]])
+    def test_slots_that_are_none(self, slot):
+        with pytest.raises(
+            ValueError, match="slot of the batch must hold a place from 0 on for each of the 2 particles"
+        ):
+            to_rows(Data(x=torch.zeros(2, 1), slot=torch.tensor(slot)))
+
+    def test_two_particles_in_one_place(self):
+        with pytest.raises(ValueError, match="two particles of an event are in the same slot"):
+            to_rows(Data(x=torch.zeros(2, 1), slot=torch.tensor([1, 1])))
+
+    def test_a_batch_without_offsets(self):
+        with pytest.raises(ValueError, match="the batch has the field batch, but no ptr"):
+            to_rows(Data(x=torch.zeros(3, 1), batch=torch.tensor([0, 0, 1])))
+
+    def test_what_is_no_batch(self, plain_python):
+        with pytest.raises(TypeError, match="events must be a Batch, or the Data of one event, got Tensor"):
+            to_rows(torch.zeros(2, 3, 1))
+
+    @pytest.mark.parametrize("value", [None, "x", [None], [[1.0], [1.0, 2.0]]])
+    def test_what_is_no_tensor(self, value, plain_python):
+        for argument, make in (("matrix", from_rows), ("values", partial(from_jagged, lengths=torch.tensor([1])))):
+            with pytest.raises(TypeError, match=f"{argument} must be a tensor or an array of numbers"):
+                make(value)
+        if value is not None:
+            for field in ("u", "cat", "y", "weight", "lengths"):
+                with pytest.raises(TypeError, match=f"{field} must be a tensor or an array of numbers"):
+                    from_rows(torch.zeros(1, 1, 1), **{field: value})
+
+    def test_complex_numbers(self):
+        with pytest.raises(TypeError, match=r"features must be real numbers, got torch\.complex64"):
+            from_rows(torch.zeros(1, 1, 1, dtype=torch.complex64))
 
 
 class TestDtype:

@@ -218,12 +218,13 @@ def test_a_model_of_some_features_is_given_wider_tables(tmp_path):
     ("mask", "names", "message"),
     [
         ([4, 2], FEATS, "the feature 'f1' is in column 2, but that is 'f2'"),
-        ([4, 1], None, "mask must hold 2 numbers of columns below 2"),
-        ([4, 10], FEATS, "mask must hold 2 numbers of columns below 10"),
-        ([4], FEATS, "mask must hold 2 numbers of columns below 10"),
+        ([4, 1], None, "mask must hold 2 different numbers of columns below 2"),
+        ([4, 10], FEATS, "mask must hold 2 different numbers of columns below 10"),
+        ([4], FEATS, "mask must hold 2 different numbers of columns below 10"),
+        ([4, 1.5], FEATS, "mask must hold 2 different numbers of columns below 10"),
     ],
 )
-def test_a_mask_that_does_not_fit_changes_nothing(mask, names, message):
+def test_a_mask_that_does_not_fit_changes_nothing(mask, names, message, plain_python):
     model = Model(ModelBuilder("regression", 1, ["f4", "f1"], model_args=BODY))
     with pytest.raises(ValueError, match=message):
         model.set_input_mask(mask, names)
@@ -244,11 +245,12 @@ def test_only_event_features_are_masked():
         ({"cont_subsample_rate": 0.0}, "cont_subsample_rate must be above 0 and at most 1, got 0"),
         ({"cont_subsample_rate": 0.5, "guaranteed_feats": ["f77"]}, "guaranteed_feats names 'f77'.*: did you mean f7"),
         ({"cont_subsample_rate": 0.5, "head": InteractionNet}, "for head=CatEmbHead only"),
-        ({"input_mask": [3, 10]}, r"input_mask must hold different numbers below 10, got \[3, 10\]"),
-        ({"input_mask": [3, 3]}, "input_mask must hold different numbers"),
+        ({"input_mask": [3, 10]}, r"input_mask must hold different whole numbers below 10, got \[3, 10\]"),
+        ({"input_mask": [3, 3]}, "input_mask must hold different whole numbers"),
+        ({"input_mask": [0.5]}, "input_mask must hold different whole numbers"),
     ],
 )
-def test_features_that_cannot_be_chosen(options, message):
+def test_features_that_cannot_be_chosen(options, message, plain_python):
     with pytest.raises(ValueError, match=message):
         builder(**options)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
+from torch_geometric.data import Data
 
 import lumigraph.blocks
 from lumigraph.adapters import from_rows
@@ -640,6 +640,73 @@ def test_a_copy_is_equal_and_independent(case, make_copy):
     assert torch.equal(block(x), expected)
 
 
+# ------------------------------------------------------------------------------------------------------------ misuse
+
+
+def refused(call: Callable[[], Any], mention: str | None = None) -> bool:
+    """Whether a call ends in an error that lumigraph itself raises, and that mentions something."""
+    with pytest.raises((TypeError, ValueError), match=mention) as caught:
+        call()
+    return "lumigraph" in str(caught.traceback[-1].path)
+
+
+@every()
+def test_what_is_no_input_is_refused_in_words(case, plain_python):
+    block, events = case.build().float(), make_events().to(torch.float32)
+    forms = case.forms(block, events)
+    x = forms["flat" if case.is_head else "vectors"]
+    inputs = [None, 3, "x", {}, [], (), (x,), (None, None), x.numpy(), x[0], x[0, 0], x[None], x[:, :-1], x.double()]
+    inputs += [torch.cat([x, x], dim=1), x.to(torch.complex64), Data(), Data(x=torch.zeros(3))]
+    if case.is_head:
+        batch = forms["Batch"]
+        inputs += [batch.clone().apply(lambda t: t.double() if t.is_floating_point() else t)]
+    if case.takes_particles:
+        for field, value in (("ptr", batch.ptr + 1), ("ptr", batch.ptr.flip(0)), ("slot", batch.slot - 9), ("x", None)):
+            changed = batch.clone()
+            changed[field] = value
+            inputs.append(changed)
+        changed = batch.clone()
+        changed.x[1, 0] = torch.nan
+        inputs.append(changed)
+        flat, matrix = forms["tuple"]
+        inputs += [
+            (flat, matrix[0]),
+            (flat, matrix[:, :, :, None]),
+            (flat, matrix[:, 1:, :-1]),
+            (flat, matrix.double()),
+        ]
+    for bad in inputs:
+        assert refused(lambda bad=bad: block(bad)), bad
+
+
+@every("is_head")
+def test_integers_and_lower_precision_are_taken_in_the_precision_of_the_block(case):
+    block, events = case.build(), make_events(FULL).to(torch.float32)
+    for form, x in case.forms(block, events).items():
+        y, z = block(x), case.build().float().bfloat16()
+        assert y.dtype == torch.float64, form
+        assert refused(lambda z=z, x=x: z(x), "float32"), form
+
+
+@every()
+def test_numbers_that_are_none_are_named(case, plain_python):
+    signature = inspect.signature(case.make.func)
+    bound = signature.bind_partial(*case.make.args).arguments
+    for name in (n for n, p in signature.parameters.items() if p.annotation is int and n not in bound):
+        for bad in (-1, None, "3", 1.5, [2]):
+            assert refused(lambda name=name, bad=bad: case.build(**{name: bad}), f"{name} must be"), name
+
+
+@every()
+def test_options_that_are_none_are_named(case, plain_python):
+    bad = {"do": 1.5, "do_cat": 1.5, "agg_method": None, "cat_embedder": 3, "vecs": 5, "feats_per_vec": [1]}
+    bad |= {"objective": "class", "y_range": "wide", "feat_map": [0]}
+    signature = inspect.signature(case.make.func)
+    known = {*signature.parameters, *case.make.keywords} - {*signature.bind_partial(*case.make.args).arguments}
+    for name in known & bad.keys():
+        assert refused(lambda name=name: case.build(**{name: bad[name]}), name), name
+
+
 # ---------------------------------------------------------------------------------------------------------- training
 
 
@@ -676,15 +743,6 @@ def test_training_on_degenerate_batches_stays_finite(case, multiplicities):
 
 
 # --------------------------------------------------------------------------------------------------- captured graphs
-
-
-@pytest.fixture
-def plain_python():
-    """Switch the checks of shapes off: they are Python that torch.compile cannot look through."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    torch._dynamo.reset()
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def small(case: Case) -> tuple[AbsBlock, dict[str, Any]]:

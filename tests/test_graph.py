@@ -150,3 +150,8 @@ class TestPairs:
         ring = ring_pairs(self.MASK)
         assert torch.equal(ring[0][self.MASK[0]][:, self.MASK[0]], ring_pairs(torch.ones(1, 3, dtype=torch.bool))[0])
         assert ring.sum((1, 2)).tolist() == [6, 0, 0, 12]
+
+
+def test_offsets_that_end_elsewhere_than_the_particles():
+    with pytest.raises(ValueError, match="offsets for 2 particles, but there are 3"):
+        ptr_to_batch(torch.tensor([1, 3]), 3)

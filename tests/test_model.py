@@ -196,6 +196,67 @@ def test_builder_errors_name_the_argument():
     assert ModelBuilder("CLASSIFICATION", 1, ["a"]).objective == "classification"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model_args": 3}, {"model_args": {"body": [1]}}, {"model_args": {3: {}}}, {"opt_args": "adam"},
+        {"schema": {}}, {"cont_feats": "ht"}, {"head": "CatEmbHead"}, {"body": None}, {"tail": 3},
+    ],
+)  # fmt: skip
+def test_arguments_of_another_type_are_named(options, plain_python):
+    with pytest.raises((TypeError, ValueError), match=next(iter(options)) + r"(\['body'\])? must"):
+        ModelBuilder(**{"objective": "classification", "n_out": 1, "cont_feats": ["a"], **options})
+
+
+def test_what_is_no_builder_and_no_data_set(model, plain_python):
+    with pytest.raises(TypeError, match=r"must be a ModelBuilder, got 'model.pt'; Model.load reads"):
+        Model("model.pt")
+    with pytest.raises(TypeError, match="fy must be an EventDataset, got NoneType"):
+        ModelBuilder.from_dataset(None)
+    for method in (partial(model.fit, 1), model.get_feat_importance, model.score_columns):
+        with pytest.raises(TypeError, match="events must be an EventDataset, got Tensor"):
+            method(torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (torch.zeros(2), r"a flat table must have the shape \(events, columns\), got \(2,\)"),
+        ([[1.0, 2.0]], r"must be \(flat, matrix\), got 1 parts"),
+        ((None, torch.zeros(3, 2)), "the matrix must have the shape"),
+    ],
+)
+def test_inputs_of_another_form(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        Model(ModelBuilder("classification", 1, ["a", "b"])).predict(inputs)
+
+
+@pytest.mark.parametrize("bs", [0, -1])
+def test_a_part_has_at_least_one_event(bs):
+    with pytest.raises(ValueError, match=f"bs must be at least 1, got {bs}"):
+        Model(ModelBuilder("classification", 1, ["a", "b"])).predict(torch.zeros(3, 2), bs=bs)
+
+
+@pytest.mark.parametrize(
+    ("objective", "n_out", "targets", "message"),
+    [
+        ("classification", 1, [0, 2, 1], "target 2 is no label"),
+        ("multiclass", 3, [0, -1, 1], "target -1 is no label"),
+        ("regression", 2, [[0, np.nan]] * 3, "target nan is no number"),
+        ("regression", 2, [0, 1, 2], r"targets must have the shape \(events, 2\), got \(3, 1\)"),
+        ("multiclass", 3, [[0, 1]] * 3, r"targets must have the shape \(events, 1\), got \(3, 2\)"),
+    ],
+)
+def test_targets_that_are_none(objective, n_out, targets, message):
+    with pytest.raises(ValueError, match=message):
+        Model(ModelBuilder(objective, n_out, ["a", "b"])).evaluate(torch.zeros(3, 2), np.array(targets))
+
+
+def test_weights_of_another_model_are_refused(model):
+    with pytest.raises(ValueError, match="the weights in weights do not fit the model"):
+        model.set_weights({})
+
+
 def test_fit_errors_are_sentences(model, parts):
     with pytest.raises(TypeError, match="no option 'patient': did you mean patience"):
         model.fit(1, parts[0], patient=3)

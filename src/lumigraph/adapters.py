@@ -15,6 +15,7 @@ from .graph import lengths_to_ptr, ptr_to_batch
 from .particles import (
     CellMap,
     Particles,
+    as_tensor,
     check_matrix,
     drop_absent,
     floating,
@@ -91,7 +92,7 @@ def from_flat(
     (tensor([0, 1, 0]), tensor([0, 2, 3]))
     """
     cells = CellMap(cont_feats, vecs, feats_per_vec)
-    return make_batch(pack(cells.rows(torch.as_tensor(x))), u=u, cat=cat, y=y, weight=weight)
+    return make_batch(pack(cells.rows(as_tensor("x", x))), u=u, cat=cat, y=y, weight=weight)
 
 
 def from_rows(
@@ -134,7 +135,7 @@ def from_rows(
     >>> batch.x.flatten(), batch.slot, batch.num_graphs
     (tensor([1., 3.]), tensor([0, 2]), 2)
     """
-    return make_batch(particles_from_rows(torch.as_tensor(matrix), mask, lengths), u=u, cat=cat, y=y, weight=weight)
+    return make_batch(particles_from_rows(as_tensor("matrix", matrix), mask, lengths), u=u, cat=cat, y=y, weight=weight)
 
 
 def from_columns(
@@ -155,7 +156,7 @@ def from_columns(
     >>> batch.x
     tensor([[1., 3.]])
     """
-    matrix = torch.as_tensor(matrix)
+    matrix = as_tensor("matrix", matrix)
     check_matrix(matrix, "(events, features, slots)")
     return from_rows(matrix.transpose(1, 2), mask=mask, lengths=lengths, u=u, cat=cat, y=y, weight=weight)
 
@@ -199,7 +200,7 @@ def from_jagged(
     >>> batch.ptr, batch.batch, batch.num_graphs
     (tensor([0, 0, 2, 3]), tensor([1, 1, 2]), 3)
     """
-    values = floating(torch.as_tensor(values))
+    values = floating(as_tensor("values", values))
     if values.dim() != 2:
         raise ValueError(f"values must have the shape (particles, features), got {tuple(values.shape)}")
     if (lengths is None) == (offsets is None):
@@ -307,7 +308,7 @@ def make_batch(
     ValueError
         If the fields do not describe the same number of events.
     """
-    fields = {"u": _table("u", u), "cat": _table("cat", cat), "y": _table("y", y), "weight": weight}
+    fields = {"u": _table("u", u), "cat": _table("cat", cat), "y": _table("y", y), "weight": _table("weight", weight)}
     if particles is not None:
         num_events = particles.ptr.numel() - 1
     else:
@@ -339,25 +340,49 @@ def particles_of(batch: Data) -> Particles:
 
     Raises
     ------
+    TypeError
+        If it is no Batch.
     ValueError
-        If there is no ``x`` of two dimensions, or it does not fit ``ptr``.
+        If there is no ``x`` of two dimensions, or ``ptr`` or ``slot`` does not fit it.
     """
+    if not isinstance(batch, Data):
+        raise TypeError(f"events must be a Batch, or the Data of one event, got {type(batch).__name__}")
     x = batch.x
     if not isinstance(x, Tensor) or x.dim() != 2:
-        got = "none" if x is None else f"shape {tuple(x.shape)}"
+        got = "none" if x is None else f"a {type(x).__name__} of the shape {tuple(x.shape)}"
         raise ValueError(f"the batch must have particle features x (particles, features), got {got}")
-    ptr = batch.ptr if "ptr" in batch else torch.tensor([0, x.size(0)], device=x.device)
-    if int(ptr[-1]) != x.size(0):
-        raise ValueError(f"ptr of the batch ends at {int(ptr[-1])}, but x has {x.size(0)} particles")
-    if "slot" in batch:
-        return Particles(x, batch.slot, ptr)
-    return Particles(x, torch.arange(x.size(0), device=x.device) - ptr[:-1][ptr_to_batch(ptr, x.size(0))], ptr)
+    ptr = _ptr_of(batch, x)
+    if "slot" not in batch:
+        slot = torch.arange(x.size(0), device=x.device) - ptr[:-1][ptr_to_batch(ptr, x.size(0))]
+    elif _is_vector(batch.slot) and batch.slot.numel() == x.size(0) and not bool((batch.slot < 0).any()):
+        slot = batch.slot.long()
+    else:
+        raise ValueError(f"slot of the batch must hold a place from 0 on for each of the {x.size(0)} particles of x")
+    return Particles(floating(x), slot, ptr)
+
+
+def _ptr_of(batch: Data, x: Tensor) -> Tensor:
+    if "ptr" not in batch:
+        if "batch" in batch:
+            raise ValueError("the batch has the field batch, but no ptr: make it with from_jagged(x, lengths=...)")
+        return torch.tensor([0, x.size(0)], device=x.device)
+    ptr, n = batch.ptr, x.size(0)
+    fits = _is_vector(ptr) and ptr.numel() > 0 and int(ptr[0]) == 0 and int(ptr[-1]) == n
+    if not fits or bool((ptr.diff() < 0).any()):  # torch would write beyond the memory of what is made from them
+        raise ValueError(f"ptr of the batch must rise from 0 to {n}, the number of particles in x, got {ptr}")
+    return ptr.long()
+
+
+def _is_vector(x: object) -> bool:
+    return isinstance(x, Tensor) and x.dim() == 1 and x.dtype in (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
 def _table(name: str, value: Tensor | None) -> Tensor | None:
     if value is None:
         return None
-    value = torch.as_tensor(value)
+    value = as_tensor(name, value)
+    if name == "weight":
+        return value
     if name == "cat":
         if value.is_floating_point() or value.is_complex():
             raise ValueError(f"cat must be integers (codes from 0), got {value.dtype}; convert with .long()")

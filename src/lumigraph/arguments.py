@@ -6,18 +6,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from .blocks import AbsMatrixHead, CatEmbHead, MultiHead
-from .schema import EventSchema, near
+from .checks import check_counts, check_number
+from .schema import EventSchema, different_names, near
 
-__all__ = ["check_arguments", "check_mask", "draw_features", "with_particles"]
+__all__ = ["as_mapping", "check_arguments", "check_mask", "draw_features", "with_particles"]
 
 
 def draw_features(feats: Sequence[str], rate: float | int, guaranteed: Sequence[str], seed: int) -> list[int]:
     """Draw a fraction of the features, those that are guaranteed among them, in their order."""
-    if not 0 < rate <= 1:
+    check_counts(0, seed=seed)
+    if not 0 < check_number("cont_subsample_rate", rate) <= 1:
         raise ValueError(f"cont_subsample_rate must be above 0 and at most 1, got {rate}")
-    for name in guaranteed:
+    for name in different_names("guaranteed_feats", guaranteed):
         if name not in feats:
             raise ValueError(f"guaranteed_feats names {name!r}, which is no continuous feature: {near(name, feats)}")
     others = [i for i, name in enumerate(feats) if name not in guaranteed]
@@ -33,14 +36,24 @@ def check_mask(head: Any, mask: Sequence[int] | np.ndarray, feats: Sequence[str]
             "a part of the features can be chosen for head=CatEmbHead only: leave columns of particles out of "
             "feats_per_vec instead"
         )
-    numbers = [int(i) for i in mask]
-    if any(not 0 <= i < len(feats) for i in numbers) or len(set(numbers)) < len(numbers):
-        raise ValueError(f"input_mask must hold different numbers below {len(feats)}, got {numbers}")
+    numbers = np.ravel(mask).tolist()
+    if any(not isinstance(i, int) or not 0 <= i < len(feats) for i in numbers) or len(set(numbers)) < len(numbers):
+        raise ValueError(f"input_mask must hold different whole numbers below {len(feats)}, got {numbers}")
     return numbers
 
 
+def as_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Return arguments by name, None as none, or raise a TypeError that names them."""
+    value = {} if value is None else value
+    if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must map names to values, got {value!r}")
+    return value
+
+
 def check_arguments(part: str, block: Callable[..., Any], args: Mapping[str, Any]) -> None:
-    """Raise a TypeError if a part of a model does not know an argument."""
+    """Raise a TypeError if a part of a model is none, or does not know an argument."""
+    if isinstance(block, nn.Module) or not callable(block):
+        raise TypeError(f"the {part} must be a class of blocks, or a function that builds one, got {block!r}")
     parameters = inspect.signature(block).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return  # the block itself knows better

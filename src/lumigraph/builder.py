@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import saving
-from .arguments import check_arguments, check_mask, draw_features, with_particles
+from .arguments import as_mapping, check_arguments, check_mask, draw_features, with_particles
 from .blocks import (
     AbsBody,
     AbsHead,
@@ -24,11 +24,12 @@ from .blocks import (
     lookup_normal_init,
 )
 from .blocks.tail import check_objective
+from .checks import check_number
 from .data import EventDataset
 from .losses import EventLoss, event_loss
 from .nn.lookups import LookupAct, LookupInit
 from .optimiser import build_optimiser, optimiser_args
-from .schema import EventSchema, SchemaError, near
+from .schema import EventSchema, SchemaError, different_names, near
 from .training import TrainConfig
 
 __all__ = ["ModelBuilder"]
@@ -118,19 +119,19 @@ class ModelBuilder:
         self.objective = check_objective(objective)
         self.n_out = n_out
         #: names of all continuous columns of the input; ``cont_feats`` are those that are used
-        self.input_feats = list(cont_feats or [])
+        self.input_feats = different_names("cont_feats", [] if cont_feats is None else cont_feats)
         if input_mask is None and cont_subsample_rate is not None:
             input_mask = draw_features(self.input_feats, cont_subsample_rate, guaranteed_feats or [], seed)
         self.input_mask = None if input_mask is None else check_mask(head, input_mask, self.input_feats)
         chosen = range(len(self.input_feats)) if self.input_mask is None else self.input_mask
         self.cont_feats = [self.input_feats[i] for i in chosen]
-        self.opt_args = optimiser_args(opt_args or {})
+        self.opt_args = optimiser_args(as_mapping("opt_args", opt_args))
         self.pretrain_file = pretrain_file
         self.model_args: dict[str, dict[str, Any]] = {"head": {}, "body": {}, "tail": {}}
-        for part, args in (model_args or {}).items():
+        for part, args in as_mapping("model_args", model_args).items():
             if part.lower() not in self.model_args:
                 raise ValueError(f"model_args has no part {part!r}: {near(part, self.model_args)}")
-            self.model_args[part.lower()] = dict(args or {})
+            self.model_args[part.lower()] = dict(as_mapping(f"model_args[{part!r}]", args))
         if body is FullyConnected:
             self.model_args["body"] = {"depth": 2, "width": 100, **self.model_args["body"]}
         for part, block in (("head", head), ("body", body), ("tail", tail)):
@@ -140,6 +141,8 @@ class ModelBuilder:
         self.head, self.body, self.tail = head, body, tail
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
         self.freeze_head, self.freeze_body, self.freeze_tail = freeze_head, freeze_body, freeze_tail
+        if not isinstance(schema, EventSchema | None):
+            raise TypeError(f"schema must be an EventSchema, got {schema!r}: EventSchema.from_dict makes one")
         self.schema = schema
         #: mean and standard deviation of u and x on training events, for heads that standardise their input
         self.scaling: dict[str, tuple[Tensor, Tensor]] = {}
@@ -172,6 +175,8 @@ class ModelBuilder:
         all_events
             Events from which the cardinalities of the categories are taken; the training events if not given.
         """
+        if not isinstance(fy, EventDataset):
+            raise TypeError(f"fy must be an EventDataset, got {type(fy).__name__}: EventDataset.from_file reads one")
         schema = fy.schema
         args = {part: dict(a or {}) for part, a in (model_args or {}).items()}
         args["head"] = with_particles(head, args.get("head", {}), schema)
@@ -264,7 +269,7 @@ class ModelBuilder:
 
     def set_lr(self, lr: float | int) -> None:
         """Set the learning rate of optimisers that are built from now on."""
-        self.opt_args = {**self.get_opt_args(), "lr": lr}
+        self.opt_args = {**self.get_opt_args(), "lr": check_number("lr", lr)}
 
     def build_opt(self, model: nn.Module, **changes: Any) -> torch.optim.Optimizer:
         """Build an optimiser of the parameters that are trained, with some arguments changed."""

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import saving
 from .blocks import AbsBody, AbsHead, AbsTail, CatEmbHead
 from .builder import ModelBuilder
+from .checks import check_number
 from .losses import EventLoss
 from .optimiser import momentum_args, settings
 from .schema import EventSchema
@@ -26,6 +28,10 @@ class BuiltModel:
     """
 
     def __init__(self, model_builder: ModelBuilder) -> None:
+        if not isinstance(model_builder, ModelBuilder):
+            raise TypeError(
+                f"model_builder must be a ModelBuilder, got {model_builder!r}; Model.load reads a saved model"
+            )
         # settings that change later must not reach other models of the same builder
         self.model_builder = copy.copy(model_builder)
         self.model = model_builder.build_model()
@@ -103,9 +109,9 @@ class BuiltModel:
             raise TypeError(f"only a CatEmbHead takes an input mask, the head is a {type(self.head).__name__}")
         builder = self.model_builder
         columns = list(builder.input_feats if cont_feats is None else cont_feats)
-        numbers = [int(i) for i in mask]
+        numbers = np.ravel(mask).tolist()
         for name, i in zip(builder.cont_feats, numbers, strict=False):
-            if 0 <= i < len(columns) and columns[i] != name:
+            if isinstance(i, int) and 0 <= i < len(columns) and columns[i] != name:
                 raise ValueError(
                     f"mask says that the feature {name!r} is in column {i}, but that is {columns[i]!r}: cont_feats=... "
                     "names all continuous columns of the input"
@@ -141,8 +147,8 @@ class BuiltModel:
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def set_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights of `get_weights`."""
-        self.model.load_state_dict(weights)
+        """Take over weights of `get_weights`; those of another model are a ValueError."""
+        saving.load_state("weights", self.model, weights)
 
     def get_lr(self) -> float:
         """Return the learning rate of the next training."""
@@ -159,7 +165,7 @@ class BuiltModel:
 
     def set_mom(self, mom: float | int) -> None:
         """Set the momentum of the next training: of Adam the first beta."""
-        args = self.model_builder.get_opt_args()
+        args, mom = self.model_builder.get_opt_args(), check_number("mom", mom)
         self.model_builder.opt_args = {**args, **momentum_args(args, mom)}
 
     def __repr__(self) -> str:

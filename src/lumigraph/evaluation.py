@@ -12,17 +12,15 @@ from .blocks.block import evaluating
 from .data import EventDataset, table_to_tensor
 from .losses import EventLoss
 from .metrics import Estimate, accuracy, auc, background_rejection, resolution
-from .prediction import chunks, events_counted_from, num_events
+from .prediction import chunks, events_counted_from, need_dataset, num_events
 
 __all__ = ["feature_importance", "figures_of_merit", "mean_loss"]
 
 
 def mean_loss(
-    model: nn.Module, loss: EventLoss, inputs: Any, targets: Any, weights: Any, bs: int, names: Sequence[str]
+    model: nn.Module, loss: EventLoss, inputs: Any, y: Tensor, weights: Any, bs: int, names: Sequence[str]
 ) -> float:
     """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
-    y = table_to_tensor(targets).to(torch.get_default_dtype())
-    y = y.unsqueeze(1) if y.dim() == 1 else y
     w = torch.ones(len(y)) if weights is None else table_to_tensor(weights).flatten()
     if len(w) != len(y):
         raise ValueError(f"there are {len(w)} weights, but {len(y)} targets")
@@ -66,6 +64,7 @@ def figures_of_merit(model: Any, events: EventDataset) -> dict[str, Any]:
 
 def feature_importance(model: Any, events: EventDataset, n_repeats: int, seed: int) -> dict[str, Estimate]:
     """Return the relative rise of the loss when a feature is shuffled; see `lumigraph.Model.get_feat_importance`."""
+    need_dataset(events)
     if n_repeats < 2:
         raise ValueError(f"n_repeats must be at least 2, to know the spread, got {n_repeats}")
     schema, before = events.schema, model.evaluate(events)

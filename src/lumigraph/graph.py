@@ -23,11 +23,20 @@ def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus
 def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = None) -> Int[Tensor, " particles"]:
     """Return the number of the event that each particle belongs to.
 
+    Raises
+    ------
+    ValueError
+        If there are not ``num_nodes`` particles, where that is given; checked on the CPU only.
+
     Examples
     --------
     >>> ptr_to_batch(torch.tensor([0, 2, 2, 5]))
     tensor([0, 0, 2, 2, 2])
     """
+    if num_nodes is not None and ptr.device.type == "cpu" and not torch.compiler.is_compiling():
+        found = int(ptr[-1] - ptr[0])
+        if found != num_nodes:  # torch would write past the end
+            raise ValueError(f"ptr has offsets for {found} particles, but there are {num_nodes}")
     events = torch.arange(ptr.numel() - 1, device=ptr.device)
     return events.repeat_interleave(ptr.diff(), output_size=num_nodes)
 

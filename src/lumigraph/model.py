@@ -17,7 +17,7 @@ from . import metrics as _metrics
 from .builder import ModelBuilder
 from .built_model import BuiltModel
 from .data import EventDataset
-from .prediction import check_targets, named_scores, outputs
+from .prediction import as_targets, check_targets, named_scores, need_dataset, outputs
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ class Model(BuiltModel):
         A classification with one output gives ``score``, with several ``score_{target}``, ``multiclass``
         ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number, ``row``.
         """
+        need_dataset(events)
         ids = dict(events.ids) or {"row": np.arange(len(events))}
         return {**ids, **named_scores(np.asarray(self.predict(events)), self.objective, events.schema.targets)}
 
@@ -211,7 +212,8 @@ class Model(BuiltModel):
             check_targets(inputs, self.objective, self.n_out)
             targets = inputs.y if targets is None else targets
             weights = inputs.weight if weights is None else weights
-        return evaluation.mean_loss(self.model, self.loss, inputs, targets, weights, bs, self._flat_names())
+        y = as_targets(targets, self.objective, self.n_out)
+        return evaluation.mean_loss(self.model, self.loss, inputs, y, weights, bs, self._flat_names())
 
     def metrics(self, inputs: Any) -> dict[str, Any]:
         """Return loss and figures of merit on a data set, or a file with targets.

@@ -4,19 +4,20 @@ This is what every block computes on; a PyG Batch (see `lumigraph.adapters`) is 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .graph import lengths_to_ptr, ptr_to_batch
-from .schema import SchemaError, cell_names, near
+from .schema import SchemaError, cell_names, different_names, near
 
 __all__ = [
     "CellMap",
     "Particles",
     "Rows",
+    "as_tensor",
     "check_matrix",
     "check_slots",
     "drop_absent",
@@ -25,6 +26,7 @@ __all__ = [
     "integers",
     "pack",
     "particles_from_rows",
+    "refuse_nan",
     "rows_of_matrix",
     "rows_of_particles",
 ]
@@ -67,18 +69,18 @@ class CellMap:
     """
 
     def __init__(self, cont_feats: Sequence[str], vecs: Sequence[str], feats_per_vec: Sequence[str]) -> None:
-        self.cont_feats, self.vecs, self.feats_per_vec = list(cont_feats), list(vecs), list(feats_per_vec)
-        for field in ("cont_feats", "vecs", "feats_per_vec"):
-            names = getattr(self, field)
-            if isinstance(locals()[field], str) or len(set(names)) != len(names):
-                raise SchemaError(f"{field} must be a list of different names, got {locals()[field]!r}")
+        self.cont_feats = different_names("cont_feats", cont_feats)
+        self.vecs = different_names("vecs", vecs)
+        self.feats_per_vec = different_names("feats_per_vec", feats_per_vec)
         cells = cell_names(self.vecs, self.feats_per_vec)
         place = {name: i for i, name in enumerate(self.cont_feats)}
         unused = [name for name in self.cont_feats if name not in set(cells)]
         if unused:
+            others = f"; nor do {unused[1:]}" if unused[1:] else ""
             raise SchemaError(
                 f"column {unused[0]!r} belongs to no object: its name is not {{vec}}_{{feat}} of any vec and feature "
-                f"({near(unused[0], cells)}); event features go beside the particles (argument u, or a MultiHead)"
+                f"({near(unused[0], cells)}){others}; event features go beside the particles (argument u, or a "
+                "MultiHead)"
             )
         #: column of each cell, object by object; -1 where the column does not exist
         self.lookup = [place.get(name, -1) for name in cells]
@@ -137,6 +139,8 @@ def rows_of_particles(particles: Particles, num_slots: int | None = None) -> Row
     rows = x.new_zeros(ptr.numel() - 1, num_slots, x.size(1)).index_put(place, x)
     mask = torch.zeros(rows.shape[:2], dtype=torch.bool, device=x.device)
     mask[place] = True
+    if not torch.compiler.is_compiling() and int(mask.sum()) != slot.numel():
+        raise ValueError("two particles of an event are in the same slot: each needs a place of its own")
     return Rows(rows, mask)
 
 
@@ -178,14 +182,14 @@ def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Ten
         mask = torch.arange(num_slots, device=matrix.device) < lengths.unsqueeze(1)
     if mask is None:
         return pack(rows_of_matrix(matrix))
-    mask = torch.as_tensor(mask)
+    mask = as_tensor("mask", mask)
     if mask.dtype != torch.bool or mask.shape != matrix.shape[:2]:
         raise ValueError(
             f"mask must be boolean with the shape ({num_events}, {num_slots}) of the matrix, True where there is a "
             f"particle; got {mask.dtype} and {tuple(mask.shape)}"
         )
     found = pack(Rows(matrix, mask.to(matrix.device)))
-    _refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
+    refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
     return found
 
 
@@ -215,13 +219,14 @@ def drop_absent(x: Tensor, slot: Tensor, event: Tensor, num_events: int) -> Part
     """Leave out the particles that are NaN in all their features; a partial NaN is a ValueError."""
     nan = x.isnan()
     absent = nan.all(1) if x.size(1) else torch.zeros_like(slot, dtype=torch.bool)
-    _refuse_nan(nan & ~absent.unsqueeze(1), slot, event)
+    refuse_nan(nan & ~absent.unsqueeze(1), slot, event)
     present = ~absent
     lengths = torch.bincount(event[present], minlength=num_events)
     return Particles(x[present], slot[present], lengths_to_ptr(lengths))
 
 
-def _refuse_nan(nan: Tensor, slot: Tensor, event: Tensor) -> None:
+def refuse_nan(nan: Tensor, slot: Tensor, event: Tensor) -> None:
+    """Raise a ValueError that names the first NaN, of particles with these slots and events."""
     if bool(nan.any()):
         row, column = nan.nonzero()[0].tolist()
         _raise_nan(int(event[row]), int(slot[row]), column)
@@ -234,21 +239,33 @@ def _raise_nan(event: int, slot: int, column: int) -> None:
     )
 
 
-def check_matrix(matrix: Tensor, expected: str) -> None:
-    """Raise a ValueError unless there is one matrix per event."""
+def check_matrix(matrix: Any, expected: str) -> None:
+    """Raise an error unless there is one matrix per event."""
+    if not isinstance(matrix, Tensor):
+        raise TypeError(f"the matrix must be a tensor {expected}, got {type(matrix).__name__}")
     if matrix.dim() != 3:
         hint = "; for a single event add a first axis of length 1" if matrix.dim() == 2 else ""
         raise ValueError(f"the matrix must have the shape {expected}, got {tuple(matrix.shape)}{hint}")
 
 
+def as_tensor(name: str, value: Any) -> Tensor:
+    """Return a tensor, or raise a TypeError that names what cannot be one."""
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a tensor or an array of numbers, got {value!r:.80}") from None
+
+
 def floating(x: Tensor) -> Tensor:
-    """Return x, integers as the default floating type."""
+    """Return x, integers as the default floating type; complex numbers are a TypeError."""
+    if x.is_complex():
+        raise TypeError(f"features must be real numbers, got {x.dtype}")
     return x if x.is_floating_point() else x.to(torch.get_default_dtype())
 
 
 def integers(name: str, value: Tensor | None) -> Tensor:
     """Return a vector of counts, or raise a ValueError that names it."""
-    value = torch.as_tensor(value)
+    value = as_tensor(name, value)
     if value.dim() != 1 or value.is_floating_point() or value.dtype == torch.bool or bool((value < 0).any()):
         raise ValueError(
             f"{name} must be a one-dimensional tensor of integers of at least 0, got shape {tuple(value.shape)} and "

@@ -10,11 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from .blocks.abs_head import pair
 from .blocks.block import evaluating
+from .checks import check_counts
 from .data import EventDataset, table_to_tensor
+from .particles import check_matrix
 from .schema import SchemaError
 
-__all__ = ["check_targets", "chunks", "events_counted_from", "named_scores", "num_events", "outputs"]
+__all__ = [
+    "as_targets",
+    "check_targets",
+    "chunks",
+    "events_counted_from",
+    "named_scores",
+    "need_dataset",
+    "num_events",
+    "outputs",
+]
 
 
 def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Any]:
@@ -36,6 +48,7 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
     >>> [len(part) for part in chunks(torch.zeros(5, 2), 2, nn.Linear(2, 1), ["ht", "met"])]
     [2, 2, 1]
     """
+    check_counts(bs=bs)
     parameter = next(model.parameters(), torch.empty(0))
     device, dtype = parameter.device, parameter.dtype
     if isinstance(inputs, EventDataset):
@@ -44,14 +57,18 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
     elif isinstance(inputs, Data):
         yield inputs.to(device)
     elif isinstance(inputs, tuple | list):
-        flat = None if inputs[0] is None else table_to_tensor(inputs[0]).to(device, dtype)
-        matrix = table_to_tensor(inputs[1]).to(device, dtype)
+        first, second = pair(inputs)
+        flat = None if first is None else table_to_tensor(first).to(device, dtype)
+        matrix = table_to_tensor(second).to(device, dtype)
+        check_matrix(matrix, "of the shape with three axes, events first")
         if flat is not None and len(flat) != len(matrix):
             raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
         for start in range(0, len(matrix), bs):
             yield (None if flat is None else flat[start : start + bs], matrix[start : start + bs])
     else:
         table = table_to_tensor(inputs, names).to(device, dtype)
+        if table.dim() != 2:
+            raise ValueError(f"a flat table must have the shape (events, columns), got {tuple(table.shape)}")
         for start in range(0, len(table), bs):
             yield table[start : start + bs]
 
@@ -102,19 +119,45 @@ def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dic
 
 
 def check_targets(events: EventDataset, objective: str, n_out: int) -> None:
-    """Raise a SchemaError unless the targets of a data set are what a model of so many outputs learns."""
+    """Raise an error unless the targets of a data set are what a model of so many outputs learns."""
+    need_dataset(events)
     if events.y is None:
         raise SchemaError("the data set has no targets: name them in the schema (targets)")
-    columns = 1 if objective == "multiclass" else n_out
+    columns = _num_targets(objective, n_out)
     if events.y.size(1) != columns:
         raise SchemaError(
             f"the data set has {events.y.size(1)} targets {list(events.schema.targets)}, the model needs {columns}"
         )
-    if objective != "regression":
-        largest = n_out - 1 if objective == "multiclass" else 1
-        bad = (events.y < 0) | (events.y > largest) | (events.y != events.y.round())
-        if bool(bad.any()):
-            raise SchemaError(
-                f"target {float(events.y[bad][0]):g} is no label of a {objective}: labels are whole numbers from 0 to "
-                f"{largest}"
-            )
+    _check_labels(events.y, objective, n_out)
+
+
+def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
+    """Return targets (B, T) from a table or a vector, or raise an error if a model does not learn such."""
+    y = table_to_tensor(targets).to(torch.get_default_dtype())
+    y = y.unsqueeze(1) if y.dim() == 1 else y
+    columns = _num_targets(objective, n_out)
+    if y.dim() != 2 or y.size(1) != columns:
+        raise ValueError(f"targets must have the shape (events, {columns}), got {tuple(y.shape)}")
+    _check_labels(y, objective, n_out)
+    return y
+
+
+def _num_targets(objective: str, n_out: int) -> int:
+    return 1 if objective == "multiclass" else n_out
+
+
+def _check_labels(y: Tensor, objective: str, n_out: int) -> None:
+    largest = n_out - 1 if objective == "multiclass" else 1
+    bad = y.isnan() if objective == "regression" else ~((y >= 0) & (y <= largest) & (y == y.round()))
+    if bool(bad.any()):
+        what = "number" if objective == "regression" else f"label of a {objective}"
+        hint = "" if objective == "regression" else f": labels are whole numbers from 0 to {largest}"
+        raise SchemaError(f"target {float(y[bad][0]):g} is no {what}{hint}")
+
+
+def need_dataset(events: Any) -> None:
+    """Raise a TypeError unless events are a data set."""
+    if not isinstance(events, EventDataset):
+        raise TypeError(
+            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one"
+        )

@@ -206,6 +206,8 @@ def builder_args(path: str | os.PathLike[str], content: Mapping[str, Any]) -> di
 
 def load_state(path: str | os.PathLike[str], model: nn.Module, state: Mapping[str, Any]) -> None:
     """Load weights into a model, or raise a ValueError that says what does not fit."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"the weights must be a state_dict, got {type(state).__name__}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

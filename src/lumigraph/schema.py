@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = ["BATCH_FIELDS", "EventSchema", "SchemaError", "near"]
+__all__ = ["BATCH_FIELDS", "EventSchema", "SchemaError", "cell_names", "different_names", "near"]
 
 #: Every field of a Batch, for B events with N particles in all.
 BATCH_FIELDS: dict[str, str] = {
@@ -26,7 +26,7 @@ class SchemaError(ValueError):
     """A table, a file or a configuration does not hold what is asked of it."""
 
 
-def near(name: str, names: Iterable[str]) -> str:
+def near(name: Any, names: Iterable[str]) -> str:
     """Return a hint with the names nearest to a name that was not found.
 
     Examples
@@ -38,11 +38,19 @@ def near(name: str, names: Iterable[str]) -> str:
     """
     names = list(dict.fromkeys(names))
     lowered = {n.lower(): n for n in reversed(names)}
-    close = [lowered[n] for n in difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.7)]
+    close = [lowered[n] for n in difflib.get_close_matches(str(name).lower(), list(lowered), n=3, cutoff=0.7)]
     if close:
         return f"did you mean {' or '.join(close)}?"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"there are: {shown}" if names else "there are none"
+
+
+def different_names(field: str, value: Any) -> list[str]:
+    """Return a list of names, or raise a SchemaError that names the argument which holds something else."""
+    names: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
+    if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise SchemaError(f"{field} must be a list of different names, got {value!r}")
+    return names
 
 
 def _as_names(field: str, value: Any) -> tuple[str, ...]:
@@ -191,8 +199,8 @@ def cell_names(vecs: Sequence[str], feats_per_vec: Sequence[str]) -> list[str]:
     ['jet_px', 'jet_py', 'met_px', 'met_py']
     """
     owners: dict[str, tuple[str, str]] = {}
-    for vec in vecs:
-        for feat in feats_per_vec:
+    for vec in different_names("vecs", vecs):
+        for feat in different_names("feats_per_vec", feats_per_vec):
             name = f"{vec}_{feat}"
             if name in owners:
                 raise SchemaError(

@@ -90,6 +90,7 @@ class TestAbsMatrixHeadRefuses:
             ({"cont_feats": CELLS[:6]}, r"object 'met' has none of its columns met_\{px, py, pz\}"),
             ({"feats_per_vec": [*FEATS, "E"]}, r"no object has the feature 'E': none of its columns \{vec\}_E"),
             ({"cont_feats": [*CELLS, "ht"]}, "column 'ht' belongs to no object.*MultiHead"),
+            ({"cont_feats": [*CELLS, "ht", "met"]}, r"column 'ht' belongs to no object.*nor do \['met'\].*MultiHead"),
             ({"cont_feats": [*CELLS, "jet_px"]}, "cont_feats must be a list of different names"),
             ({"vecs": []}, "belongs to no object"),
             ({"cont_feats": [], "vecs": []}, "vecs and feats_per_vec must not be empty"),
@@ -137,6 +138,15 @@ class TestAbsMatrixHeadRefuses:
     def test_a_batch_with_other_features(self):
         with pytest.raises(ValueError, match="the batch has 4 features per particle, the head expects 3"):
             Rows(CELLS, VECS, FEATS)(from_rows(torch.zeros(2, 3, 4)))
+
+    @pytest.mark.parametrize("parts", [(), (None,), (None, torch.zeros(1, 4, 3), None)])
+    def test_a_tuple_of_other_parts(self, parts):
+        with pytest.raises(ValueError, match=rf"must be \(flat, matrix\), got {len(parts)} parts"):
+            Rows(CELLS, VECS, FEATS)(parts)
+
+    def test_a_tuple_without_a_matrix(self, plain_python):
+        with pytest.raises(TypeError, match=r"the matrix must be a tensor \(events, slots, features\), got NoneType"):
+            Rows(CELLS, VECS, FEATS)((torch.zeros(2, 8), None))
 
     @pytest.mark.parametrize("form", ["flat", "matrix"])
     def test_a_particle_that_is_there_in_part(self, form):

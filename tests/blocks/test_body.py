@@ -195,8 +195,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("depth", "width"), [(0, 4), (-1, 4), (2, 0)])
     def test_depth_and_width_are_positive(self, depth, width):
-        with pytest.raises(ValueError, match=f"got depth={depth} and width={width}"):
+        with pytest.raises(ValueError, match=r"(depth|width) must be at least 1, got (0|-1)"):
             FullyConnected(3, FEAT_MAP, depth, width)
+
+    def test_feat_map_goes_with_the_input(self):
+        for columns in ([3], [-1], [0.5], 2):
+            with pytest.raises((ValueError, TypeError), match="feat_map"):
+                FullyConnected(3, {"a": columns}, 2, 4)
 
     def test_there_is_an_input(self):
         with pytest.raises(ValueError, match="n_in must be at least 1, got 0"):

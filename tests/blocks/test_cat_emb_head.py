@@ -192,13 +192,35 @@ class TestCatEmbHeadRefuses:
 
     def test_a_batch_without_its_fields(self, x):
         head = CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)
-        with pytest.raises(ValueError, match=r"0 columns in 'cat', the head expects 2: \['channel', 'flavour'\]"):
+        with pytest.raises(
+            ValueError, match=r"'cat' of the batch must have the shape \(5, 2\) .*'flavour'\], got \(5, 0\)"
+        ):
             head(make_batch(None, u=x[:, :2]))
-        with pytest.raises(ValueError, match=r"0 columns in 'u', the head expects 2: \['ht', 'met'\]"):
+        with pytest.raises(ValueError, match=r"'u' of the batch must have the shape \(5, 2\) .*'met'\], got \(5, 0\)"):
             head(from_rows(torch.zeros(5, 1, 1)))
 
-    @pytest.mark.parametrize("names", [["ht", "ht"], "ht"])
-    def test_names_that_are_no_list_of_different_names(self, names):
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            ("u", torch.zeros(2), "'u' of the batch must have the shape"),
+            ("u", torch.zeros(4, 2), "'u' of the batch must have the shape"),
+            ("cat", torch.zeros(3, 2).long(), "of the batch must have the shape"),
+            ("cat", torch.zeros(5, 2), "'cat' of the batch must hold integers"),
+        ],
+    )
+    def test_a_batch_whose_fields_do_not_fit(self, x, field, value, message):
+        batch = make_batch(None, u=x[:, :2], cat=x[:, 2:].long())
+        batch[field] = value
+        with pytest.raises(ValueError, match=message):
+            CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(batch)
+
+    def test_a_feature_that_is_nan(self, x):
+        x[2, 1] = torch.nan
+        with pytest.raises(ValueError, match="event 2: feature 'met' is NaN"):
+            CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(x)
+
+    @pytest.mark.parametrize("names", [["ht", "ht"], "ht", [1], None])
+    def test_names_that_are_no_list_of_different_names(self, names, plain_python):
         with pytest.raises(ValueError, match="cont_feats must be a list of different names"):
             CatEmbHead(names)
 

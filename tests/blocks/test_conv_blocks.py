@@ -1,4 +1,3 @@
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -123,18 +122,25 @@ def test_numbers_out_of_range(kind, options, message):
 def test_a_padding_that_changes_the_columns_cannot_be_residual():
     with pytest.raises(ValueError, match="padding=0 with kernel_sz=3 changes the number of columns"):
         Res1DBlock(4, 4, 3, padding=0)
-    with pytest.raises(ValueError, match="inter_c and cardinality must be at least 1, got inter_c=0"):
+    with pytest.raises(ValueError, match="inter_c must be at least 1, got 0"):
         ResNeXt1DBlock(4, 0, 4, 4, 3)
     assert Conv1DBlock(4, 4, 3, padding=0)(torch.rand(1, 4, 5)).shape == (1, 4, 3)
+    with pytest.raises(ValueError, match="a kernel of kernel_sz=3 does not fit on 2 columns"):
+        Conv1DBlock(4, 4, 3, padding=0)(torch.rand(1, 4, 2))
 
 
-@pytest.fixture
-def plain_python():
-    """Switch the checks of shapes off: they are Python that torch.compile cannot look through."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    torch._dynamo.reset()
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+@every
+@pytest.mark.parametrize("x", [None, torch.zeros(4, 5), torch.zeros(2, 3, 5), torch.zeros(2, 4, 5).long()])
+def test_what_are_no_columns_of_events(kind, x, plain_python):
+    with pytest.raises(ValueError, match=r"x must be a floating tensor \(events, 4, columns\)"):
+        BLOCKS[kind]()(x)
+
+
+@every
+@pytest.mark.parametrize("mask", [[True], torch.ones(2, 5), torch.ones(2, 4, dtype=torch.bool)])
+def test_what_is_no_mask(kind, mask, plain_python):
+    with pytest.raises(ValueError, match=r"mask must be a boolean tensor of the shape \(2, 5\)"):
+        BLOCKS[kind]()(torch.zeros(2, 4, 5), mask)
 
 
 @every
@@ -308,9 +314,11 @@ def test_layers_that_return_another_layout_are_flattened():
                 def forward(self, x):
                     return x.transpose(1, 2)
 
-            return Transpose()
+            return nn.Sequential(nn.Conv1d(in_c, 5, 1), Transpose())  # which is not contiguous
 
-    assert Turned(**names(4))(torch.rand(2, 12)).shape == (2, 12)
+    head, x = Turned(**names(4)), torch.rand(2, 12)
+    columns = head.layers[0](x.view(2, 4, 3).transpose(1, 2))
+    torch.testing.assert_close(head(x), columns.transpose(1, 2).flatten(1))
 
 
 def test_get_layers_must_return_a_module():

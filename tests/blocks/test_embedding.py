@@ -60,8 +60,8 @@ def test_the_lists_of_the_caller_are_copied():
     [
         ({"cat_names": ["a"], "cat_szs": [3, 5]}, "must be equally long, got 1, 2 and 2"),
         ({"cat_names": ["a", "b"], "cat_szs": [3, 5], "emb_szs": [1]}, "must be equally long, got 2, 2 and 1"),
-        ({"cat_names": ["a"], "cat_szs": [0]}, "category 'a' must have at least one code"),
-        ({"cat_names": ["a"], "cat_szs": [3], "emb_szs": [0]}, "category 'a' must have at least one code"),
+        ({"cat_names": ["a"], "cat_szs": [0]}, r"cat_szs\[0\] must be at least 1, got 0"),
+        ({"cat_names": ["a"], "cat_szs": [3], "emb_szs": [0]}, r"emb_szs\[0\] must be at least 1, got 0"),
         ({"cat_names": ["a", "a"], "cat_szs": [3, 3]}, "list of different names"),
         ({"cat_names": "ab", "cat_szs": [3, 3]}, "list of different names"),
     ],

@@ -74,6 +74,20 @@ def test_a_copy_predicts_with_its_own_weights(make_copy):
     assert not np.allclose(other.predict(X), endcap.predict(X))
 
 
+def test_func_must_return_a_tensor():
+    class Three(AbsEndcap):
+        def func(self, x):
+            return 3
+
+    with pytest.raises(TypeError, match="func must return a tensor, got int"):
+        Three(model()).predict(X)
+
+
+def test_a_tensor_of_another_precision_is_converted():
+    endcap = Twice(model())
+    np.testing.assert_array_equal(endcap.predict(torch.from_numpy(X).double()), endcap.predict(X))
+
+
 def test_what_cannot_be_wrapped():
     with pytest.raises(TypeError, match="model must be a Model or a torch module, got dict"):
         Twice({})

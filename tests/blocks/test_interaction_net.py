@@ -217,12 +217,12 @@ class TestInteractionNet:
         ("arguments", "message"),
         [
             ({"agg_method": "summ"}, "agg_method='summ' is no way to aggregate particles: did you mean sum"),
-            ({"intfunc_depth": 0}, "intfunc_depth must be at least 1 .* got 0"),
-            ({"outfunc_depth": 0}, "outfunc_depth must be at least 1 .* got 0"),
-            ({"intfunc_width": 0}, "at least one input and one output"),
-            ({"outfunc_out_sz": 0}, "at least one input and one output"),
+            ({"intfunc_depth": 0}, "intfunc_depth must be at least 1, got 0"),
+            ({"outfunc_depth": 0}, "outfunc_depth must be at least 1, got 0"),
+            ({"intfunc_width": 0}, "intfunc_width must be at least 1, got 0"),
+            ({"outfunc_out_sz": 0}, "outfunc_out_sz must be at least 1, got 0"),
             ({"act": "rellu"}, "act='rellu' is no activation"),
-            ({"do": 1.0}, "rate from 0 to below 1"),
+            ({"do": 1.0}, "do must be a rate from 0 to below 1"),
         ],
     )
     def test_what_does_not_fit_is_refused(self, arguments, message):

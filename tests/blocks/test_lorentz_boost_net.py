@@ -395,7 +395,7 @@ class TestFeatureExtractors:
 
 class TestLorentzBoostNetRefuses:
     def test_no_combination(self):
-        with pytest.raises(ValueError, match="num_particles must be at least 1"):
+        with pytest.raises(ValueError, match="n_particles must be at least 1"):
             boost_net(n_particles=0)
 
     def test_categories(self):

@@ -12,7 +12,7 @@ SMALL = partial(FullyConnected, depth=1, width=3)
 
 def block(feats_per_block=(["a"], ["b"]), blocks=None, **options):
     blocks = [SMALL] * len(feats_per_block) if blocks is None else blocks
-    return MultiBlock(6, FEAT_MAP, blocks, [list(f) for f in feats_per_block], **options)
+    return MultiBlock(6, FEAT_MAP, blocks, feats_per_block, **options)
 
 
 def columns_seen(module, x):
@@ -107,11 +107,15 @@ def test_columns_are_no_part_of_the_state_but_move_with_it():
         ({"feats_per_block": [["a"], []]}, "block 1 gets no input"),
         ({"feats_per_block": [["a"]], "blocks": [SMALL, SMALL]}, "got 1 lists and 2 blocks"),
         ({"feats_per_block": []}, "got 0 lists and 0 blocks"),
+        ({"feats_per_block": ["a", ["b"]]}, r"feats_per_block\[0\] must be a list of different names, got 'a'"),
+        ({"feats_per_block": "ab"}, "feats_per_block must be a list with an entry for each body"),
+        ({"blocks": [SMALL, "FullyConnected"]}, r"blocks\[1\] must be a class of bodies, or a partial of one"),
+        ({"blocks": [lambda **options: 3, SMALL]}, r"blocks\[0\] must be a class of bodies, or a partial of one"),
         ({"bottleneck_sz": -1}, "bottleneck_sz must be at least 0, got -1"),
     ],
 )
-def test_misuse(options, message):
-    with pytest.raises(ValueError, match=message):
+def test_misuse(options, message, plain_python):
+    with pytest.raises((ValueError, TypeError), match=message):
         block(**options)
 
 

@@ -217,6 +217,20 @@ class TestMultiHeadRefuses:
         with pytest.raises(ValueError, match="no object has the feature 'pyy'"):
             MultiHead(MIXED, PARTIAL, feats_per_vec=["px", "pyy"])
 
+    def test_parts_of_different_events(self):
+        head = MultiHead(MIXED, PARTIAL, cat_embedder=CATEGORIES)
+        matrix = torch.zeros(3, len(FEATS), len(VECS))
+        with pytest.raises(ValueError, match="the flat part has 4 events, the particles are those of 3"):
+            head((torch.zeros(4, 2 + len(head.flat_lookup) - 0), matrix))
+
+    def test_what_are_no_heads(self, plain_python):
+        for name in ("matrix_head", "flat_head"):
+            for bad in (None, "InteractionNet", MultiHead(MIXED, PARTIAL)):
+                with pytest.raises(TypeError, match=f"{name} must be a class of heads, or a partial of one"):
+                    MultiHead(**{"cont_feats": MIXED, "matrix_head": PARTIAL, name: bad})
+        with pytest.raises(TypeError, match="the arguments of CatEmbHead do not fit"):
+            MultiHead(MIXED, PARTIAL, partial(CatEmbHead, wat=3))
+
     def test_indexing(self):
         with pytest.raises(TypeError, match="MultiHead is no sequence of layers"):
             MultiHead(MIXED, PARTIAL)[0]

@@ -137,7 +137,8 @@ def test_relu():
         ({"act": "swish"}, ValueError, "act='swish' is no activation of RNN: it takes tanh or relu"),
         ({"rnn": "LSMT"}, ValueError, "rnn='LSMT' is no recurrent layer: did you mean LSTM"),
         ({"rnn": nn.Linear}, TypeError, "rnn must be torch.nn.RNN, torch.nn.LSTM or torch.nn.GRU, or its name"),
-        ({"depth": 0}, ValueError, "depth and width must be at least 1, got depth=0 and width=3"),
+        ({"depth": 0}, ValueError, "depth must be at least 1, got 0"),
+        ({"do": 1.5}, ValueError, "do must be a rate from 0 to below 1, got 1.5"),
         ({"widht": 3}, TypeError, "RecurrentHead has no argument 'widht': did you mean width"),
     ],
 )

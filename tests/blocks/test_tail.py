@@ -230,8 +230,9 @@ def test_it_remembers_its_sizes():
         ({"n_out": 2, "y_mean": [0.0, 1.0], "y_std": [1.0] * 3}, r"y_std must .* have the shape \(2,\)"),
         ({"y_range": (0.0, np.inf)}, "y_range must hold finite numbers"),
         ({"y_mean": np.nan, "y_std": 1.0}, "y_mean must hold finite numbers"),
-        ({"n_out": 0}, "n_in and n_out must be at least 1, got n_in=4 and n_out=0"),
-        ({"n_in": 0}, "n_in and n_out must be at least 1, got n_in=0 and n_out=2"),
+        ({"bias_init": np.nan}, "bias_init must be a finite number"),
+        ({"n_out": 0}, "n_out must be at least 1, got 0"),
+        ({"n_in": 0}, "n_in must be at least 1, got 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -321,8 +321,7 @@ class TestState:
 
     @pytest.mark.parametrize(("num_slots", "num_particles"), [(0, 3), (3, 0), (-1, 2)])
     def test_numbers_that_are_none(self, num_slots, num_particles):
-        expected = f"must be at least 1, got num_slots={num_slots} and num_particles={num_particles}"
-        with pytest.raises(ValueError, match=expected):
+        with pytest.raises(ValueError, match=r"num_(slots|particles) must be at least 1, got (0|-1)"):
             LorentzBoostConv(num_slots, num_particles)
 
 

@@ -1,11 +1,12 @@
 """What every body is: the hidden layers of a model, between head and tail."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from ..checks import check_counts
 from .block import AbsBlock
 
 __all__ = ["AbsBody"]
@@ -29,8 +30,14 @@ class AbsBody(AbsBlock):
                 f"n_in must be a number, got {n_in}: the head gives a sequence per event (stateful=True); flatten it, "
                 "or take the final state only"
             )
-        if n_in < 1:
-            raise ValueError(f"n_in must be at least 1, got {n_in}")
+        check_counts(n_in=n_in)
+        if not isinstance(feat_map, Mapping):
+            raise TypeError(f"feat_map must map names of features to columns, as head.feat_map does, got {feat_map!r}")
+        for name, columns in feat_map.items():
+            if not isinstance(columns, Iterable) or any(column not in range(n_in) for column in columns):
+                raise ValueError(
+                    f"feat_map[{name!r}] must list columns from 0 to {n_in - 1} (n_in={n_in}), got {columns!r}"
+                )
         self.n_in = n_in
         self.feat_map = dict(feat_map)
 

@@ -11,18 +11,36 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from ..adapters import particles_of
-from ..particles import CellMap, Particles, Rows, check_matrix, fit_slots, pack, rows_of_matrix, rows_of_particles
-from ..schema import near
-from .block import AbsBlock
+from ..graph import ptr_to_batch
+from ..particles import (
+    CellMap,
+    Particles,
+    Rows,
+    check_matrix,
+    fit_slots,
+    pack,
+    refuse_nan,
+    rows_of_matrix,
+    rows_of_particles,
+)
+from ..schema import different_names, near
+from .block import AbsBlock, in_precision
 from .embedding import CatEmbedder
 
-__all__ = ["AbsHead", "AbsMatrixHead", "Inputs", "Scaling"]
+__all__ = ["AbsHead", "AbsMatrixHead", "Inputs", "Scaling", "pair"]
 
 
 #: What a head takes: a flat tensor, (flat, matrix), or a Batch.
 Inputs: TypeAlias = Tensor | Sequence[Any] | Data
 #: Means and standard deviations of features.
 Scaling: TypeAlias = tuple[Tensor, Tensor]
+
+
+def pair(x: Sequence[Any]) -> Sequence[Any]:
+    """Return the two parts of a tuple, or raise a ValueError."""
+    if len(x) != 2:
+        raise ValueError(f"a tuple of inputs must be (flat, matrix), got {len(x)} parts")
+    return x
 
 
 class AbsHead(AbsBlock):
@@ -38,11 +56,10 @@ class AbsHead(AbsBlock):
 
     def __init__(self, cont_feats: Sequence[str], cat_embedder: CatEmbedder | None = None) -> None:
         super().__init__()
-        repeated = [name for name in cont_feats if list(cont_feats).count(name) > 1]
-        if isinstance(cont_feats, str) or repeated:
-            raise ValueError(f"cont_feats must be a list of different names, got {cont_feats!r}")
         self.cat_embedder = CatEmbedder([], []) if cat_embedder is None else cat_embedder
-        self.cont_feats = list(cont_feats)
+        if not isinstance(self.cat_embedder, CatEmbedder):
+            raise TypeError(f"cat_embedder must be a CatEmbedder, got {cat_embedder!r}")
+        self.cont_feats = different_names("cont_feats", cont_feats)
         self.cat_feats = self.cat_embedder.cat_names
         both = [name for name in self.cat_feats if name in self.cont_feats]
         if both:
@@ -107,12 +124,12 @@ class AbsMatrixHead(AbsHead):
         if kargs:
             name, known = next(iter(kargs)), list(inspect.signature(type(self)).parameters)[:-1]
             raise TypeError(f"{type(self).__name__} has no argument {name!r}: {near(name, known)}")
-        if categories is not None and categories.n_cat_in:
+        super().__init__(cont_feats, categories)
+        if self.cat_feats:
             raise ValueError(
-                f"{type(self).__name__} takes particles only, nothing would use the categories "
-                f"{categories.cat_names}: put a MultiHead around it"
+                f"{type(self).__name__} takes particles only, nothing would use the categories {self.cat_feats}: put a "
+                "MultiHead around it"
             )
-        super().__init__(cont_feats)
         self.cells = CellMap(cont_feats, vecs, feats_per_vec)
         self.vecs, self.feats_per_vec = self.cells.vecs, self.cells.feats_per_vec
         self.n_v, self.n_fpv = len(self.vecs), len(self.feats_per_vec)
@@ -165,11 +182,12 @@ class AbsMatrixHead(AbsHead):
         if isinstance(x, Data):
             return rows_of_particles(self._particles_of(x), self.max_particles)
         if isinstance(x, (tuple, list)):
-            found = rows_of_matrix(self._matrix(x[1]))
+            found = rows_of_matrix(self._matrix(pair(x)[1]))
         elif isinstance(x, Tensor):
             found = self.cells.rows(x)
         else:
             raise TypeError(f"a head takes a tensor, a tuple (flat, matrix) or a Batch, got {type(x).__name__}")
+        found = Rows(in_precision(self, found.rows), found.mask)
         return found if self.max_particles is None else fit_slots(found, self.max_particles)
 
     def particles(self, x: Inputs) -> Particles:
@@ -183,7 +201,10 @@ class AbsMatrixHead(AbsHead):
                 f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
                 f"{self.feats_per_vec}"
             )
-        return found
+        nan = found.x.isnan()
+        if bool(nan.any()):
+            refuse_nan(nan, found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
+        return found._replace(x=in_precision(self, found.x))
 
     def _matrix(self, matrix: Any) -> Tensor:
         """Return the matrix of a tuple with a row per slot."""

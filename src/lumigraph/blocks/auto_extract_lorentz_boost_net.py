@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import check_counts, check_dropout
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.mlp import BatchNorm, mlp
 from .lorentz_boost_net import LorentzBoostNet
@@ -95,13 +96,14 @@ class AutoExtractLorentzBoostNet(LorentzBoostNet):
         pre_norm: bool = True,
         **kargs: Any,
     ) -> None:
-        if min(n_singles, n_pairs) < 0 or n_singles == n_pairs == 0:
+        check_counts(0, n_singles=n_singles, n_pairs=n_pairs)
+        check_counts(depth=depth, width=width)
+        do = check_dropout("do", do)
+        if n_singles == n_pairs == 0:
             raise ValueError(
                 "n_singles and n_pairs say how many features to extract from each boosted particle and from every two: "
-                f"one of them must be at least 1, none negative, got n_singles={n_singles} and n_pairs={n_pairs}"
+                "one of them must be at least 1, got n_singles=0 and n_pairs=0"
             )
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1 (it counts the output layer), got {depth}")
         # numbers that the parent asks for, see check_out_sz
         self.n_singles, self.n_pairs = n_singles, n_pairs
         super().__init__(

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["AbsBlock", "evaluating"]
+__all__ = ["AbsBlock", "evaluating", "in_precision", "vectors"]
 
 
 class AbsBlock(nn.Module, ABC):
@@ -39,6 +40,27 @@ class AbsBlock(nn.Module, ABC):
         if "layers" not in self._modules:
             raise TypeError(f"{type(self).__name__} is no sequence of layers and cannot be indexed")
         return self.layers[key]  # type: ignore[index]
+
+
+def vectors(block: nn.Module, x: Any, n_in: int) -> Tensor:
+    """Return the input of a body or tail in its precision, or raise an error unless it is one vector per event."""
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != n_in or not x.is_floating_point():
+        got = f"{x.dtype} of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{type(block).__name__} takes a floating tensor (events, {n_in}), got {got}")
+    return in_precision(block, x)
+
+
+def in_precision(block: nn.Module, x: Tensor) -> Tensor:
+    """Return an input in the precision of a block; a higher one, which would be lost, is a TypeError."""
+    if torch.compiler.is_compiling():
+        return x
+    own = next((t.dtype for t in chain(block.parameters(), block.buffers()) if t.is_floating_point()), x.dtype)
+    if x.dtype.itemsize > own.itemsize:
+        raise TypeError(
+            f"the input is {x.dtype}, but {type(block).__name__} is {own}: convert one of them, by x.to({own}) or "
+            f"block.to({x.dtype})"
+        )
+    return x.to(own)
 
 
 @contextmanager

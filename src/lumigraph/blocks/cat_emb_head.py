@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from ..checks import check_counts, check_dropout
 from ..nn.lookups import LookupInit, lookup_normal_init
-from ..nn.mlp import Standardise, check_dropout
+from ..nn.mlp import Standardise
 from ..particles import floating
-from .abs_head import AbsHead, Inputs, Scaling
+from .abs_head import AbsHead, Inputs, Scaling, pair
+from .block import in_precision
 from .embedding import CatEmbedder
 
 __all__ = ["CatEmbHead"]
@@ -94,8 +96,12 @@ class CatEmbHead(AbsHead):
         ValueError
             If there is not one column per feature.
         """
-        if len(mask) != self.n_cont_in or any(not 0 <= i < n_columns for i in mask):
-            raise ValueError(f"mask must hold {self.n_cont_in} numbers of columns below {n_columns}, got {list(mask)}")
+        check_counts(n_columns=n_columns)
+        fits = all(isinstance(i, int) and 0 <= i < n_columns for i in mask) and len(set(mask)) == len(mask)
+        if not fits or len(mask) != self.n_cont_in:
+            raise ValueError(
+                f"mask must hold {self.n_cont_in} different numbers of columns below {n_columns}, got {list(mask)}"
+            )
         self.input_mask = torch.tensor(mask, dtype=torch.long, device=self.scale.mean.device)
         self.n_columns = n_columns
 
@@ -123,25 +129,43 @@ class CatEmbHead(AbsHead):
 
     def _columns(self, x: Inputs) -> tuple[Tensor, Tensor]:
         if isinstance(x, Data):
-            num_events = len(x.cat) if "cat" in x else x.num_graphs if "ptr" in x else 1
-            cont = x.u if "u" in x else self.scale.mean.new_zeros(num_events, 0)
-            codes = x.cat if "cat" in x else cont.new_zeros(cont.size(0), 0).long()
-            expected = (("u", cont, self.n_columns, self.cont_feats), ("cat", codes, self.n_cat_in, self.cat_feats))
-            for field, value, width, names in expected:
-                if value.size(1) != width:
-                    raise ValueError(
-                        f"the batch has {value.size(1)} columns in {field!r}, the head expects {width}: {names}"
-                    )
-            return self._chosen(cont), codes
+            return self._fields(x)
         if isinstance(x, (tuple, list)):
-            x = x[0]
+            x = pair(x)[0]
         if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != self.n_columns + self.n_cat_in:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(
                 f"the flat input must be a tensor (events, {self.n_columns + self.n_cat_in}) of {self.n_columns} "
                 f"continuous and {self.n_cat_in} categorical columns, got {got}"
             )
-        return floating(self._chosen(x[:, : self.n_columns])), x[:, self.n_columns :].long()
+        return self._checked(self._chosen(x[:, : self.n_columns])), x[:, self.n_columns :].long()
+
+    def _fields(self, x: Data) -> tuple[Tensor, Tensor]:
+        """Return the event features and categories of a Batch, or of the Data of one event."""
+        found = next((x[field] for field in ("cat", "u") if isinstance(x.get(field), Tensor)), None)
+        num_events = found.size(0) if found is not None and found.dim() else max(0, len(x.ptr) - 1) if "ptr" in x else 1
+        none = self.scale.mean.new_zeros(num_events, 0)
+        cont, codes = x.u if "u" in x else none, x.cat if "cat" in x else none.long()
+        expected = (("u", cont, self.n_columns, self.cont_feats), ("cat", codes, self.n_cat_in, self.cat_feats))
+        for field, value, width, names in expected:
+            if not isinstance(value, Tensor) or value.shape != (num_events, width):
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(
+                    f"{field!r} of the batch must have the shape ({num_events}, {width}) for the features {names}, got "
+                    f"{got}"
+                )
+        if codes.is_floating_point():
+            raise ValueError(f"'cat' of the batch must hold integers (codes from 0), got {codes.dtype}")
+        return self._checked(self._chosen(cont)), codes.long()
+
+    def _checked(self, cont: Tensor) -> Tensor:
+        cont = in_precision(self, floating(cont))
+        if not torch.compiler.is_compiling() and bool(cont.isnan().any()):
+            event, column = cont.isnan().nonzero()[0].tolist()
+            raise ValueError(
+                f"event {event}: feature {self.cont_feats[column]!r} is NaN; only a particle may be absent"
+            )
+        return cont
 
     def get_embeds(self) -> dict[str, dict[str, Tensor]]:
         """Return the state_dict of the embedding of each category."""

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from ..checks import check_counts
+from ..nn.lookups import LookupAct, LookupInit, check_lookups, lookup_act, lookup_normal_init
 from ..nn.mlp import BatchNorm, batch_norm
+from .block import in_precision
 
 __all__ = ["Conv1DBlock", "Padding", "Res1DBlock", "ResNeXt1DBlock", "convolve"]
 
@@ -83,7 +85,12 @@ class _Conv(nn.Conv1d):
         self.pad = (padding, padding) if isinstance(padding, int) else Conv1DBlock.get_padding(kernel_sz)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(nn.functional.pad(x, self.pad))
+        x = nn.functional.pad(x, self.pad)
+        if x.size(-1) < self.kernel_size[0]:
+            raise ValueError(
+                f"a kernel of kernel_sz={self.kernel_size[0]} does not fit on {x.size(-1)} columns, padding included"
+            )
+        return super().forward(x)
 
 
 class Conv1DBlock(nn.Module):
@@ -137,12 +144,10 @@ class Conv1DBlock(nn.Module):
         lookup_act: LookupAct = lookup_act,
     ) -> None:
         super().__init__()
-        numbers = {"in_c": in_c, "out_c": out_c, "kernel_sz": kernel_sz, "stride": stride}
-        for name, number in numbers.items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        if padding != "auto" and (isinstance(padding, str) or padding < 0):
+        check_counts(in_c=in_c, out_c=out_c, kernel_sz=kernel_sz, stride=stride)
+        if padding != "auto" and (not isinstance(padding, int) or padding < 0):
             raise ValueError(f"padding must be 'auto' or a number of columns from 0, got {padding!r}")
+        check_lookups(lookup_init=lookup_init, lookup_act=lookup_act)
         self.in_c, self.out_c, self.ks, self.pad, self.stride = in_c, out_c, kernel_sz, padding, stride
         self.act, self.bn = act, bn
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
@@ -185,7 +190,14 @@ class Conv1DBlock(nn.Module):
         self, x: Float[Tensor, "events in_c columns"], mask: Bool[Tensor, "events columns"] | None = None
     ) -> Float[Tensor, "events out_c columns_out"]:
         """Return the output; absent columns, where ``mask`` is False, must be 0 and stay so."""
-        return self.convolve(x, mask)[0]
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.size(1) != self.in_c or not x.is_floating_point():
+            got = f"{x.dtype} of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x must be a floating tensor (events, {self.in_c}, columns), got {got}")
+        if mask is not None and (
+            not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (x.size(0), x.size(2))
+        ):
+            raise ValueError(f"mask must be a boolean tensor of the shape ({x.size(0)}, {x.size(2)})")
+        return self.convolve(in_precision(self, x), mask)[0]
 
 
 class Res1DBlock(Conv1DBlock):
@@ -287,10 +299,7 @@ class ResNeXt1DBlock(Res1DBlock):
         lookup_init: LookupInit = lookup_normal_init,
         lookup_act: LookupAct = lookup_act,
     ) -> None:
-        if inter_c < 1 or cardinality < 1:
-            raise ValueError(
-                f"inter_c and cardinality must be at least 1, got inter_c={inter_c} and cardinality={cardinality}"
-            )
+        check_counts(inter_c=inter_c, cardinality=cardinality)
         # set_layers is called by the parent, and a plain attribute may be set before a module is ready
         self.inter_c, self.cardinality = inter_c, cardinality
         super().__init__(in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act)

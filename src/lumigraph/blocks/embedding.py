@@ -1,10 +1,11 @@
 """Which categories there are, and how large their embeddings shall be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..schema import near
+from ..checks import check_counts
+from ..schema import different_names, near
 
 __all__ = ["CatEmbedder"]
 
@@ -45,8 +46,12 @@ class CatEmbedder:
         max_emb_sz: int = 50,
         emb_load_path: str | Path | None = None,
     ) -> None:
-        if isinstance(cat_names, str) or len(set(cat_names)) != len(cat_names):
-            raise ValueError(f"cat_names must be a list of different names, got {cat_names!r}")
+        self.cat_names = different_names("cat_names", cat_names)
+        for field, sizes in (("cat_szs", cat_szs), ("emb_szs", [] if emb_szs is None else emb_szs)):
+            if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+                raise TypeError(f"{field} must be a list of whole numbers, one per category, got {sizes!r}")
+            check_counts(**{f"{field}[{i}]": size for i, size in enumerate(sizes)})
+        check_counts(max_emb_sz=max_emb_sz)
         if emb_szs is None:
             emb_szs = [min(max_emb_sz, (1 + int(size)) // 2) for size in cat_szs]
         if not len(cat_names) == len(cat_szs) == len(emb_szs):
@@ -54,13 +59,6 @@ class CatEmbedder:
                 f"cat_names, cat_szs and emb_szs must be equally long, got {len(cat_names)}, {len(cat_szs)} and "
                 f"{len(emb_szs)}"
             )
-        for name, cardinality, width in zip(cat_names, cat_szs, emb_szs, strict=True):
-            if cardinality < 1 or width < 1:
-                raise ValueError(
-                    f"category {name!r} must have at least one code and one column, got cat_szs={cardinality} and "
-                    f"emb_szs={width}"
-                )
-        self.cat_names = list(cat_names)
         self.cat_szs = [int(size) for size in cat_szs]
         self.emb_szs = [int(size) for size in emb_szs]
         self.max_emb_sz = max_emb_sz
@@ -84,6 +82,10 @@ class CatEmbedder:
         A cardinality is one more than the largest code in the data set: hand over all events, not a part of them, or
         a later event may have a code beyond the embedding.
         """
+        if not hasattr(fy, "cat_szs"):
+            raise TypeError(
+                f"fy must be an EventDataset, got {type(fy).__name__}: read one with EventDataset.from_file"
+            )
         return cls(fy.schema.cat_feats, fy.cat_szs(), emb_szs, max_emb_sz, emb_load_path)
 
     def __getitem__(self, key: int | str) -> tuple[int, int]:

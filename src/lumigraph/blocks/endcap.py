@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..particles import as_tensor
 from .block import evaluating
 
 __all__ = ["AbsEndcap"]
@@ -76,12 +77,14 @@ class AbsEndcap(nn.Module, ABC):
                 tail = self.module[-1] if isinstance(self.module, nn.Sequential) else self.module
                 out = out.exp() if getattr(tail, "objective", None) == "multiclass" else out
             out = self.func(out)
+        if not isinstance(out, Tensor):
+            raise TypeError(f"func must return a tensor, got {type(out).__name__}")
         return out.detach().cpu().numpy() if as_np else out
 
     def _tensor(self, inputs: Any) -> Any:
         if hasattr(inputs, "to_numpy"):  # a DataFrame
             inputs = inputs.to_numpy()
-        if not isinstance(inputs, np.ndarray):
-            return inputs
         weight = next(self.module.parameters(), torch.empty(0))
-        return torch.from_numpy(inputs.copy()).to(weight.device, weight.dtype)
+        if isinstance(inputs, np.ndarray):
+            return as_tensor("inputs", inputs.copy()).to(weight.device, weight.dtype)
+        return inputs.to(weight.dtype) if isinstance(inputs, Tensor) and inputs.is_floating_point() else inputs

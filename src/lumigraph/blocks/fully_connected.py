@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_counts, check_dropout, check_number
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.mlp import BatchNorm, Dense, Layers
 from .abs_body import AbsBody
+from .block import vectors
 
 __all__ = ["FullyConnected"]
 
@@ -79,8 +81,9 @@ class FullyConnected(AbsBody):
         super().__init__(n_in, feat_map)
         if res and dense:
             raise ValueError("res=True and dense=True exclude each other: choose one kind of connection")
-        if depth < 1 or width < 1:
-            raise ValueError(f"depth and width must be at least 1, got depth={depth} and width={width}")
+        check_counts(depth=depth, width=width)
+        check_number("growth_rate", growth_rate)
+        do = check_dropout("do", do)
         self.depth, self.width, self.res, self.dense = depth, width, res, dense
         self.do, self.bn, self.act = do, bn, act
         self.growth_rate = 0.0 if res else growth_rate
@@ -123,6 +126,7 @@ class FullyConnected(AbsBody):
 
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events out"]:
         """Return the output of the last layer."""
+        x = vectors(self, x, self.n_in)
         if self.res:
             x = self.layers[0](x)
             for i, pair in enumerate(self.layers[1:]):

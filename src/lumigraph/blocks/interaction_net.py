@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..checks import check_counts, check_dropout
 from ..graph import CompleteGraph, complete_pairs, ring_pairs
 from ..nn.interaction import InteractionConv
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
@@ -95,11 +96,12 @@ class InteractionNet(AbsMatrixHead):
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
-        counts = {"intfunc_depth": intfunc_depth, "outfunc_depth": outfunc_depth, "n_layers": n_layers}
-        for name, count in counts.items():
-            if count < 1:
-                hint = " (it counts the output layer)" if name != "n_layers" else ""
-                raise ValueError(f"{name} must be at least 1{hint}, got {count}")
+        check_counts(intfunc_depth=intfunc_depth, intfunc_width=intfunc_width, intfunc_out_sz=intfunc_out_sz)
+        check_counts(outfunc_depth=outfunc_depth, outfunc_width=outfunc_width, outfunc_out_sz=outfunc_out_sz)
+        check_counts(n_layers=n_layers)
+        do = check_dropout("do", do)
+        if not isinstance(agg_method, str):
+            raise TypeError(f"agg_method must be a name, such as 'sum', got {agg_method!r}")
         self.agg_method = check_pooling("agg_method", agg_method)
         self.intfunc_depth, self.intfunc_width, self.intfunc_out_sz = intfunc_depth, intfunc_width, intfunc_out_sz
         self.outfunc_depth, self.outfunc_width, self.outfunc_out_sz = outfunc_depth, outfunc_width, outfunc_out_sz
@@ -114,7 +116,7 @@ class InteractionNet(AbsMatrixHead):
                 effect_hidden=[intfunc_width] * (intfunc_depth - 1),
                 out_hidden=[outfunc_width] * (outfunc_depth - 1),
                 act=act,
-                dropout=do or 0.0,
+                dropout=do,
                 norm=bn,
                 lookup_init=lookup_init,
                 lookup_act=lookup_act,

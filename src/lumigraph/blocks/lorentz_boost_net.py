@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..checks import check_counts
 from ..nn.boost_features import boost_features, pair_cosines
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.lorentz_boost import LorentzBoostConv
@@ -104,6 +105,7 @@ class LorentzBoostNet(AbsMatrixHead):
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
+        check_counts(n_particles=n_particles, **({} if n_frames is None else {"n_frames": n_frames}))
         self.n_particles = n_particles
         self.validate = validate
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
@@ -138,7 +140,11 @@ class LorentzBoostNet(AbsMatrixHead):
         p = torch.sin(torch.arange(2.0 * self.n_boosted * 3)).view(2, self.n_boosted, 3).to(self.conv.part_wgts)
         made_up = torch.cat([p, 2 * p.norm(dim=-1, keepdim=True)], dim=-1)
         with evaluating(self):
-            return self._extract(made_up).size(1)
+            features = (self.feat_extractor if self.extractor is None else self.extractor)(made_up)
+        if not isinstance(features, Tensor) or features.dim() < 2 or features.size(0) != 2:
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"feat_extractor must return a tensor (events, features), got {got} for 2 events")
+        return features.flatten(1).size(1)
 
     def _extract(self, boosted: Tensor) -> Tensor:
         return (self.feat_extractor if self.extractor is None else self.extractor)(boosted).flatten(1)
@@ -160,7 +166,8 @@ class LorentzBoostNet(AbsMatrixHead):
     def _check_physical(self, p4: Tensor, mask: Tensor) -> None:
         p = p4.detach().double()
         momentum = p[..., :3].square().sum(-1).sqrt()
-        bad = ~(p[..., 3] >= momentum * (1 - 1e-4)) & mask  # also where a number is NaN
+        # also where a number is NaN or infinite
+        bad = ~((p[..., 3] >= momentum * (1 - 1e-4)) & (p[..., 3] < torch.inf)) & mask
         if bool(bad.any()):
             event, slot = bad.nonzero()[0].tolist()
             raise ValueError(
@@ -171,7 +178,11 @@ class LorentzBoostNet(AbsMatrixHead):
 
 
 def _extractor(wanted: Callable[[Tensor], Tensor] | Sequence[str] | None) -> Callable[[Tensor], Tensor] | None:
-    return wanted if wanted is None or callable(wanted) else partial(boost_features, names=wanted)
+    if wanted is None or callable(wanted):
+        return wanted
+    if not isinstance(wanted, Sequence):
+        raise TypeError(f"feat_extractor must be a function, a module or a list of names of features, got {wanted!r}")
+    return partial(boost_features, names=wanted)
 
 
 def _p4_columns(feats_per_vec: Sequence[str]) -> list[int]:

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_counts
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.mlp import Dense
-from ..schema import near
+from ..schema import different_names, near
 from .abs_body import AbsBody
+from .block import vectors
 
 __all__ = ["MultiBlock"]
 
@@ -73,14 +75,18 @@ class MultiBlock(AbsBody):
         bottleneck: bool = False,
     ) -> None:
         super().__init__(n_in, feat_map)
+        for field, value in (("blocks", blocks), ("feats_per_block", feats_per_block)):
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise TypeError(f"{field} must be a list with an entry for each body, got {value!r}")
         if len(blocks) != len(feats_per_block) or not blocks:
             raise ValueError(
                 f"feats_per_block must hold one list of names for each of the blocks, got {len(feats_per_block)} lists "
                 f"and {len(blocks)} blocks"
             )
-        if bottleneck_sz < 0:
-            raise ValueError(f"bottleneck_sz must be at least 0, got {bottleneck_sz}")
-        self.feats_per_block = [list(feats) for feats in feats_per_block]
+        check_counts(0, bottleneck_sz=bottleneck_sz)
+        self.feats_per_block = [
+            different_names(f"feats_per_block[{i}]", feats) for i, feats in enumerate(feats_per_block)
+        ]
         self.bottleneck_sz, self.bottleneck_act = max(int(bottleneck_sz), int(bottleneck)), bottleneck_act
         options = {"lookup_init": lookup_init, "lookup_act": lookup_act}
         #: the columns that each body gets, and those that its bottleneck summarises
@@ -100,7 +106,7 @@ class MultiBlock(AbsBody):
             its_own = {name: value for name, value in options.items() if name not in given}
             self.taken.append(_Columns(taken))
             self.left.append(_Columns(left))
-            self.blocks.append(block(n_in=width, feat_map=inner, **its_own))
+            self.blocks.append(_build(i, block, n_in=width, feat_map=inner, **its_own))
             self.bottleneck_blocks.append(summary)
         if freeze:
             self.freeze_layers()
@@ -120,6 +126,7 @@ class MultiBlock(AbsBody):
 
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events out"]:
         """Return the outputs of all bodies, one beside the other."""
+        x = vectors(self, x, self.n_in)
         outputs = []
         for taken, left, block, summary in zip(self.taken, self.left, self.blocks, self.bottleneck_blocks, strict=True):
             inputs = taken(x)
@@ -127,6 +134,14 @@ class MultiBlock(AbsBody):
                 inputs = torch.cat([inputs, summary(left(x))], dim=1)
             outputs.append(block(inputs))
         return torch.cat(outputs, dim=1)
+
+
+def _build(i: int, block: Any, **arguments: Any) -> Any:
+    """Build the body of a number, from a class or a partial."""
+    built = None if isinstance(block, nn.Module) or not callable(block) else block(**arguments)
+    if not hasattr(built, "get_out_size"):
+        raise TypeError(f"blocks[{i}] must be a class of bodies, or a partial of one with its arguments, got {block!r}")
+    return built
 
 
 class _Columns(nn.Module):

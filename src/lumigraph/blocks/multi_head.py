@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..nn.lookups import LookupInit, lookup_normal_init
 from ..schema import cell_names, near
@@ -71,6 +71,12 @@ class MultiHead(AbsHead):
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, cat_embedder)
+        for name, head in (("matrix_head", matrix_head), ("flat_head", flat_head)):
+            if isinstance(head, nn.Module) or not callable(head):
+                raise TypeError(
+                    f"{name} must be a class of heads, or a partial of one with its arguments, got {head!r}"
+                )
+            _given(head)  # a misspelt argument is found here
         to_flat, to_matrix = _route(kargs, flat_head, matrix_head)
         known = {**_given(matrix_head), **to_matrix}
         missing = [name for name in ("vecs", "feats_per_vec") if known.get(name) is None]
@@ -117,7 +123,13 @@ class MultiHead(AbsHead):
                 )
             flat = torch.cat([x[:, self.flat_lookup], x[:, width:]], dim=1)
             matrix = x[:, self.matrix_lookup]
-        return torch.cat([self.flat_head(flat), self.matrix_head(matrix)], dim=1)
+        events, particles = self.flat_head(flat), self.matrix_head(matrix)
+        if events.size(0) != particles.size(0):
+            raise ValueError(
+                f"the flat part has {events.size(0)} events, the particles are those of {particles.size(0)}: give both "
+                "for the same events"
+            )
+        return torch.cat([events, particles], dim=1)
 
 
 def _given(head: Callable[..., Any]) -> Mapping[str, Any]:

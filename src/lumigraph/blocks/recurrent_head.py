@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..nn.mlp import Standardise, check_dropout
+from ..checks import check_counts, check_dropout
+from ..nn.mlp import Standardise
 from ..nn.recurrent import reset_recurrent, walk, walk_unrolled
 from ..particles import Rows, fit_slots
 from ..schema import near
@@ -95,8 +96,8 @@ class RecurrentHead(AbsMatrixHead):
         **kargs: Any,
     ) -> None:
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
-        if depth < 1 or width < 1:
-            raise ValueError(f"depth and width must be at least 1, got depth={depth} and width={width}")
+        check_counts(depth=depth, width=width)
+        do = check_dropout("do", do)
         cell = _cell(rnn)
         options: dict[str, Any] = {}
         if act not in (("tanh", "relu") if cell is nn.RNN else ("tanh",)):
@@ -108,7 +109,7 @@ class RecurrentHead(AbsMatrixHead):
         self.scale = Standardise(self.n_fpv)
         self.rnn = cell(
             self.n_fpv, width, depth, batch_first=True, bidirectional=bidirectional,
-            dropout=check_dropout("do", do) if depth > 1 else 0.0, **options,
+            dropout=do if depth > 1 else 0.0, **options,
         )  # fmt: skip
         reset_recurrent(self.rnn)
         # torch.compile refuses to look into torch's recurrent layers: what it needs of them is reached beside them, by

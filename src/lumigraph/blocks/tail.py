@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.lookups import LookupInit, lookup_normal_init
+from ..checks import check_counts, check_number
+from ..nn.lookups import LookupInit, check_lookups, lookup_normal_init
 from ..schema import near
-from .block import AbsBlock
+from .block import AbsBlock, vectors
 
 __all__ = ["AbsTail", "ClassRegMulti", "Objective", "check_objective"]
 
@@ -46,8 +47,7 @@ class AbsTail(AbsBlock):
 
     def __init__(self, n_in: int, n_out: int, objective: str) -> None:
         super().__init__()
-        if n_in < 1 or n_out < 1:
-            raise ValueError(f"n_in and n_out must be at least 1, got n_in={n_in} and n_out={n_out}")
+        check_counts(n_in=n_in, n_out=n_out)
         self.n_in, self.n_out = n_in, n_out
         self.objective = check_objective(objective)
 
@@ -114,7 +114,8 @@ class ClassRegMulti(AbsTail):
     ) -> None:
         super().__init__(n_in, n_out, objective)
         self._check_rescaling(y_range, bias_init, y_mean, y_std)
-        self.bias_init = bias_init
+        self.bias_init = None if bias_init is None else check_number("bias_init", bias_init)
+        check_lookups(lookup_init=lookup_init)
         self.lookup_init = lookup_init
         self.dense = nn.Linear(n_in, n_out)
         self.act: nn.Module = nn.Identity()
@@ -151,7 +152,10 @@ class ClassRegMulti(AbsTail):
 
     def _per_output(self, name: str, values: object, width: int) -> Tensor:
         # through float64: the ends of a range may lie closer together than float32 can tell
-        array = np.asarray(values, dtype=np.float64)
+        try:
+            array = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(0)  # no numbers at all
         if array.size == width:
             array = np.broadcast_to(array.reshape(1, width), (self.n_out, width))
         misshapen = width == 2 and array.ndim > 1 and array.shape != (self.n_out, 2)
@@ -171,11 +175,11 @@ class ClassRegMulti(AbsTail):
 
     def logits(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
         """Return what goes into the sigmoid or softmax of a classification."""
-        return self.dense(x)
+        return self.dense(vectors(self, x, self.n_in))
 
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
         """Return the predictions."""
-        x = self.act(self.dense(x))
+        x = self.act(self.logits(x))
         if "y_min" in self._buffers:
             return self.y_diff * x + self.y_min
         return self.y_std * x + self.y_mean if "y_mean" in self._buffers else x

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from ..schema import near
 
-__all__ = ["Act", "Init", "LookupAct", "LookupInit", "lookup_act", "lookup_normal_init", "lookup_uniform_init"]
+__all__ = [
+    "Act",
+    "Init",
+    "LookupAct",
+    "LookupInit",
+    "check_lookups",
+    "lookup_act",
+    "lookup_normal_init",
+    "lookup_uniform_init",
+]
 
 Act = Literal[
     "relu", "prelu", "leaky_relu", "elu", "selu", "gelu", "silu", "swish", "mish", "tanh", "sigmoid", "softmax",
@@ -38,6 +47,13 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
 }
 _SATURATING = ("tanh", "sigmoid", "softmax", "logsoftmax", "linear")
+
+
+def check_lookups(**lookups: Any) -> None:
+    """Raise a TypeError that names the first look-up that is no function."""
+    for name, lookup in lookups.items():
+        if not callable(lookup):
+            raise TypeError(f"{name} must be a function of the name of an activation, got {lookup!r}")
 
 
 def _check(act: str) -> None:

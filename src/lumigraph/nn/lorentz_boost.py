@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from ..checks import check_counts
 from ..graph import ptr_to_batch
 from ..kinematics import boost
 from ..particles import check_slots
@@ -169,12 +170,10 @@ class LorentzBoostConv(MessagePassing):
 
 def _check_numbers(num_slots: int, num_particles: int, mode: str, num_frames: int | None) -> None:
     if mode not in get_args(BoostMode):
-        raise ValueError(f"mode={mode!r} is no way to pair combinations with frames: {near(mode, get_args(BoostMode))}")
-    if num_slots < 1 or num_particles < 1:
         raise ValueError(
-            f"num_slots and num_particles must be at least 1, got num_slots={num_slots} and "
-            f"num_particles={num_particles}"
+            f"mode={mode!r} is no way to pair combinations with frames: {near(str(mode), get_args(BoostMode))}"
         )
+    check_counts(num_slots=num_slots, num_particles=num_particles)
     if mode == "combinations" and num_particles < 2:
         raise ValueError(
             "mode='combinations' boosts combinations into each other's rest frames: num_particles must be at least 2, "
@@ -185,5 +184,5 @@ def _check_numbers(num_slots: int, num_particles: int, mode: str, num_frames: in
             f"num_frames={num_frames} goes with mode='product' only: mode={mode!r} has as many frames as combinations, "
             f"num_particles={num_particles}"
         )
-    if num_frames is not None and num_frames < 1:
-        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    if num_frames is not None:
+        check_counts(num_frames=num_frames)

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
+from ..checks import check_dropout
+from .lookups import LookupAct, LookupInit, check_lookups, lookup_act, lookup_normal_init
 
 __all__ = ["BatchNorm", "Dense", "Layers", "Standardise", "batch_norm", "mlp"]
 
@@ -122,6 +123,7 @@ class Dense(Layers):
         if in_channels < 1 or out_channels < 1:
             raise ValueError(f"a layer needs at least one input and one output, got {in_channels} -> {out_channels}")
         rate = check_dropout("dropout", dropout)
+        check_lookups(lookup_init=lookup_init, lookup_act=lookup_act)
         layers: list[nn.Module] = [nn.Linear(in_channels, out_channels)]
         if act != "linear":
             layers.append(lookup_act(act))
@@ -144,14 +146,6 @@ class Dense(Layers):
                 layer.reset_parameters()
             elif isinstance(layer, nn.PReLU):
                 nn.init.constant_(layer.weight, layer.init)
-
-
-def check_dropout(name: str, rate: float | int | None) -> float:
-    """Return a dropout rate, None as 0, or raise a ValueError that names it."""
-    rate = float(rate or 0)
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name} must be a rate from 0 to below 1, got {rate}")
-    return rate
 
 
 def mlp(
@@ -228,12 +222,14 @@ class Standardise(nn.Module):
             If there is not one finite number per feature.
         """
         for name, value in (("mean", mean), ("std", std)):
+            value = torch.as_tensor(value)
             if value.shape != self.mean.shape or not bool(value.isfinite().all()):
                 raise ValueError(
                     f"{name} must hold {self.mean.numel()} finite numbers, one per feature, got {value.tolist()}"
                 )
-        self.mean.copy_(mean)
-        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+        self.mean.copy_(torch.as_tensor(mean))
+        self.std.copy_(torch.as_tensor(std))
+        self.std[self.std <= 0] = 1.0
 
     def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
         """Return (x - mean) / std."""

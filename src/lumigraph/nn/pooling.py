@@ -22,7 +22,7 @@ Pooling = Literal["sum", "mean", "max", "attention", "flatten"]
 def check_pooling(name: str, method: str) -> Pooling:
     """Return the lower-cased method, or raise a ValueError that names the argument."""
     for known in get_args(Pooling):
-        if method.lower() == known:
+        if str(method).lower() == known:
             return known
     raise ValueError(f"{name}={method!r} is no way to aggregate particles: {near(method, get_args(Pooling))}")
 

@@ -224,13 +224,11 @@ def boost(p4: Float[Tensor, "*#shape 4"], frame: Float[Tensor, "*#shape 4"]) -> 
     >>> boost(p, p)
     tensor([0., 0., 0., 4.])
     """
-    r = frame.double()
-    m, has = rest_frame_mass(r)
+    m, has = (x.unsqueeze(-1) for x in rest_frame_mass(frame.double()))
     # a frame without rest frame is replaced by one at rest before anything is divided: identity, with finite gradients
-    r = torch.where(has.unsqueeze(-1), r, r.new_tensor([0.0, 0.0, 0.0, 1.0]))
-    m = m.unsqueeze(-1)
-    p_r, e_r = r.split([3, 1], dim=-1)
+    p_r, e_r = frame.double().split([3, 1], dim=-1)
+    p_r, e_r = torch.where(has, p_r, 0.0), torch.where(has, e_r, 1.0)
     p, e = p4.double().split([3, 1], dim=-1)
     e_there = (e_r * e - (p_r * p).sum(-1, keepdim=True)) / m
-    p_there = p - p_r * ((e + e_there) / (e_r + m))
-    return torch.cat([p_there, e_there], dim=-1).to(p4.dtype)
+    p_there = torch.addcmul(p, p_r, (e + e_there) / (e_r + m), value=-1)
+    return torch.cat([p_there.to(p4.dtype), e_there.to(p4.dtype)], dim=-1)

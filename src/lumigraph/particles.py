@@ -120,6 +120,8 @@ def rows_of_matrix(matrix: Tensor) -> Rows:
     """Return the particles of matrices (B, slots, F); one that is NaN in all its features is absent."""
     check_matrix(matrix, "(events, slots, features)")
     matrix = floating(matrix)
+    if not torch.compiler.is_compiling() and not bool(matrix.sum().isnan()):  # takes a quarter of the time of the rest
+        return Rows(matrix, matrix.new_ones(matrix.shape[:2], dtype=torch.bool))
     nan = matrix.isnan()
     absent = nan.all(-1) if matrix.size(2) else nan.new_zeros(nan.shape[:2])
     if not torch.compiler.is_compiling():
@@ -148,7 +150,9 @@ def fit_slots(found: Rows, num_slots: int) -> Rows:
     """Return the rows of the first slots, or rows for further, empty ones; a particle beyond is a ValueError."""
     rows, mask = found
     missing = num_slots - rows.size(1)
-    if missing >= 0:
+    if missing == 0:
+        return found
+    if missing > 0:
         pad = torch.nn.functional.pad
         return Rows(pad(rows, (0, 0, 0, missing)), pad(mask, (0, missing)))
     if torch.compiler.is_compiling():

@@ -96,8 +96,10 @@ def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs
     """
     momentum, energy = p4.permute(2, 0, 1).contiguous().double().split([3, 1])
     direction = momentum * (momentum.square().sum(0) + _still(energy[0])).rsqrt()
-    direction = direction.to(torch.promote_types(p4.dtype, torch.float32))  # products of numbers up to 1 lose nothing
-    return _above_diagonal(direction.permute(1, 2, 0) @ direction.transpose(0, 1)).to(p4.dtype)
+    # products of numbers up to 1 lose nothing in float32
+    direction = direction.permute(1, 2, 0).to(torch.promote_types(p4.dtype, torch.float32))
+    with torch.autocast(p4.device.type, enabled=False):
+        return _above_diagonal(direction @ direction.transpose(1, 2)).to(p4.dtype)
 
 
 def _above_diagonal(x: Tensor) -> Tensor:

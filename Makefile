@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --out demo
@@ -29,7 +29,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
 	$(INSTALL) --editable '.[test,physics]'
+	-$(INSTALL) triton  # for Linux only; where it can't be had the tests of its kernels are left out
 	touch $@
+
+# ratios to PyG, and to LUMIN if LUMIN names the interpreter of an environment that has it
+benchmark: $(VENV)/.installed
+	$(BIN)/python tests/benchmarks/run.py $(if $(LUMIN),--lumin $(LUMIN))
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

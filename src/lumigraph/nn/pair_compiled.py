@@ -140,6 +140,7 @@ def backward(
 ) -> list[Tensor | None]:
     """Return the gradients of halves and weights from that of the sums, those that are needed."""
     tensors = [tensor.contiguous() for tensor in (halves, *weights)]
-    totals = [torch.zeros_like(tensor) for tensor in tensors]
+    # all of the weights' is written
+    totals = [torch.zeros_like(tensors[0]), *map(torch.empty_like, tensors[1:])]
     _call("backward", plan, *tensors, gradient.contiguous(), *totals)
     return [total if need else None for total, need in zip(totals, needed, strict=True)]

@@ -121,38 +121,37 @@ class _PairSums(torch.autograd.Function):
     def forward(ctx: Any, engine: Engine, plan: PairPlan, x: Tensor, *weights: Tensor) -> Tensor:
         # the older form, with ctx: in the newer one torch takes longer for the call than small events for all the rest
         ctx.engine, ctx.plan = engine, plan
-        halves = _halves(x, *weights[:2])
-        ctx.save_for_backward(halves, x, *weights)
+        stacked = _stacked(weights[0])
+        halves = _halves(x, stacked, weights[1])
+        ctx.save_for_backward(halves, stacked, x, *weights)
         return engine.forward(plan, halves, *weights[2:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        halves, *inputs = ctx.saved_tensors
+        halves, stacked, x, weight, bias, *inner = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-            sums = pair_blocks.all_at_once(ctx.plan, _halves(*inputs[:3]), *inputs[3:])
+            wanted = [tensor for tensor, need in zip((x, weight, bias, *inner), needed, strict=True) if need]
+            sums = pair_blocks.all_at_once(ctx.plan, _halves(x, _stacked(weight), bias), *inner)
             found = iter(torch.autograd.grad(sums, wanted, gradients, create_graph=True))
             return None, None, *(next(found) if need else None for need in needed)
-        to_halves, *rest = ctx.engine.backward(
-            ctx.plan, gradients[0], (any(needed[:3]), *needed[3:]), halves, *inputs[3:]
-        )
+        first = any(needed[:3])
+        to_halves, *rest = ctx.engine.backward(ctx.plan, gradients[0], (first, *needed[3:]), halves, *inner)
         if to_halves is None:
             return None, None, None, None, None, *rest
-        x, weight, bias = inputs[:3]
         return (
             None,
             None,
-            to_halves @ _stacked(weight) if needed[0] else None,
+            to_halves @ stacked if needed[0] else None,
             torch.cat((to_halves.t() @ x).chunk(2), dim=1) if needed[1] else None,
             to_halves[:, : bias.size(0)].sum(0) if needed[2] else None,
             *rest,
         )
 
 
-def _halves(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _halves(x: Tensor, stacked: Tensor, bias: Tensor) -> Tensor:
     """Return the first layer of each particle as receiver and as sender, side by side."""
-    return nn.functional.linear(x, _stacked(weight), torch.cat([bias, torch.zeros_like(bias)]))
+    return nn.functional.linear(x, stacked, torch.cat([bias, torch.zeros_like(bias)]))
 
 
 def _stacked(weight: Tensor) -> Tensor:

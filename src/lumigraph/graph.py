@@ -74,7 +74,7 @@ class CompleteGraph:
                 f"ptr must be a one-dimensional integer tensor of B+1 offsets, got shape {tuple(ptr.shape)} and "
                 f"{ptr.dtype}; from particles per event use CompleteGraph.from_lengths"
             )
-        ptr = ptr.long()  # first: differences of unsigned integers never fall
+        ptr = ptr.long().contiguous()  # first: differences of unsigned integers never fall
         if int(ptr[0]) != 0 or bool((ptr.diff() < 0).any()):
             raise ValueError(f"ptr must start at 0 and never fall, got {ptr[:8].tolist()}...")
         self.ptr = ptr

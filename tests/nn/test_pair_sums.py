@@ -293,6 +293,20 @@ class TestPath:
         conv(self.X, self.GRAPH)
         assert calls
 
+    def test_transforms_of_functions(self):
+        conv, x = self.conv(act="tanh").double(), self.X.double()
+        conv.fr[0][0].weight.data *= 2
+        jacobian = torch.func.jacrev(lambda x: conv(x, self.GRAPH))(x)
+        torch.testing.assert_close(jacobian, torch.autograd.functional.jacobian(lambda x: conv(x, self.GRAPH), x))
+        out, tangent = torch.func.jvp(lambda x: conv(x, self.GRAPH), (x,), (torch.ones_like(x),))
+        torch.testing.assert_close(out, conv(x, self.GRAPH))
+        torch.testing.assert_close(tangent, jacobian.sum((2, 3)))
+
+    def test_offsets_with_a_stride(self):
+        conv, x = self.conv(), torch.randn(9, 3)
+        strided = torch.tensor([0, 7, 3, 7, 5, 7, 9, 7])[::2]
+        torch.testing.assert_close(conv(x, CompleteGraph(strided)), conv(x, graph_of([3, 2, 4])))
+
     def test_all_ways_give_the_same(self):
         conv = self.conv()
         with torch.no_grad():

@@ -129,7 +129,8 @@ class InteractionConv(MessagePassing):
 
         ``edges``: over a list of edges, by PyG's ``propagate``. For an ``edge_index``, and for a
         `lumigraph.graph.CompleteGraph` where something needs to see all effects: batch normalisation and dropout in
-        training, activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs.
+        training, activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs,
+        transforms of torch.func.
 
         Otherwise pair by pair without a list of them: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a
         CPU, for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel.
@@ -137,6 +138,8 @@ class InteractionConv(MessagePassing):
         if not isinstance(edges, CompleteGraph) or torch.compiler.is_compiling():
             return "edges", ()
         if type(self).message is not InteractionConv.message or self.explain or self._is_watched():
+            return "edges", ()
+        if torch._C._are_functorch_transforms_active():
             return "edges", ()
         layers = take_apart(self.fr)
         if layers is None:

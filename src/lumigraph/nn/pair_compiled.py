@@ -65,7 +65,7 @@ def kernel() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home directory
         said = getattr(error, "stderr", None) or error
         warnings.warn(
             f"the kernel for pair sums could not be compiled with {compiler}, so plain torch is used, which is slower "

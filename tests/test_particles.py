@@ -139,7 +139,7 @@ class TestRows:
 class TestPieces:
     def test_drop_absent_keeps_empty_events(self):
         x = torch.tensor([[NAN], [1.0], [NAN]])
-        found = drop_absent(x, torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]), 5)
+        found = drop_absent(Particles(x, torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1, 3, 3, 3])))
         assert (found.x.tolist(), found.slot.tolist(), found.ptr.tolist()) == ([[1.0]], [0], [0, 0, 0, 1, 1, 1])
 
     @pytest.mark.parametrize(("row", "event"), [(0, 1), (1, 1), (2, 4)])

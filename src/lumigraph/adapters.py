@@ -5,13 +5,14 @@ object is an error. What stands in a masked place is never looked at.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from .graph import lengths_to_ptr, ptr_to_batch
+from .graph import lengths_to_ptr, ptr_to_batch, ptr_to_slot
 from .particles import (
     CellMap,
     Particles,
@@ -207,15 +208,15 @@ def from_jagged(
         raise ValueError("give either lengths (particles per event) or offsets (B+1 of them), not both and not neither")
     ptr = lengths_to_ptr(integers("lengths", lengths)) if lengths is not None else integers("offsets", offsets).long()
     ptr = ptr.to(values.device)
-    if ptr.numel() == 0 or int(ptr[0]) != 0 or int(ptr[-1]) != values.size(0) or bool((ptr.diff() < 0).any()):
+    falls = offsets is not None and bool((ptr.diff() < 0).any())
+    if falls or ptr.numel() == 0 or int(ptr[0]) != 0 or int(ptr[-1]) != values.size(0):
         what = "lengths" if lengths is not None else "offsets"
         raise ValueError(
             f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths are at "
             f"least 0 and add up to it, offsets rise from 0 to it"
         )
-    event = ptr_to_batch(ptr, values.size(0))
-    slot = torch.arange(values.size(0), device=values.device) - ptr[:-1][event]
-    return make_batch(drop_absent(values, slot, event, ptr.numel() - 1), u=u, cat=cat, y=y, weight=weight)
+    particles = Particles(values, ptr_to_slot(ptr), ptr)
+    return make_batch(drop_absent(particles), u=u, cat=cat, y=y, weight=weight)
 
 
 # -------------------------------------------------------------------------------------------------- from a Batch
@@ -292,6 +293,8 @@ def to_jagged(batch: Data) -> tuple[Float[Tensor, "particles features"], Int[Ten
 
 # -------------------------------------------------------------------------------------------------- the way there
 
+_DATA_BATCH: Any = type(Batch(_base_cls=Data))
+
 
 def make_batch(
     particles: Particles | None,
@@ -313,13 +316,14 @@ def make_batch(
         num_events = particles.ptr.numel() - 1
     else:
         num_events = next((v.size(0) for v in fields.values() if v is not None and v.dim()), 0)
-    batch = Batch(_base_cls=Data)
-    per_event = torch.arange(num_events + 1)
+    batch = _DATA_BATCH.__new__(_DATA_BATCH)
+    Data.__init__(batch)  # as Batch(_base_cls=Data) does, which takes a good part of the time of all the rest
     slices: dict[str, Tensor] = {}
     if particles is not None:
         batch.x, batch.slot = particles.x, particles.slot
         slices["x"] = slices["slot"] = particles.ptr.detach().cpu()
         batch.batch, batch.ptr = ptr_to_batch(particles.ptr, particles.x.size(0)), particles.ptr
+    per_event = torch.arange(num_events + 1)
     for name, value in fields.items():
         if value is None:
             continue
@@ -331,7 +335,7 @@ def make_batch(
     # what Batch.from_data_list records: without it batch[i], to_data_list and empty events at the end would be lost
     batch._num_graphs = num_events
     batch._slice_dict = slices
-    batch._inc_dict = {name: torch.zeros(num_events, dtype=torch.long) for name in slices}
+    batch._inc_dict = dict.fromkeys(slices, torch.zeros(num_events, dtype=torch.long))
     return batch
 
 
@@ -353,7 +357,7 @@ def particles_of(batch: Data) -> Particles:
         raise ValueError(f"the batch must have particle features x (particles, features), got {got}")
     ptr = _ptr_of(batch, x)
     if "slot" not in batch:
-        slot = torch.arange(x.size(0), device=x.device) - ptr[:-1][ptr_to_batch(ptr, x.size(0))]
+        slot = ptr_to_slot(ptr)
     elif _is_vector(batch.slot) and batch.slot.numel() == x.size(0) and not bool((batch.slot < 0).any()):
         slot = batch.slot.long()
     else:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 __all__ = ["BATCH_FIELDS", "EventSchema", "SchemaError", "cell_names", "different_names", "near"]
@@ -20,6 +20,7 @@ BATCH_FIELDS: dict[str, str] = {
 }
 
 _NAME_FIELDS = ("feats_per_vec", "vecs", "collections", "event_feats", "cat_feats", "targets", "ids")
+_EXPRESSION_FIELDS = ("derived", "object_selection")
 
 
 class SchemaError(ValueError):
@@ -53,16 +54,26 @@ def different_names(field: str, value: Any) -> list[str]:
     return names
 
 
-def _as_names(field: str, value: Any) -> tuple[str, ...]:
+def _as_names(field_: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise SchemaError(f"{field} must be a list of names, got {value!r}; write {field}: [name, ...]")
+        raise SchemaError(f"{field_} must be a list of names, got {value!r}; write {field_}: [name, ...]")
     for name in value:
         if not isinstance(name, str) or not name:
-            raise SchemaError(f"{field} must hold non-empty names, got {name!r}")
+            raise SchemaError(f"{field_} must hold non-empty names, got {name!r}")
     repeated = sorted({name for name in value if list(value).count(name) > 1})
     if repeated:
-        raise SchemaError(f"{field} names {repeated[0]!r} twice; each name may stand there once")
+        raise SchemaError(f"{field_} names {repeated[0]!r} twice; each name may stand there once")
     return tuple(value)
+
+
+def _as_expressions(field_: str, value: Any) -> dict[str, str]:
+    value = {} if value is None else value
+    if not isinstance(value, Mapping):
+        raise SchemaError(f"{field_} must map names to expressions, got {value!r}; write {field_}: {{name: expression}}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or not isinstance(text, str):
+            raise SchemaError(f"{field_} must map names to expressions in quotes, got {name!r}: {text!r}")
+    return dict(value)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,16 @@ class EventSchema:
         Column of event weights; without one every event weighs 1.
     ids
         Columns that identify an event; predictions are written beside them.
+    derived
+        New columns by name, each an expression of columns or of new ones before it, such as
+        ``{"ht": "sum(Jet_pt)", "Jet_dphi": "delta_phi(Jet_phi, MET_phi)"}``; computed from all that a file holds,
+        before any selection. What may stand in it is said in `lumigraph.data.Expression`.
+    object_selection
+        Conditions by object, such as ``{"Jet": "Jet_pt > 30 and abs(Jet_eta) < 2.5"}``: objects that do not fulfil
+        theirs are absent.
+    event_selection
+        Condition on the event, such as ``"nJet >= 4"``: events that do not fulfil it are left out. It sees the selected
+        objects only, and ``n{collection}`` is their number.
     max_particles
         With ``collections``: keep the first so many particles of an event and drop the others. It gives heads with
         a fixed number of slots (``LorentzBoostNet``, ``agg_method='flatten'``) their number.
@@ -119,10 +140,20 @@ class EventSchema:
     weight: str | None = None
     ids: Sequence[str] = ()
     max_particles: int | None = None
+    derived: Mapping[str, str] = field(default_factory=dict, hash=False)
+    object_selection: Mapping[str, str] = field(default_factory=dict, hash=False)
+    event_selection: str | None = None
 
     def __post_init__(self) -> None:
-        for field in _NAME_FIELDS:
-            object.__setattr__(self, field, _as_names(field, getattr(self, field)))
+        for name in _NAME_FIELDS:
+            object.__setattr__(self, name, _as_names(name, getattr(self, name)))
+        for name in _EXPRESSION_FIELDS:
+            object.__setattr__(self, name, _as_expressions(name, getattr(self, name)))
+        for name in self.object_selection:
+            if name not in self.objects:
+                raise SchemaError(f"object_selection names {name!r}, which is no object: {near(name, self.objects)}")
+        if not isinstance(self.event_selection, str | None):
+            raise SchemaError(f"event_selection must be an expression in quotes, got {self.event_selection!r}")
         if self.vecs and self.collections:
             raise SchemaError("give vecs (one object a name) or collections (lists of objects), not both")
         if bool(self.objects) != bool(self.feats_per_vec):
@@ -166,7 +197,8 @@ class EventSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain lists, strings and numbers."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in plain.items() if k not in (*_EXPRESSION_FIELDS, "event_selection") or v}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EventSchema":
@@ -181,7 +213,8 @@ class EventSchema:
         for key in values:
             if key not in known:
                 raise SchemaError(f"the schema has no entry {key!r}: {near(key, known)}")
-        entries: dict[str, Any] = {k: _as_names(k, v) if k in _NAME_FIELDS else v for k, v in values.items()}
+        checks = {**dict.fromkeys(_NAME_FIELDS, _as_names), **dict.fromkeys(_EXPRESSION_FIELDS, _as_expressions)}
+        entries: dict[str, Any] = {k: checks[k](k, v) if k in checks else v for k, v in values.items()}
         return cls(**entries)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from .. import kinematics
 from ..schema import EventSchema, SchemaError, near
+from .selection import file_columns, numbered_as, prepared
 
 __all__ = ["Arrays", "assemble", "sources"]
 
@@ -35,10 +36,13 @@ class Arrays(NamedTuple):
     y: np.ndarray | None
     weight: np.ndarray | None
     ids: dict[str, np.ndarray]
+    numbers: np.ndarray  # of the events, in the table that they are from
 
 
 def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = True) -> list[str]:
     """Return the columns that must be read for a schema, out of those that a file has.
+
+    Derived columns of the schema count as columns of the file; what is returned is what they are computed from.
 
     Parameters
     ----------
@@ -60,6 +64,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
     >>> sources(schema, ["event", "Jet_pt", "Jet_eta", "Jet_phi", "Jet_btag"])
     ['Jet_pt', 'Jet_phi', 'Jet_eta', 'Jet_btag']
     """
+    in_file, names = names, [*names, *schema.derived]
     wanted: dict[str, None] = {}
     found_for: set[str] = set()
     for vec in schema.objects:
@@ -86,7 +91,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
     wanted.update(dict.fromkeys(needed))
     # identifiers that a file lacks are no reason to refuse it: events are then known by their number
     wanted.update(dict.fromkeys(name for name in schema.ids if name in names))
-    return list(wanted)
+    return file_columns(schema, wanted, in_file)
 
 
 def _is_flag(feat: str, schema: EventSchema) -> bool:
@@ -133,7 +138,16 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
         raise SchemaError(f"column {max(names, key=names.count)!r} stands there more than once; rename it")
     columns = {name: columns[name] for name in names}
     sources(schema, names, labelled=labelled)
-    num_events = _num_events(columns)
+    numbers = np.arange(_num_events(columns))
+    if schema.derived or schema.object_selection or schema.event_selection:
+        columns, chosen = prepared(columns, schema)
+        numbers = numbers if chosen is None else chosen
+    with numbered_as(lambda event: int(numbers[event])):
+        return _arrays(columns, schema, labelled, numbers)
+
+
+def _arrays(columns: Mapping[str, Any], schema: EventSchema, labelled: bool, numbers: np.ndarray) -> Arrays:
+    num_events = len(numbers)
     x, slot, lengths = _particles(columns, schema, num_events) if schema.objects else (None, None, None)
     weight = [schema.weight] if labelled and schema.weight else []
     return Arrays(
@@ -145,6 +159,7 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
         y=_scalars(columns, schema.targets, num_events).astype(np.float32) if labelled and schema.targets else None,
         weight=_scalars(columns, weight, num_events)[:, 0].astype(np.float32) if weight else None,
         ids={name: _identifiers(name, columns[name]) for name in schema.ids if name in columns},
+        numbers=numbers,
     )
 
 
@@ -194,33 +209,55 @@ def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) 
     return table.astype(np.int64)
 
 
+class _Object(NamedTuple):
+    """The columns of one object or collection, what is absent left out."""
+
+    vec: str
+    values: dict[str, np.ndarray]
+    lengths: np.ndarray  # of it in each event
+
+
 def _particles(
     columns: Mapping[str, Any], schema: EventSchema, num_events: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge the objects of each event into one list of particles: features, slots, and particles per event."""
-    parts, events, places = [], [], []
+    found = [_object(columns, schema, vec, num_events) for vec in schema.objects]
     before = np.zeros(num_events, dtype=np.int64)  # particles of the event in the objects already seen
-    for i, vec in enumerate(schema.objects):
-        values, lengths = _object(columns, schema, vec, num_events)
-        event = np.repeat(np.arange(num_events), lengths)
-        present = _present(values, vec, event)
-        event = event[present]
-        count = np.bincount(event, minlength=num_events)
-        place = before[event] + np.arange(len(event)) - (np.cumsum(count) - count)[event]
-        before += count
-        parts.append(_features({name: v[present] for name, v in values.items()}, vec, schema, event))
-        events.append(event)
-        places.append(np.full(len(event), i) if schema.vecs else place)
-    x, event, slot = np.concatenate(parts), np.concatenate(events), np.concatenate(places)
-    order = np.lexsort((slot, event))
     if schema.max_particles is not None:
-        order = order[slot[order] < schema.max_particles]
-    return x[order], slot[order], np.bincount(event[order], minlength=num_events)
+        for i, part in enumerate(found):
+            found[i] = _first(part, schema.max_particles - before)
+            before += found[i].lengths
+    lengths: np.ndarray = np.sum([part.lengths for part in found], axis=0)
+    first = np.cumsum(lengths) - lengths  # row of the first particle of each event
+    x = torch.empty(int(lengths.sum()), len(schema.feats_per_vec))
+    slot: np.ndarray = np.empty(len(x), dtype=np.int64)
+    before = np.zeros(num_events, dtype=np.int64)
+    for i, part in enumerate(found):
+        place = np.arange(int(part.lengths.sum())) - np.repeat(np.cumsum(part.lengths) - part.lengths, part.lengths)
+        place += np.repeat(before, part.lengths)
+        if len(found) == 1:  # already in the order of the rows
+            _write_features(x.numpy(), part, schema)
+            return x.numpy(), np.zeros_like(place) if schema.vecs else place, lengths
+        rows = place + np.repeat(first, part.lengths)
+        slot[rows] = i if schema.vecs else place
+        own = torch.empty(len(rows), len(schema.feats_per_vec))
+        _write_features(own.numpy(), part, schema)
+        x.index_copy_(0, torch.from_numpy(rows), own)  # in half the time of writing each column to its rows
+        before += part.lengths
+    return x.numpy(), slot, lengths
 
 
-def _object(
-    columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _first(part: _Object, room: np.ndarray) -> _Object:
+    """Return an object without what an event has no more room for."""
+    lengths = np.minimum(part.lengths, np.maximum(room, 0))
+    if np.array_equal(lengths, part.lengths):
+        return part
+    start = np.cumsum(part.lengths) - part.lengths
+    rows = np.arange(int(lengths.sum())) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
+    return _Object(part.vec, {name: values[rows] for name, values in part.values.items()}, lengths)
+
+
+def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int) -> _Object:
     """Return the columns of one object, flattened, and how many of it each event has."""
     names = dict.fromkeys(name for feat in schema.feats_per_vec for name in _sources_of(vec, feat, columns))
     flat: dict[str, np.ndarray] = {}
@@ -235,7 +272,7 @@ def _object(
         elif not np.array_equal(shared, lengths):
             event = int(np.not_equal(shared, lengths).argmax())
             raise SchemaError(f"event {event}: {first!r} has {shared[event]} objects, {name!r} has {lengths[event]}")
-    return flat, shared
+    return _present(_Object(vec, flat, shared))
 
 
 def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -257,33 +294,46 @@ def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
         raise SchemaError(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
-    return np.ma.filled(values.astype(np.float64, copy=False), np.nan), lengths
+    if values.dtype != np.float32:
+        values = values.astype(np.float64, copy=False)
+    return np.ma.filled(values, np.nan), lengths
 
 
-def _present(values: Mapping[str, np.ndarray], vec: str, event: np.ndarray) -> np.ndarray:
-    """Return which objects there are: those that are not NaN in all their columns."""
-    nan: np.ndarray = np.stack([np.isnan(v) for v in values.values()], axis=1)
+@np.errstate(over="ignore", invalid="ignore")
+def _present(part: _Object) -> _Object:
+    """Leave out what is absent: the objects that are NaN in all their columns."""
+    if not any(np.isnan(v.sum()) for v in part.values.values()):  # a fraction of the time of looking at each number
+        return part
+    event = np.repeat(np.arange(len(part.lengths)), part.lengths)
+    nan: np.ndarray = np.stack([np.isnan(v) for v in part.values.values()], axis=1)
     absent: np.ndarray = np.logical_and.reduce(nan, axis=1)
     partial = nan & ~absent[:, None]
     if partial.any():
         row, column = np.argwhere(partial)[0]
         raise SchemaError(
-            f"event {event[row]}: column {list(values)[column]!r} is NaN but other columns of that {vec!r} are not; an "
-            "absent object has NaN in all its columns"
+            f"event {event[row]}: column {list(part.values)[column]!r} is NaN but other columns of that {part.vec!r} "
+            "are not; an absent object has NaN in all its columns"
         )
-    return ~absent
+    lengths = np.bincount(event[~absent], minlength=len(part.lengths))
+    return _Object(part.vec, {name: v[~absent] for name, v in part.values.items()}, lengths)
 
 
-def _features(values: Mapping[str, np.ndarray], vec: str, schema: EventSchema, event: np.ndarray) -> np.ndarray:
-    has = _complete({name.removeprefix(f"{vec}_"): column for name, column in values.items()}, schema.feats_per_vec)
-    x = np.zeros((len(event), len(schema.feats_per_vec)), dtype=np.float32)
+@np.errstate(over="ignore")  # what becomes infinite is refused by its name
+def _write_features(x: np.ndarray, part: _Object, schema: EventSchema) -> None:
+    """Write the features of an object into rows of x; those that it does not have are 0."""
+    vec = part.vec
+    has = _complete({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
     for i, feat in enumerate(schema.feats_per_vec):
         if feat in has:
-            _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
-            x[:, i] = has[feat]
+            values = has[feat].astype(np.float32, copy=False)
+            if not np.isfinite(values.sum(dtype=np.float64)):
+                event = np.repeat(np.arange(len(part.lengths)), part.lengths)
+                _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
+            x[:, i] = values
         elif _is_flag(feat, schema):
             x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"
-    return x
+        else:
+            x[:, i] = 0
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what becomes infinite is refused by its name
@@ -292,17 +342,28 @@ def _complete(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, n
     for feat, same in (("E", "energy"), ("energy", "E")):
         if same in has:
             has.setdefault(feat, has[same])
-    px, py = has.get("px"), has.get("py")
-    if (px is None or py is None) and {"pt", "phi"} <= has.keys():
-        px, py = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])
-    if px is not None and py is not None:
-        pz = has.get("pz", np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px))
-        energy = has.get("E", np.sqrt(px**2 + py**2 + pz**2 + has.get("mass", np.zeros_like(px)) ** 2))
-        p4 = torch.from_numpy(np.stack([px, py, pz, energy], axis=1))
-        has = {"px": px, "py": py, "pz": pz, "E": energy, "energy": energy} | has
-        for feat in {"pt", "eta", "phi", "mass"} & {_LOG_OF.get(f, f) for f in feats} - has.keys():
-            has[feat] = getattr(kinematics, feat)(p4).numpy()
+    missing = ({_LOG_OF.get(feat, feat) for feat in feats} & set(_MOMENTUM)) - has.keys()
+    if missing and ({"px", "py"} <= has.keys() or {"pt", "phi"} <= has.keys()):
+        p4 = _four_momenta({name: v.astype(np.float64, copy=False) for name, v in has.items() if name in _MOMENTUM})
+        for i, feat in enumerate(("px", "py", "pz", "E")):
+            has.setdefault(feat, p4[:, i])
+        has.setdefault("energy", has["E"])
+        for feat in missing - has.keys():
+            has[feat] = getattr(kinematics, feat)(torch.from_numpy(p4)).numpy()
     for feat, of in _LOG_OF.items():
-        if of in has:
-            has.setdefault(feat, np.log(np.maximum(has[of], _LOG_FLOOR)))
+        if of in has and feat in feats:
+            has.setdefault(feat, np.log(np.maximum(has[of].astype(np.float64, copy=False), _LOG_FLOOR)))
     return has
+
+
+def _four_momenta(has: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return (px, py, pz, E) of objects, (n, 4), from the columns that there are."""
+    px, py = has.get("px"), has.get("py")
+    if px is None or py is None:
+        px, py = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])
+    pz, energy = has.get("pz"), has.get("E")
+    if pz is None:
+        pz = np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px)
+    if energy is None:
+        energy = np.sqrt(px**2 + py**2 + pz**2 + has.get("mass", np.zeros_like(px)) ** 2)
+    return np.stack([px, py, pz, energy], axis=1)

@@ -1,0 +1,168 @@
+"""What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..schema import EventSchema, SchemaError, near
+from .expressions import Expression
+from .tables import counter_of
+
+__all__ = ["file_columns", "numbered_as", "prepared"]
+
+
+@contextmanager
+def numbered_as(number: Callable[[int], int]) -> Iterator[None]:
+    """Let an error about an event of a part name its number in the whole.
+
+    Examples
+    --------
+    >>> with numbered_as(lambda event: event + 100):
+    ...     raise SchemaError("event 3: column 'ht' is nan")
+    Traceback (most recent call last):
+    ...
+    lumigraph.schema.SchemaError: event 103: column 'ht' is nan
+    """
+    try:
+        yield
+    except ValueError as error:
+        changed = re.sub(r"\bevent (\d+)", lambda found: f"event {number(int(found[1]))}", str(error), count=1)
+        raise type(error)(changed) from None
+
+
+def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
+    """Return the columns to read from a file with columns of these names, to have those that are wanted.
+
+    Raises
+    ------
+    SchemaError
+        If an expression is none, or names a column that there is not.
+    """
+    found: dict[str, None] = {}
+    derived = dict(schema.derived)
+
+    def add(name: str, known: Collection[str], what: str) -> None:
+        if name in known:
+            earlier = list(derived)[: list(derived).index(name)]
+            for part in Expression(derived[name]).names:
+                add(part, earlier, f"the derived column {name!r}")
+        elif name in names:
+            found[name] = None
+        else:
+            raise SchemaError(f"{what} needs the column {name!r}, which is missing: {near(name, [*names, *known])}")
+
+    for name in derived:
+        if name in names:
+            raise SchemaError(f"the derived column {name!r} is a column already: give it another name")
+    for name in wanted:
+        add(name, derived, "the schema")
+    for vec, text in schema.object_selection.items():
+        for name in Expression(text).names:
+            add(name, derived, f"the selection of {vec!r}")
+    for name in Expression(schema.event_selection).names if schema.event_selection else ():
+        if name not in _counters(schema):
+            add(name, derived, "the event selection")
+    return list(found)
+
+
+def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Add derived columns, drop objects and events that are not selected.
+
+    Parameters
+    ----------
+    columns
+        Columns of a file by name, at least those of `file_columns`.
+    schema
+        What is derived and selected.
+
+    Returns
+    -------
+    columns
+        Columns of the events that are left.
+    numbers
+        Their numbers among the events before; None if all are left.
+    """
+    columns = dict(columns)
+    for name, text in schema.derived.items():
+        expression = Expression(text)
+        if all(part in columns for part in expression.names):  # others are not wanted, so their columns were not read
+            columns[name] = expression.evaluate(columns)
+    selected = {}
+    for vec, text in schema.object_selection.items():
+        keep = Expression(text).evaluate(columns)
+        for name in columns:
+            if _owner(name, schema) == vec:
+                selected[name] = _kept(name, columns[name], keep, f"the selection {text!r} of {vec!r}")
+    columns |= selected
+    if not schema.event_selection:
+        return columns, None
+    expression = Expression(schema.event_selection)
+    counted = {n: _count(c, columns, schema) for n, c in _counters(schema).items() if n in expression.names}
+    keep = expression.evaluate({**columns, **counted})
+    if _is_list(keep) or np.asarray(keep).dtype != bool or np.ndim(keep) != 1:
+        raise SchemaError(
+            f"the event selection {schema.event_selection!r} must give one yes or no per event; any(...), all(...) and "
+            "sum(...) make one number of a list"
+        )
+    numbers = np.asarray(keep).nonzero()[0]
+    return {name: _as_array(column)[numbers] for name, column in columns.items()}, numbers
+
+
+def _counters(schema: EventSchema) -> dict[str, str]:
+    """Return the collections of a schema by the name that their number of objects has in the event selection."""
+    return {counter_of(collection): collection for collection in schema.collections}
+
+
+def _owner(name: str, schema: EventSchema) -> str:
+    """Return the object that a column belongs to; none is the empty name."""
+    return max((vec for vec in schema.objects if name.startswith(f"{vec}_")), key=len, default="")
+
+
+def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
+    """Return the column of an object without what is not selected: cut out of lists, NaN where it is one number."""
+    import awkward as ak
+
+    column = _as_array(column)
+    if _is_list(column) != _is_list(keep):
+        expected = "yes or no for each of its objects" if _is_list(column) else "one yes or no per event"
+        raise SchemaError(f"{what} must give {expected}, as column {name!r} does")
+    if not _is_list(column):
+        _check_boolean(np.asarray(keep).dtype, what)
+        return np.where(np.asarray(keep), np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
+    column = ak.Array(column)
+    lengths, expected_lengths = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.num(keep))
+    if not np.array_equal(lengths, expected_lengths):
+        event = int((lengths != expected_lengths).argmax())
+        raise SchemaError(
+            f"event {event}: column {name!r} has {lengths[event]} objects, but {what} is about "
+            f"{expected_lengths[event]}"
+        )
+    _check_boolean(ak.to_numpy(ak.flatten(keep)).dtype, what)
+    return column[keep]
+
+
+def _check_boolean(dtype: Any, what: str) -> None:
+    if dtype != bool:
+        raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
+
+
+def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> np.ndarray:
+    """Count the objects of each event; those that are NaN are absent."""
+    import awkward as ak
+
+    column = next(_as_array(column) for name, column in columns.items() if _owner(name, schema) == collection)
+    there = ~np.isnan(column) if not _is_list(column) else ak.sum(~np.isnan(column), axis=1)
+    return ak.to_numpy(there).astype(np.int64)
+
+
+def _as_array(column: Any) -> Any:
+    import awkward as ak
+
+    return column if isinstance(column, ak.Array) else ak.Array(list(column)) if isinstance(column, list | tuple) else np.ma.asarray(column)
+
+
+def _is_list(column: Any) -> bool:
+    return getattr(column, "ndim", 1) == 2

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
 from ..adapters import make_batch
 from ..graph import lengths_to_ptr
 from ..particles import Particles
 from ..schema import EventSchema, SchemaError, near
-from .columns import Arrays, assemble, sources
-from .readers import column_names, read_columns
+from .batching import EventBatches
+from .columns import Arrays, assemble
+from .loader import EventLoader
 
-__all__ = ["EventDataset", "EventSampler", "table_to_tensor"]
+__all__ = ["EventDataset", "table_to_tensor"]
 
 Indices = Sequence[int] | np.ndarray | Tensor
+#: One file or several.
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class EventDataset(torch.utils.data.Dataset):
@@ -57,6 +60,8 @@ class EventDataset(torch.utils.data.Dataset):
         self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
         self.weight = tensor(arrays.weight)
         self.ids = arrays.ids
+        #: number of each event in the table or the files that it is from
+        self.numbers = arrays.numbers
 
     @classmethod
     def from_columns(cls, columns: Any, schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
@@ -70,13 +75,13 @@ class EventDataset(torch.utils.data.Dataset):
         return cls(assemble(columns, schema, labelled=labelled), schema)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
-        """Read events from a ROOT, Parquet, HDF5 or CSV file, only the columns that the schema needs.
+    def from_file(cls, path: Paths, schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
+        """Read events from ROOT, Parquet, HDF5 or CSV files, only the columns that the schema needs.
 
         Parameters
         ----------
         path
-            File; a tree of a ROOT file as ``file.root:tree``.
+            One file or several, also with ``*`` and ``?``; a tree of a ROOT file as ``file.root:tree``.
         schema
             What to read.
         labelled
@@ -85,24 +90,31 @@ class EventDataset(torch.utils.data.Dataset):
         Raises
         ------
         SchemaError
-            If the file cannot be read, or a column is missing or holds what it should not; the message begins with
+            If a file cannot be read, or a column is missing or holds what it should not; the message begins with
             the name of the file.
         """
-        names = column_names(path)
-        try:
-            wanted = sources(schema, names, labelled=labelled)
-        except SchemaError as error:
-            raise SchemaError(f"{os.fspath(path)}: {error}") from None
-        columns = read_columns(path, wanted or names[:1])
-        try:
-            return cls.from_columns(columns, schema, labelled=labelled)
-        except SchemaError as error:
-            raise SchemaError(f"{os.fspath(path)}: {error}") from None
+        from .stream import EventStream
+
+        return EventStream(path, schema, labelled=labelled).read()
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["EventDataset"]) -> "EventDataset":
+        """Return the events of several data sets of one schema, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = object.__new__(cls)
+        whole.schema = parts[0].schema
+        for name in ("x", "slot", "u", "cat", "y", "weight"):
+            values = [getattr(part, name) for part in parts]
+            setattr(whole, name, None if values[0] is None else torch.cat(values))
+        lengths = [part.ptr.diff() for part in parts if part.ptr is not None]
+        whole.ptr = lengths_to_ptr(torch.cat(lengths)) if lengths else None
+        whole.ids = {name: np.concatenate([part.ids[name] for part in parts]) for name in parts[0].ids}
+        whole.numbers = np.concatenate([part.numbers for part in parts])
+        return whole
 
     def __len__(self) -> int:
-        if self.ptr is not None:
-            return self.ptr.numel() - 1
-        return next((len(v) for v in (self.u, self.cat, self.y, self.weight, *self.ids.values()) if v is not None), 0)
+        return len(self.numbers)
 
     def __repr__(self) -> str:
         particles = "" if self.x is None else f", particles={len(self.x)}"
@@ -128,6 +140,8 @@ class EventDataset(torch.utils.data.Dataset):
         TypeError, IndexError
             If the indices are neither whole numbers of events that there are, nor a mask with one entry per event.
         """
+        if isinstance(indices, range) and indices.step == 1 and 0 <= indices.start <= indices.stop <= len(self):
+            return self._slice(indices.start, indices.stop)
         numbers = np.asarray(indices.numpy(force=True) if isinstance(indices, Tensor) else indices)
         mask, size = numbers.dtype == bool, len(self)
         if numbers.ndim != 1 or (len(numbers) != size if mask else numbers.dtype.kind not in "iu" and len(numbers)):
@@ -139,16 +153,40 @@ class EventDataset(torch.utils.data.Dataset):
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
         if self.x is not None and self.slot is not None and self.ptr is not None:
-            lengths = self.ptr.diff()[chosen]
+            first = self.ptr[:-1][chosen]
+            lengths = self.ptr[1:][chosen] - first
             part.ptr = lengths_to_ptr(lengths)
             # row r of the new events is row r + (start of its event before - start of its event now) of the old ones
-            rows = torch.arange(int(part.ptr[-1])) + (self.ptr[:-1][chosen] - part.ptr[:-1]).repeat_interleave(lengths)
-            part.x, part.slot = self.x[rows], self.slot[rows]
+            rows = np.repeat((first - part.ptr[:-1]).numpy(), lengths.numpy())
+            rows += np.arange(len(rows))
+            part.x, part.slot = (v.index_select(0, torch.from_numpy(rows)) for v in (self.x, self.slot))
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
             setattr(part, name, None if value is None else value[chosen])
         part.ids = {name: values[chosen.numpy()] for name, values in self.ids.items()}
+        part.numbers = self.numbers[chosen.numpy()]
         return part
+
+    def _slice(self, start: int, stop: int) -> "EventDataset":
+        """Return the events from one number to another, which share the memory of these."""
+        part = object.__new__(type(self))
+        part.schema, events = self.schema, slice(start, stop)
+        part.x = part.slot = part.ptr = None
+        if self.x is not None and self.slot is not None and self.ptr is not None:
+            ptr = self.ptr[start : stop + 1]
+            rows = slice(int(ptr[0]), int(ptr[-1]))
+            part.x, part.slot, part.ptr = self.x[rows], self.slot[rows], ptr - ptr[0]
+        for name in ("u", "cat", "y", "weight"):
+            value = getattr(self, name)
+            setattr(part, name, None if value is None else value[events])
+        part.ids = {name: values[events] for name, values in self.ids.items()}
+        part.numbers = self.numbers[events]
+        return part
+
+    def chunks(self, chunk_size: int) -> Iterator["EventDataset"]:
+        """Yield the events in their order, so many at a time."""
+        for start in range(0, len(self), chunk_size):
+            yield self._slice(start, min(start + chunk_size, len(self)))
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventDataset", ...]:
         """Split the events at random into disjoint parts, the same ones for the same seed.
@@ -180,35 +218,52 @@ class EventDataset(torch.utils.data.Dataset):
             raise ValueError(f"{len(self)} events cannot be split into {list(fractions)} without an empty part")
         return tuple(self.select(part) for part in parts)
 
-    def loader(self, batch_size: int, *, shuffle: bool = False, seed: int = 0, num_workers: int = 0) -> DataLoader:
+    def loader(
+        self,
+        batch_size: int | None = None,
+        *,
+        max_particles: int | None = None,
+        max_pairs: int | None = None,
+        bucketed: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+        weights: np.ndarray | Tensor | None = None,
+        num_workers: int = 0,
+        rank: int | None = None,
+        num_ranks: int | None = None,
+    ) -> EventLoader:
         """Return a loader of ready Batches.
 
         Parameters
         ----------
-        batch_size
-            Events per batch; the last batch may be smaller.
+        batch_size, max_particles, max_pairs
+            Most events, particles and ordered pairs of particles of a batch; at least one of them.
+        bucketed
+            Whether events of nearly the same multiplicity share a batch.
         shuffle
             Whether to shuffle the events, anew in each epoch: the order follows from seed and epoch alone.
         seed
             Seed of the shuffle.
+        weights
+            Draw events with these weights, (B,), with replacement; see `balanced_weights`.
         num_workers
             Processes that make batches; 0 makes them where they are used, which is best for events in memory.
+        rank, num_ranks
+            Which share of the events to load, out of how many; by default that of this process in a distributed
+            training. The shares are disjoint, have equally many batches and are all of the events together; see
+            `EventBatches`.
 
         Raises
         ------
         ValueError
-            If there are no events, or the batch size is not positive.
+            If there are no events, or a limit is missing, not positive or too small for an event.
         """
-        if len(self) == 0:
-            raise ValueError("the data set has no events, so there is nothing to load")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        batches = BatchSampler(EventSampler(len(self), shuffle=shuffle, seed=seed), batch_size, drop_last=False)
-        # a generator of its own: a loader must not draw from the random numbers of the training
-        numbers: Any = range(len(self))
-        return DataLoader(
-            numbers, batch_sampler=batches, collate_fn=self.batch, num_workers=num_workers, generator=torch.Generator()
-        )
+        lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
+        batches = EventBatches(
+            lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
+            shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
+        )  # fmt: skip
+        return EventLoader(_InMemory(self, batches, num_workers))
 
     def moments(self, field: str) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each column of ``x``, ``u`` or ``y``, over these events.
@@ -236,43 +291,26 @@ class EventDataset(torch.utils.data.Dataset):
         )
 
 
-class EventSampler(Sampler[int]):
-    """Event numbers in order, or shuffled in an order that follows from seed and epoch alone.
+class _InMemory:
+    """The batches of an epoch of events in memory."""
 
-    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next.
+    def __init__(self, events: EventDataset, batches: EventBatches, num_workers: int) -> None:
+        self.events, self.event_batches, self.num_workers = events, batches, num_workers
 
-    Parameters
-    ----------
-    num_events
-        Number of events.
-    shuffle, seed
-        Whether to shuffle, and the seed of it.
+    def num_batches(self) -> int:
+        return len(self.event_batches)
 
-    Examples
-    --------
-    >>> sampler = EventSampler(4, shuffle=True, seed=1)
-    >>> first, second = list(sampler), list(sampler)
-    >>> sampler.set_epoch(0)
-    >>> list(sampler) == first, list(sampler) == second, first == second
-    (True, True, False)
-    """
-
-    def __init__(self, num_events: int, *, shuffle: bool = False, seed: int = 0) -> None:
-        self.num_events, self.shuffle, self.seed, self.epoch = num_events, shuffle, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_events
-
-    def __iter__(self) -> Iterator[int]:
-        if not self.shuffle:
-            return iter(range(self.num_events))
-        rng = np.random.default_rng((self.seed, self.epoch))
-        self.epoch += 1
-        return iter(rng.permutation(self.num_events).tolist())
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        numbers: Any = self.event_batches.batches(epoch)[start:]
+        if not self.num_workers:
+            return map(self.events.batch, numbers)
+        # a generator of its own: a loader must not draw from the random numbers of the training
+        return iter(
+            DataLoader(
+                numbers, batch_size=None, collate_fn=self.events.batch, num_workers=self.num_workers,
+                generator=torch.Generator(),
+            )
+        )  # fmt: skip
 
 
 def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:

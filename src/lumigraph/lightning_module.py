@@ -36,19 +36,32 @@ class TrainingModule(lightning.LightningModule):
         self.config = config
         self.mean_weight = mean_weight
         self.optimiser = optimiser
+        self._train_sums: list[Any] = [0.0, 0.0]  # of weighted losses, which stay on their device, and events
         self._val_sums = [0.0, 0.0]
 
     def on_train_epoch_start(self) -> None:
-        # what dropout draws in an epoch must not depend on what was drawn before it, or in which process
-        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, self.current_epoch)).generate_state(1)[0]))
+        if not self.trainer.fit_loop.restarted_mid_epoch:
+            self._train_sums = [0.0, 0.0]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # what dropout draws in a step must not depend on what was drawn before it, or in which process
+        place = (self.config.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses, weights = self._losses(batch)
+        weighted = (weights * losses).sum()
+        self._train_sums = [self._train_sums[0] + weighted.detach().double(), self._train_sums[1] + len(losses)]
+        if self.trainer.is_last_batch:
+            total, events = self._over_ranks(self._train_sums)
+            self.log("train_loss", total / events / self.mean_weight, on_step=False, on_epoch=True, batch_size=1)
         # the mean of w * loss over all events; dividing by the batch's own sum of weights would be noise in small
-        # batches, and a division by nearly zero with weights of both signs
-        loss = (weights * losses).mean() / self.mean_weight
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(losses))
-        return loss
+        # batches, and a division by nearly zero with weights of both signs. Gradients are averaged over the ranks,
+        # whose last batches may differ in size
+        events = len(losses)
+        if self.trainer.world_size > 1:
+            events = self._over_ranks([events])[0] / self.trainer.world_size
+        return weighted / (events * self.mean_weight)
 
     def on_validation_epoch_start(self) -> None:
         self._val_sums = [0.0, 0.0]
@@ -59,7 +72,22 @@ class TrainingModule(lightning.LightningModule):
         self._val_sums[1] += float(weights.double().sum())
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_loss", self._val_sums[0] / self._val_sums[1], prog_bar=True)
+        total, weight = self._over_ranks(self._val_sums)
+        self.log("val_loss", total / weight, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_sums"] = self._over_ranks(self._train_sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._train_sums = [part / self.trainer.world_size for part in checkpoint.get("train_sums", [0.0, 0.0])]
+
+    def _over_ranks(self, numbers: list[Any]) -> list[float]:
+        """Return the sums of numbers over all ranks."""
+        numbers = [float(number) for number in numbers]
+        if self.trainer.world_size == 1:
+            return numbers
+        sums = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        return self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         losses = self.batch_loss(self.module, batch)
@@ -112,6 +140,8 @@ class History(Callback):
         row.update({name: float(metrics[name]) for name in ("train_loss", "val_loss") if name in metrics})
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.rows = [*(r for r in self.rows if r["epoch"] < row["epoch"]), row]
+        if not trainer.is_global_zero:
+            return
         temporary = self.file.with_suffix(".tmp")
         with open(temporary, "w", newline="") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(row))

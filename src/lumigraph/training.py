@@ -50,8 +50,11 @@ class TrainConfig:
         Largest norm of the gradient; not clipped if not given.
     seed
         Seed of the order of events and of dropout.
-    accelerator, devices, precision
-        As Lightning's Trainer takes them.
+    accelerator, devices, num_nodes, strategy, precision
+        As Lightning's Trainer takes them: ``devices=4`` trains on four GPUs (or processes, with
+        ``accelerator="cpu"``), each with its share of the events.
+    checkpoint_every
+        Save a checkpoint after so many steps, beside that of every epoch.
     progress_bar
         Whether to show one.
 
@@ -70,11 +73,14 @@ class TrainConfig:
     seed: int = 0
     accelerator: str = "auto"
     devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     precision: str = "32-true"
+    checkpoint_every: int | None = None
     progress_bar: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("n_epochs", 1), ("patience", 1), ("seed", 0), ("weight_decay", 0)):
+        for name, least in (("n_epochs", 1), ("patience", 1), ("seed", 0), ("weight_decay", 0), ("checkpoint_every", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -148,7 +154,7 @@ def fit(
     keep_pages()
     with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]), _quiet():
         place = Path(scratch if folder is None else folder)
-        last, best = place / "checkpoints" / "last.ckpt", place / "checkpoints" / "best.ckpt"
+        last = place / "checkpoints" / "last.ckpt"
         if last.exists() and not resume:
             raise FileExistsError(
                 f"{place} holds a training already ({last.name}): set resume=True (--resume) to go on with it, or give "
@@ -165,9 +171,11 @@ def fit(
             ckpt_path=last if resume and last.exists() else None,
             weights_only=True,
         )
-        if val is not None and best.exists():
+        best = trainer.checkpoint_callbacks[-1].best_model_path  # on every rank where the first one keeps it
+        if val is not None and best:
             state = torch.load(best, weights_only=True, map_location="cpu")["state_dict"]
             module.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+        trainer.strategy.barrier()  # before the first rank removes it
         module.eval()
     names = list(history.rows[0]) if history.rows else []
     return {name: [row[name] for row in history.rows] for name in names}
@@ -186,10 +194,19 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: An
         dirpath=folder / "checkpoints", filename="best", monitor="val_loss" if validated else None, save_last=True,
         enable_version_counter=False, save_on_train_epoch_end=True,
     )  # fmt: skip
+    if config.checkpoint_every is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                dirpath=folder / "checkpoints", filename="last", every_n_train_steps=config.checkpoint_every,
+                enable_version_counter=False, save_on_train_epoch_end=False,
+            )
+        )  # fmt: skip
     return lightning.Trainer(
         max_epochs=config.n_epochs,
         accelerator=config.accelerator,
         devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
         precision=config.precision,  # type: ignore[arg-type]
         gradient_clip_val=config.gradient_clip,
         logger=logger,

@@ -1,14 +1,23 @@
 """Events from files: named columns, data sets, loaders, and the sample that is shipped."""
 
-from .dataset import EventDataset, EventSampler, table_to_tensor
+from .batching import EventBatches, balanced_weights
+from .dataset import EventDataset, table_to_tensor
+from .expressions import FUNCTIONS, Expression
+from .loader import EventLoader
 from .readers import column_names, read_columns
 from .samples import SAMPLE_SCHEMA, load_sample, sample_path
+from .stream import EventStream
 from .writers import check_writable, write_columns
 
 __all__ = [
+    "FUNCTIONS",
     "SAMPLE_SCHEMA",
+    "EventBatches",
     "EventDataset",
-    "EventSampler",
+    "EventLoader",
+    "EventStream",
+    "Expression",
+    "balanced_weights",
     "check_writable",
     "column_names",
     "load_sample",

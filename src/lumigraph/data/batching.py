@@ -108,7 +108,7 @@ class EventBatches(Sampler[np.ndarray]):
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
-        _check_place(rank, num_ranks)
+        check_place(rank, num_ranks)
         self.bucketed, self.shuffle, self.seed, self.epoch = bucketed, shuffle, seed, 0
         self.rank, self.num_ranks = rank, num_ranks
         self._by_number = not bucketed and set(self.limits) == {"batch_size"}
@@ -124,7 +124,7 @@ class EventBatches(Sampler[np.ndarray]):
 
     def __len__(self) -> int:
         """Return the batches of this rank: the same number on each rank and in each epoch."""
-        num_ranks = self._place()[1]
+        num_ranks = this_rank(self.rank, self.num_ranks)[1]
         if self._by_number:
             if num_ranks > self.num_events:
                 raise ValueError(f"{self.num_events} events are too few for {num_ranks} ranks: use fewer processes")
@@ -146,7 +146,7 @@ class EventBatches(Sampler[np.ndarray]):
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the event numbers of each batch that this rank has in an epoch."""
         check_counts(0, epoch=epoch)
-        steps, (rank, num_ranks) = len(self), self._place()
+        steps, (rank, num_ranks) = len(self), this_rank(self.rank, self.num_ranks)
         rng = np.random.default_rng((self.seed, epoch))
         if self._by_number:
             own = np.ascontiguousarray(self._order(rng)[rank::num_ranks])
@@ -161,14 +161,6 @@ class EventBatches(Sampler[np.ndarray]):
             else:
                 numbers.sort()
         return batches[rank::num_ranks]
-
-    def _place(self) -> tuple[int, int]:
-        """Return the rank of this process and the number of ranks."""
-        if self.rank is not None and self.num_ranks is not None:
-            return self.rank, self.num_ranks
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
 
     def _order(self, rng: np.random.Generator) -> np.ndarray:
         """Return all events, or as many draws, in random order where that is asked for."""
@@ -224,6 +216,26 @@ class EventBatches(Sampler[np.ndarray]):
         return [batches[i] for i in chosen.ravel().tolist()]
 
 
+def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
+    """Return the rank of this process and the number of ranks: those given, or else those of torch.distributed."""
+    if rank is not None and num_ranks is not None:
+        return rank, num_ranks
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def check_place(rank: Any, num_ranks: Any) -> None:
+    """Raise an error unless rank and num_ranks are a place among processes, or both not given."""
+    if (rank is None) != (num_ranks is None):
+        raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
+    if num_ranks is not None:
+        check_counts(0, rank=rank)
+        check_counts(1, num_ranks=num_ranks)
+        if rank >= num_ranks:
+            raise ValueError(f"rank must be below num_ranks={num_ranks}, as ranks count from 0, got {rank}")
+
+
 def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
     """Return the number of events, and their particles where needed, in few bytes: those are sorted much faster."""
     if isinstance(lengths, Integral) and not isinstance(lengths, bool):
@@ -243,16 +255,6 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
     if array.min(initial=0) < 0:
         raise ValueError(f"lengths must be at least 0, got {array.min()} in event {int(array.argmin())}")
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
-
-
-def _check_place(rank: Any, num_ranks: Any) -> None:
-    if (rank is None) != (num_ranks is None):
-        raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
-    if num_ranks is not None:
-        check_counts(0, rank=rank)
-        check_counts(1, num_ranks=num_ranks)
-        if rank >= num_ranks:
-            raise ValueError(f"rank must be below num_ranks={num_ranks}, as ranks count from 0, got {rank}")
 
 
 def _ceil_div(total: int, part: int) -> int:

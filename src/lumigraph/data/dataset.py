@@ -209,8 +209,7 @@ class EventDataset(torch.utils.data.Dataset):
         >>> [len(p) for p in EventDataset.from_columns({"ht": np.arange(10.0)}, schema).split((0.5, 0.3, 0.2))]
         [5, 3, 2]
         """
-        if min(fractions, default=0) <= 0 or sum(fractions) > 1 + 1e-9:
-            raise ValueError(f"fractions must be positive and add up to 1 at most, got {list(fractions)}")
+        check_fractions(fractions)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         ends = [0, *(round(float(f) * len(self)) for f in np.cumsum(fractions))]
         parts = [order[a:b].sort().values for a, b in pairwise(ends)]
@@ -289,6 +288,12 @@ class EventDataset(torch.utils.data.Dataset):
         return (
             [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
         )
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Raise a ValueError unless fractions are shares of a whole."""
+    if min(fractions, default=0) <= 0 or sum(fractions) > 1 + 1e-9:
+        raise ValueError(f"fractions must be positive and add up to 1 at most, got {list(fractions)}")
 
 
 class _InMemory:

@@ -1,0 +1,381 @@
+"""Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch_geometric.data import Batch
+
+from ..checks import check_counts
+from ..schema import EventSchema, SchemaError
+from .batching import check_place, this_rank
+from .columns import assemble, sources
+from .dataset import EventDataset, Paths, check_fractions
+from .loader import EventLoader
+from .readers import EventFile, expand_paths, open_events
+from .selection import numbered_as
+
+__all__ = ["EventStream"]
+
+
+class _Chunk(NamedTuple):
+    """Events of one file that are read at once."""
+
+    file: int
+    start: int
+    stop: int
+    first: int  # number of its first event, counted over all files
+    unit: int  # chunks of one unit are parts of what a file can only read from its beginning
+    place: int  # in its unit
+
+
+class _Piece(NamedTuple):
+    """Some of the events of a chunk that are selected: from one of them to another."""
+
+    chunk: int
+    start: int
+    stop: int
+
+
+class _Share(NamedTuple):
+    """Which events a data set of a split has: those whose random number, a function of the seed, is in an interval."""
+
+    low: float
+    high: float
+    seed: int
+
+
+class EventStream:
+    """Events of files that need not fit into memory.
+
+    The events are read in chunks, only the columns that the schema needs. `loader` serves them shuffled as Batches for a
+    training; `chunks` gives them in the order of the files; `read` loads them all.
+
+    Parameters
+    ----------
+    paths
+        One file or several, also with ``*`` and ``?``; a tree of a ROOT file as ``file.root:tree``.
+    schema
+        What to read.
+    labelled
+        Whether targets and weight are needed; without it they may be missing.
+    chunk_size
+        Most events that are read at once.
+
+    Raises
+    ------
+    SchemaError
+        If a file cannot be read or a column is missing; the message begins with the name of the file.
+
+    Notes
+    -----
+    **Memory.** Chunks of ``chunk_size`` events, of which a shuffled loader holds two to three times ``buffer_size``,
+    and more with worker processes.
+
+    **Numbers.** Events are numbered over all files in their order, those that are not selected included; messages about
+    an event name its number in its file.
+
+    Examples
+    --------
+    >>> from lumigraph.data import SAMPLE_SCHEMA, sample_path
+    >>> stream = EventStream(sample_path(), SAMPLE_SCHEMA)
+    >>> stream
+    EventStream(files=1, events=20000)
+    >>> for batch in stream.loader(512, shuffle=True, seed=1):
+    ...     break
+    >>> batch.num_graphs
+    512
+    """
+
+    def __init__(self, paths: Paths, schema: EventSchema, *, labelled: bool = True, chunk_size: int = 8192) -> None:
+        check_counts(chunk_size=chunk_size)
+        self.schema, self.labelled, self.chunk_size = schema, labelled, chunk_size
+        self.paths = expand_paths(paths)
+        self._chunks: list[_Chunk] = []
+        self._columns: list[list[str]] = []
+        self._share: _Share | None = None
+        self._files = _OpenFiles(self.paths)
+        first, unit = 0, -1
+        for i, path in enumerate(self.paths):
+            file = self._files[i]
+            try:
+                columns = sources(schema, file.names, labelled=labelled)
+            except SchemaError as error:
+                other = f" ({self.paths[0]} has all it needs)" if i else ""
+                raise SchemaError(f"{path}: {error}{other}") from None
+            self._columns.append(columns or file.names[:1])
+            for start, stop, place in _cut(file.groups, chunk_size):
+                unit += not (file.sequential and place)
+                self._chunks.append(_Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
+            first += file.num_events
+        self._chunks = self._chunks or [_Chunk(0, 0, 0, 0, 0, 0)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(files={len(self.paths)}, events={len(self)})"
+
+    def __len__(self) -> int:
+        """Return the number of events that are selected; with a selection they are counted when first asked for."""
+        return int(self._counts.sum())
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        """Selected events of each chunk."""
+        if self.schema.event_selection:
+            return np.array([len(self._read(i)) for i in range(len(self._chunks))], dtype=np.int64)
+        return np.array([self._in_share(chunk).sum() for chunk in self._chunks], dtype=np.int64)
+
+    def _in_share(self, chunk: _Chunk) -> np.ndarray:
+        """Return which events of a chunk belong to this part of a split."""
+        numbers = np.arange(chunk.first, chunk.first + chunk.stop - chunk.start)
+        if self._share is None:
+            return np.ones(len(numbers), dtype=bool)
+        drawn = _uniform(numbers, self._share.seed)
+        return (drawn >= self._share.low) & (drawn < self._share.high)
+
+    def _read(self, number: int) -> EventDataset:
+        """Return the selected events of a chunk."""
+        chunk = self._chunks[number]
+        path = self.paths[chunk.file]
+        columns = self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop)
+        try:
+            with numbered_as(lambda event: event + chunk.start):
+                events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
+        except SchemaError as error:
+            raise SchemaError(f"{path}: {error}") from None
+        if self._share is not None:
+            events = events.select(self._in_share(chunk)[events.numbers])
+        events.numbers = events.numbers + chunk.first
+        return events
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
+        """Yield the selected events in the order of the files, a chunk at a time; in parts of ``chunk_size`` at most."""
+        for number in range(len(self._chunks)):
+            events = self._read(number)
+            if len(events):
+                yield from events.chunks(len(events) if chunk_size is None else chunk_size)
+
+    def read(self) -> EventDataset:
+        """Return all events as a data set in memory."""
+        return EventDataset.concatenate(list(self.chunks()) or [self._read(0)])
+
+    def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventStream", ...]:
+        """Split the events at random into disjoint parts, the same ones for the same seed.
+
+        Each event goes where a random number sends it that follows from its own number and the seed. Every part reads
+        all of the files; files of their own for each part are read faster.
+
+        Parameters
+        ----------
+        fractions
+            Share of each part, such as training, validation and test; they add up to 1 at most.
+        seed
+            Seed of the random numbers.
+
+        Raises
+        ------
+        ValueError
+            If the shares are not positive, or add up to more than 1.
+        """
+        check_fractions(fractions)
+        if self._share is not None:
+            raise ValueError("this is a part of a split already: split the whole into as many parts as you need")
+        ends = [0.0, *np.cumsum(fractions).tolist()]
+        ends[-1] = 1.0 if abs(ends[-1] - 1) < 1e-9 else ends[-1]
+        return tuple(self._part(_Share(low, high, seed)) for low, high in pairwise(ends))
+
+    def _part(self, share: _Share) -> "EventStream":
+        part = object.__new__(type(self))
+        part.__dict__.update({k: v for k, v in self.__dict__.items() if k != "_counts"})
+        part._share = share
+        return part
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        buffer_size: int = 8,
+        num_workers: int = 0,
+        rank: int | None = None,
+        num_ranks: int | None = None,
+    ) -> EventLoader:
+        """Return a loader of ready Batches.
+
+        Parameters
+        ----------
+        batch_size
+            Events per batch; the last one of a rank may have fewer, or one more.
+        shuffle
+            Whether to shuffle: chunks come in random order, and the events of ``buffer_size`` chunks at a time are
+            mixed; anew in each epoch, and the same for the same seed, epoch and ranks.
+        seed
+            Seed of the shuffle.
+        buffer_size
+            Chunks whose events are mixed.
+        num_workers
+            Processes that read and mix; the order of the events does not depend on it.
+        rank, num_ranks
+            Which share of the events to load, out of how many; by default that of this process in a distributed
+            training. Each event is in exactly one share. The shares differ by one event at most and have equally many
+            batches.
+
+        Raises
+        ------
+        ValueError
+            If there are no events, fewer than ranks, or the batch size is not positive.
+        """
+        check_counts(batch_size=batch_size, buffer_size=buffer_size)
+        check_counts(0, seed=seed, num_workers=num_workers)
+        check_place(rank, num_ranks)
+        if len(self) == 0:
+            raise ValueError("the files have no events that are selected, so there is nothing to load")
+        return EventLoader(
+            _Streamed(self, batch_size, shuffle, seed, buffer_size if shuffle else 1, num_workers, rank, num_ranks)
+        )
+
+    def _order(self, shuffle: bool, buffer_size: int, rng: np.random.Generator) -> list[int]:
+        """Return the chunks in the order of an epoch."""
+        if not shuffle:
+            return list(range(len(self._chunks)))
+        drawn = rng.permutation(self._chunks[-1].unit + 1)
+        # as many units at a time as the buffer mixes, each from its beginning to its end
+        return sorted(
+            range(len(self._chunks)),
+            key=lambda i: (drawn[(c := self._chunks[i]).unit] // buffer_size, c.place, drawn[c.unit]),
+        )
+
+
+class _Window(NamedTuple):
+    """Events that are mixed: where they stand in what a rank is given, and where they are from."""
+
+    start: int
+    pieces: list[_Piece]
+    seed: tuple[int, ...]
+
+
+class _Streamed:
+    """The batches of an epoch of a stream."""
+
+    def __init__(
+        self, stream: EventStream, batch_size: int, shuffle: bool, seed: int, buffer_size: int, num_workers: int,
+        rank: int | None, num_ranks: int | None,
+    ) -> None:  # fmt: skip
+        self.stream, self.batch_size, self.shuffle, self.seed = stream, batch_size, shuffle, seed
+        self.buffer_size, self.num_workers, self.place = buffer_size, num_workers, (rank, num_ranks)
+
+    def num_batches(self) -> int:
+        _, num_ranks = this_rank(*self.place)
+        fewest = len(self.stream) // num_ranks
+        if not fewest:
+            raise ValueError(f"{len(self.stream)} events are too few for {num_ranks} ranks: use fewer processes")
+        return -(-fewest // self.batch_size)
+
+    def windows(self, epoch: int) -> tuple[list[_Window], int]:
+        """Return what this rank mixes in an epoch, and how many events these are."""
+        rank, num_ranks = this_rank(*self.place)
+        order = self.stream._order(self.shuffle, self.buffer_size, np.random.default_rng((self.seed, epoch)))
+        ends = np.cumsum(self.stream._counts[order])
+        low, high = (len(self.stream) * r // num_ranks for r in (rank, rank + 1))
+        pieces = []
+        for chunk, end, count in zip(order, ends.tolist(), self.stream._counts[order].tolist(), strict=True):
+            start, stop = max(low, end - count), min(high, end)
+            if start < stop:
+                pieces.append(_Piece(chunk, start - end + count, stop - end + count))
+        windows, position = [], 0
+        for i in range(0, len(pieces), self.buffer_size):
+            windows.append(_Window(position, pieces[i : i + self.buffer_size], (self.seed, epoch, rank, i)))
+            position += sum(piece.stop - piece.start for piece in windows[-1].pieces)
+        return windows, position
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        windows, total = self.windows(epoch)
+        ends = [*range(self.batch_size, self.num_batches() * self.batch_size, self.batch_size), total]
+        position = start * self.batch_size  # of the next batch in what this rank is given
+        ends = ends[start:]
+        starts_of_next = [*(window.start for window in windows[1:]), total]
+        windows = [window for window, after in zip(windows, starts_of_next, strict=True) if after > position]
+        rest: list[EventDataset] = []  # events of the window before that do not fill a batch
+        waiting = 0
+        for window, (events, order) in zip(windows, self._load(windows), strict=True):
+            at = max(position - window.start, 0) if not waiting else 0
+            while ends and waiting + len(order) - at >= ends[0] - position:
+                take = ends[0] - position - waiting
+                part = events.select(order[at : at + take] if self.shuffle else range(at, at + take))
+                yield EventDataset.concatenate([*rest, part]).batch()
+                at, position, rest, waiting = at + take, ends.pop(0), [], 0
+            if at < len(order):
+                rest.append(events.select(order[at:]))
+                waiting += len(order) - at
+
+    def _load(self, windows: Any) -> Iterator[tuple[EventDataset, np.ndarray]]:
+        if not self.num_workers:
+            return map(self._mixed, windows)
+        return iter(
+            DataLoader(
+                windows, batch_size=None, collate_fn=self._mixed, num_workers=self.num_workers,
+                generator=torch.Generator(),
+            )
+        )  # fmt: skip
+
+    def _mixed(self, window: _Window) -> tuple[EventDataset, np.ndarray]:
+        """Return the events of a window, and the order in which to take them."""
+        parts = []
+        for number, start, stop in window.pieces:
+            events = self.stream._read(number)
+            events.ids = {}  # no batch has them
+            parts.append(events.select(range(start, stop)))
+        events = EventDataset.concatenate(parts)
+        if not self.shuffle:
+            return events, np.arange(len(events))
+        return events, np.random.default_rng(window.seed).permutation(len(events))
+
+
+class _OpenFiles:
+    """Files that are opened when they are needed, the last few of them kept open, in each process its own."""
+
+    def __init__(self, paths: Sequence[str], most: int = 8) -> None:
+        self.paths, self.most = paths, most
+        self.opened: dict[int, EventFile] = {}
+        self.process = os.getpid()
+
+    def __getitem__(self, number: int) -> EventFile:
+        if self.process != os.getpid():  # a handle of the parent process is not to be read from
+            self.opened, self.process = {}, os.getpid()
+        file = self.opened.pop(number, None) or open_events(self.paths[number])
+        self.opened[number] = file
+        while len(self.opened) > self.most:
+            self.opened.pop(next(iter(self.opened))).close()
+        return file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "opened": {}}
+
+
+def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
+    """Cut a file into chunks of at most so many events: yield start, stop, and place in a group that is larger."""
+    ends = groups[1:].tolist()
+    start = 0
+    for i, stop in enumerate(ends):
+        if i + 1 < len(ends) and ends[i + 1] - start <= chunk_size:
+            continue  # small groups are read together
+        parts = -(-(stop - start) // chunk_size)
+        bounds = [start + (stop - start) * k // parts for k in range(parts + 1)] if parts else []
+        for place, (low, high) in enumerate(pairwise(bounds)):
+            yield low, high, place
+        start = stop
+
+
+def _uniform(numbers: np.ndarray, seed: int) -> np.ndarray:
+    """Return a random number in [0, 1) for each event number: a hash of it and the seed."""
+    with np.errstate(over="ignore"):
+        z = numbers.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(0x9E3779B97F4A7C15)
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -139,9 +139,10 @@ class EventBatches(Sampler[np.ndarray]):
         return steps
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        # only once the first batch is asked for: a loader with workers makes two iterators and uses one
         batches = self.batches(self.epoch)
         self.epoch += 1
-        return iter(batches)
+        yield from batches
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the event numbers of each batch that this rank has in an epoch."""
@@ -211,8 +212,11 @@ class EventBatches(Sampler[np.ndarray]):
         batches = _pieces(events, _halve(cuts, count))
         if not self._random:
             return batches
-        chosen = np.sort(rng.choice(len(batches), count, replace=False)).reshape(steps, num_ranks)
-        chosen = rng.permuted(rng.permutation(chosen), axis=1)  # the steps, and the ranks within a step
+        # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
+        taken = (np.arange(count) * len(batches) + rng.integers(len(batches))) // count
+        chosen = rng.permuted(
+            rng.permutation(taken.reshape(steps, num_ranks)), axis=1
+        )  # the steps, and the ranks within a step
         return [batches[i] for i in chosen.ravel().tolist()]
 
 

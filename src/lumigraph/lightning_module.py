@@ -3,7 +3,7 @@
 import csv
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class TrainingModule(lightning.LightningModule):
         batch_loss: BatchLoss,
         config: TrainConfig,
         mean_weight: float,
+        train: Iterable[Batch],
         optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     ) -> None:
         super().__init__()
@@ -35,6 +36,7 @@ class TrainingModule(lightning.LightningModule):
         self.batch_loss = batch_loss
         self.config = config
         self.mean_weight = mean_weight
+        self.train_batches = train
         self.optimiser = optimiser
         self._train_sums: list[Any] = [0.0, 0.0]  # of weighted losses, which stay on their device, and events
         self._val_sums = [0.0, 0.0]
@@ -111,9 +113,15 @@ class TrainingModule(lightning.LightningModule):
         else:
             parameters = [p for p in self.module.parameters() if p.requires_grad]
             optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
         if config.schedule == "constant":
             return optimiser
+        if not isinstance(self.train_batches, Sized):
+            raise TypeError(
+                f"the schedule {config.schedule!r} must know how many batches there are, but the training batches have "
+                "no len(); use schedule='constant'"
+            )
+        # not what Lightning estimates: asked here, it would not restore the state of the loader
+        steps = config.n_epochs * len(self.train_batches)
         schedule: torch.optim.lr_scheduler.LRScheduler
         if config.schedule == "one_cycle":
             groups = optimiser.param_groups

@@ -165,7 +165,7 @@ def fit(
         trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
         module.train()  # Lightning trains a module in the mode in which it finds it
         trainer.fit(
-            TrainingModule(module, batch_loss, config, mean_weight, optimiser),
+            TrainingModule(module, batch_loss, config, mean_weight, train, optimiser),
             train,
             val,
             ckpt_path=last if resume and last.exists() else None,

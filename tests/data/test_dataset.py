@@ -17,8 +17,9 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader as PyGDataLoader
 
 from lumigraph.adapters import particles_of, to_rows
-from lumigraph.data import EventDataset, EventSampler, table_to_tensor, write_columns
+from lumigraph.data import EventDataset, table_to_tensor, write_columns
 from lumigraph.data import dataset as module
+from lumigraph.data.readers import EventFile
 from lumigraph.schema import EventSchema, SchemaError
 
 SCHEMA = EventSchema(
@@ -452,17 +453,20 @@ def test_a_loader_of_nothing_is_an_error():
         plain(0).loader(4)
 
 
-def test_the_sampler_counts_epochs_unless_it_is_told():
-    sampler = EventSampler(20, shuffle=True, seed=1)
-    assert len(sampler) == 20
-    epochs = [list(sampler) for _ in range(3)]
-    assert [sorted(epoch) for epoch in epochs] == [list(range(20))] * 3
-    sampler.set_epoch(1)
-    assert [list(sampler), list(sampler)] == epochs[1:]
-    assert list(EventSampler(20, shuffle=True, seed=1)) == epochs[0]
-    assert list(EventSampler(20, shuffle=True, seed=2)) != epochs[0]
-    assert list(EventSampler(3)) == [0, 1, 2]
-    assert list(EventSampler(0, shuffle=True)) == []
+def test_a_loader_goes_on_where_its_state_says():
+    data = plain(40)
+    loader = data.loader(7, shuffle=True, seed=1)
+    epochs = [order_of(loader) for _ in range(3)]
+    for epoch, batch in [(0, 0), (0, 3), (1, 5), (1, 6)]:
+        other = data.loader(7, shuffle=True, seed=1)
+        other.load_state_dict({"epoch": epoch, "batch": batch})
+        other.set_epoch(epoch if batch < 6 else epoch + 1)  # as Lightning does
+        assert order_of(other) == (epochs[epoch][batch:] or epochs[epoch + 1])
+    passes = iter(loader)  # epoch 3
+    next(passes)
+    assert loader.state_dict() == {"epoch": 3, "batch": 1}
+    loader.set_epoch(1)
+    assert order_of(loader) == epochs[1]
 
 
 def test_events_are_not_looped_over():
@@ -587,12 +591,12 @@ def test_only_needed_columns_are_read(tmp_path, monkeypatch):
     )
     asked = []
 
-    def read(path, columns):
+    def read(self, columns, *events):
         asked.append(list(columns))
-        return reader(path, columns)
+        return reader(self, columns, *events)
 
-    reader = module.read_columns
-    monkeypatch.setattr(module, "read_columns", read)
+    reader = EventFile.read
+    monkeypatch.setattr(EventFile, "read", read)
     EventDataset.from_file(path, SCHEMA)
     EventDataset.from_file(path, SCHEMA, labelled=False)
     labels = {"label", "mass", "w"}

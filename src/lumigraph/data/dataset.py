@@ -140,8 +140,6 @@ class EventDataset(torch.utils.data.Dataset):
         TypeError, IndexError
             If the indices are neither whole numbers of events that there are, nor a mask with one entry per event.
         """
-        if isinstance(indices, range) and indices.step == 1 and 0 <= indices.start <= indices.stop <= len(self):
-            return self._slice(indices.start, indices.stop)
         numbers = np.asarray(indices.numpy(force=True) if isinstance(indices, Tensor) else indices)
         mask, size = numbers.dtype == bool, len(self)
         if numbers.ndim != 1 or (len(numbers) != size if mask else numbers.dtype.kind not in "iu" and len(numbers)):
@@ -167,8 +165,8 @@ class EventDataset(torch.utils.data.Dataset):
         part.numbers = self.numbers[chosen.numpy()]
         return part
 
-    def _slice(self, start: int, stop: int) -> "EventDataset":
-        """Return the events from one number to another, which share the memory of these."""
+    def between(self, start: int, stop: int) -> "EventDataset":
+        """Return the events from one place up to another one, which share the memory of these."""
         part = object.__new__(type(self))
         part.schema, events = self.schema, slice(start, stop)
         part.x = part.slot = part.ptr = None
@@ -186,7 +184,7 @@ class EventDataset(torch.utils.data.Dataset):
     def chunks(self, chunk_size: int) -> Iterator["EventDataset"]:
         """Yield the events in their order, so many at a time."""
         for start in range(0, len(self), chunk_size):
-            yield self._slice(start, min(start + chunk_size, len(self)))
+            yield self.between(start, min(start + chunk_size, len(self)))
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventDataset", ...]:
         """Split the events at random into disjoint parts, the same ones for the same seed.

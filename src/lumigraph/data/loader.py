@@ -1,13 +1,15 @@
 """Batches of one epoch after the other, on any number of ranks, that go on exactly where they were stopped."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any, Protocol, runtime_checkable
 
 from torch_geometric.data import Batch
 
 __all__ = ["EpochPlan", "EventLoader"]
 
 
+@runtime_checkable
 class EpochPlan(Protocol):
     """Which batches an epoch has, as data sets and streams know it."""
 
@@ -49,9 +51,9 @@ class EventLoader:
         self._now = (0, 0)  # epoch and batch that come next in the pass that is running
 
     @property
-    def sampler(self) -> "EventLoader":
-        """This loader: Lightning looks here for whom to tell the epoch."""
-        return self
+    def batch_sampler(self) -> SimpleNamespace:
+        """Something whose ``sampler`` is this loader: where Lightning looks for whom to tell the epoch."""
+        return SimpleNamespace(sampler=self)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; one that was begun in a loaded state goes on where it was."""

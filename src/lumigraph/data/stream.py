@@ -1,6 +1,5 @@
 """Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -306,7 +305,7 @@ class _Streamed:
             at = max(position - window.start, 0) if not waiting else 0
             while ends and waiting + len(order) - at >= ends[0] - position:
                 take = ends[0] - position - waiting
-                part = events.select(order[at : at + take] if self.shuffle else range(at, at + take))
+                part = events.select(order[at : at + take])
                 yield EventDataset.concatenate([*rest, part]).batch()
                 at, position, rest, waiting = at + take, ends.pop(0), [], 0
             if at < len(order):
@@ -329,7 +328,7 @@ class _Streamed:
         for number, start, stop in window.pieces:
             events = self.stream._read(number)
             events.ids = {}  # no batch has them
-            parts.append(events.select(range(start, stop)))
+            parts.append(events.between(start, stop))
         events = EventDataset.concatenate(parts)
         if not self.shuffle:
             return events, np.arange(len(events))
@@ -337,24 +336,18 @@ class _Streamed:
 
 
 class _OpenFiles:
-    """Files that are opened when they are needed, the last few of them kept open, in each process its own."""
+    """Files by number, the last few of them open."""
 
     def __init__(self, paths: Sequence[str], most: int = 8) -> None:
         self.paths, self.most = paths, most
         self.opened: dict[int, EventFile] = {}
-        self.process = os.getpid()
 
     def __getitem__(self, number: int) -> EventFile:
-        if self.process != os.getpid():  # a handle of the parent process is not to be read from
-            self.opened, self.process = {}, os.getpid()
         file = self.opened.pop(number, None) or open_events(self.paths[number])
         self.opened[number] = file
         while len(self.opened) > self.most:
             self.opened.pop(next(iter(self.opened))).close()
         return file
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "opened": {}}
 
 
 def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:

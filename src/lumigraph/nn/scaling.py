@@ -51,9 +51,9 @@ class Scaling(NamedTuple):
 
     def select(self, columns: Sequence[int]) -> "Scaling":
         """Return what is done to some of the features, in the order given."""
-        parts = [None if value is None else torch.as_tensor(value)[list(columns)] for value in self[:4]]
+        low, high = (None if value is None else torch.as_tensor(value)[list(columns)] for value in self[2:4])
         names = None if self.transforms is None else tuple(self.transforms[i] for i in columns)
-        return Scaling(*parts, names, self.limit)  # type: ignore[arg-type]
+        return Scaling(self.mean[list(columns)], self.std[list(columns)], low, high, names, self.limit)
 
     def altered(self) -> list[int]:
         """Return the numbers of the features that are limited or transformed as they come."""
@@ -126,13 +126,13 @@ class Standardise(nn.Module):
         Parameters
         ----------
         mean, std, low, high, transforms, limit
-            As in `Scaling`. Below a logarithm without a lower limit there is one of 0.001 (`LOG_FLOOR`).
+            As in `Scaling`. A logarithm without a positive lower limit has one of 0.001 (`LOG_FLOOR`).
 
         Raises
         ------
         ValueError
-            If there is not one finite number per feature (limits may be infinite), a transform is unknown, a limit
-            lies beyond its counterpart, or that below a logarithm is not positive.
+            If there is not one finite number per feature (limits may be infinite), a transform is unknown, or a lower
+            limit lies above the upper one.
         """
         mean, std = self._numbers("mean", mean, finite=True), self._numbers("std", std, finite=True)
         codes = self._codes(transforms)
@@ -168,11 +168,9 @@ class Standardise(nn.Module):
             return None, None
         low = self._numbers("low", torch.full_like(self.mean, -torch.inf) if low is None else low)
         high = self._numbers("high", torch.full_like(self.mean, torch.inf) if high is None else high)
-        low = torch.where(logs & low.isneginf(), LOG_FLOOR, low)
+        low = torch.where(logs & (low <= 0), LOG_FLOOR, low)
         if bool((low > high).any()):
             raise ValueError(f"low must not be above high, got {low.tolist()} and {high.tolist()}")
-        if bool((low[logs] <= 0).any()):
-            raise ValueError(f"low must be positive below a logarithm, got {low.tolist()}")
         return low, high
 
     def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:

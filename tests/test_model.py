@@ -165,8 +165,15 @@ def test_standardisation_is_fitted_on_training_events_only_and_applied_everywher
     train = parts[0]
     builder = ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}})
     model = Model(builder)
-    torch.testing.assert_close(model.head.matrix_head.scale.mean, train.x.double().mean(0).float())
-    torch.testing.assert_close(model.head.flat_head.scale.mean, train.u.double().mean(0).float())
+    of_particles = train.weight.repeat_interleave(train.ptr.diff())
+    for scale, values, weights in (
+        (model.head.matrix_head.scale, train.x, of_particles),
+        (model.head.flat_head.scale, train.u, train.weight),
+    ):
+        mean = np.average(values.double(), axis=0, weights=weights.double())
+        std = np.sqrt(np.average((values.double() - mean).square(), axis=0, weights=weights.double()))
+        np.testing.assert_allclose(scale.mean, mean, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(scale.std, std, rtol=1e-6)
     assert not torch.allclose(model.head.flat_head.scale.mean, events.u.mean(0))
     raw = Model(
         ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}}, standardise=False)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import saving
 from .arguments import as_mapping, check_arguments, check_mask, draw_features, with_particles
@@ -28,7 +28,9 @@ from .checks import check_number
 from .data import EventDataset
 from .losses import EventLoss, event_loss
 from .nn.lookups import LookupAct, LookupInit
+from .nn.scaling import Scaling
 from .optimiser import build_optimiser, optimiser_args
+from .preprocessing import ScalingFit, ScalingMethod
 from .schema import EventSchema, SchemaError, different_names, near
 from .training import TrainConfig
 
@@ -144,8 +146,8 @@ class ModelBuilder:
         if not isinstance(schema, EventSchema | None):
             raise TypeError(f"schema must be an EventSchema, got {schema!r}: EventSchema.from_dict makes one")
         self.schema = schema
-        #: mean and standard deviation of u and x on training events, for heads that standardise their input
-        self.scaling: dict[str, tuple[Tensor, Tensor]] = {}
+        #: what is done to u and x, as measured on training events, for heads that scale their input
+        self.scaling: dict[str, Scaling] = {}
 
     @classmethod
     def from_dataset(
@@ -158,6 +160,9 @@ class ModelBuilder:
         tail: Callable[..., AbsTail] = ClassRegMulti,
         standardise: bool = True,
         all_events: EventDataset | None = None,
+        scaling: ScalingMethod = "standard",
+        transforms: Mapping[str, str] | None = None,
+        clip: Mapping[str, Sequence[float]] | float | None = None,
         **kargs: Any,
     ) -> "ModelBuilder":
         """Take names, categories, scales and number of outputs from training events.
@@ -171,9 +176,12 @@ class ModelBuilder:
         n_out
             Number of outputs; by default the number of targets, for ``multiclass`` one more than the largest label.
         standardise
-            Whether features, and the target of a regression, are standardised with the moments of these events.
+            Whether features, and the target of a regression, are shifted and scaled by what these events, counted with
+            their weights, say. Without it features are only transformed and clipped, if that is asked for.
         all_events
             Events from which the cardinalities of the categories are taken; the training events if not given.
+        scaling, transforms, clip
+            What is done to features, see `lumigraph.preprocessing.ScalingFit`; it is saved in the model.
         """
         if not isinstance(fy, EventDataset):
             raise TypeError(f"fy must be an EventDataset, got {type(fy).__name__}: EventDataset.from_file reads one")
@@ -184,19 +192,23 @@ class ModelBuilder:
             raise SchemaError("the data set has no targets: name them in the schema (targets)")
         if n_out is None:
             n_out = int(fy.y.max()) + 1 if check_objective(objective) == "multiclass" else fy.y.size(1)
-        if check_objective(objective) == "regression" and standardise and tail is ClassRegMulti:
-            given = args.setdefault("tail", {})
-            if not {"y_range", "y_mean", "bias_init"} & set(given):
-                mean, std = fy.moments("y")
-                given |= {"y_mean": mean.tolist(), "y_std": torch.where(std > 0, std, 1.0).tolist()}
+        fitted = _scales_targets(check_objective(objective), tail, args) and standardise
+        fit = ScalingFit(
+            schema, scaling=scaling if standardise else "none", transforms=transforms, clip=clip, targets=fitted
+        )
+        if fitted or not fit.idle:
+            fit.update(fy)
+        if fitted:
+            args.setdefault("tail", {}).update(
+                zip(("y_mean", "y_std"), (t.tolist() for t in fit.targets()), strict=True)
+            )
         embedder = CatEmbedder.from_fy(fy if all_events is None else all_events) if schema.cat_feats else None
         kargs.setdefault("cat_embedder", embedder)
         # a head for event features alone leaves the particles of the data set aside
         flat = isinstance(head, type) and issubclass(head, CatEmbHead)
         cont_feats = schema.event_feats if flat else schema.cont_feats
         builder = cls(objective, n_out, cont_feats, model_args=args, head=head, tail=tail, schema=schema, **kargs)
-        if standardise:
-            builder.scaling = {field: fy.moments(field) for field in ("u", "x") if getattr(fy, field) is not None}
+        builder.scaling = fit.scaling()
         return builder
 
     def get_head(self) -> AbsHead:
@@ -334,3 +346,9 @@ class ModelBuilder:
         new.loss = known.loss if loss is None else loss
         new.opt_args = dict(known.opt_args) if opt_args is None else optimiser_args(opt_args)
         return new
+
+
+def _scales_targets(objective: str, tail: Any, args: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether a tail can learn standardised targets, and is not told itself what becomes of them."""
+    told = {"y_range", "y_mean", "bias_init"} & set(args.get("tail", {}))
+    return objective == "regression" and tail is ClassRegMulti and not told

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lumigraph.nn import BatchNorm, Dense, Standardise, lookup_act, lookup_uniform_init, mlp
+from lumigraph.nn import BatchNorm, Dense, lookup_act, lookup_uniform_init, mlp
 from lumigraph.nn.mlp import check_dropout
 
 
@@ -163,51 +163,3 @@ class TestBatchNorm:
         norm(x).sum().backward()
         assert all(p.grad.isfinite().all() for p in (x, *norm.parameters()))
         assert norm.bias.grad.tolist() == [rows] * 4
-
-
-class TestStandardise:
-    def test_starts_by_changing_nothing(self):
-        x = torch.randn(5, 3)
-        assert torch.equal(Standardise(3)(x), x)
-
-    def test_takes_events_to_mean_zero_and_width_one(self):
-        x = torch.randn(500, 3, dtype=torch.float64) * torch.tensor([1.0, 5.0, 0.1]) + torch.tensor([3.0, -1.0, 0.0])
-        scale = Standardise(3).double()
-        scale.set(x.mean(0), x.std(0))
-        torch.testing.assert_close(scale(x).mean(0), torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-12)
-        torch.testing.assert_close(scale(x).std(0), torch.ones(3, dtype=torch.float64), rtol=1e-12, atol=0)
-
-    def test_a_feature_that_never_varies_is_shifted_only(self):
-        scale = Standardise(1)
-        scale.set(torch.tensor([5.0]), torch.tensor([0.0]))
-        assert scale(torch.tensor([[5.0], [7.0]])).tolist() == [[0.0], [2.0]]
-
-    def test_constants_are_saved_and_move_with_the_model(self):
-        scale, other = Standardise(2), Standardise(2)
-        scale.set(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
-        other.load_state_dict(scale.state_dict())
-        x = torch.randn(4, 2)
-        assert torch.equal(other(x), scale(x))
-        assert torch.equal(pickle.loads(pickle.dumps(scale))(x), scale(x))
-        assert scale.double()(x.double()).dtype == torch.float64
-        assert not list(scale.parameters())
-
-    def test_constants_do_not_share_memory_with_what_they_were_set_to(self):
-        scale, mean = Standardise(1), torch.tensor([1.0])
-        scale.set(mean, torch.tensor([1.0]))
-        mean += 1
-        assert scale.mean.tolist() == [1.0]
-
-    @pytest.mark.parametrize(
-        "bad", [torch.zeros(3), torch.zeros(1), torch.tensor([0.0, math.nan]), torch.tensor([1, math.inf])]
-    )
-    @pytest.mark.parametrize("name", ["mean", "std"])
-    def test_numbers_that_do_not_fit(self, name, bad):
-        constants = {"mean": torch.zeros(2), "std": torch.ones(2), name: bad}
-        scale = Standardise(2)
-        with pytest.raises(ValueError, match=f"{name} must hold 2 finite numbers, one per feature"):
-            scale.set(**constants)
-        assert (scale.mean.tolist(), scale.std.tolist()) == ([0.0, 0.0], [1.0, 1.0])
-
-    def test_repr(self):
-        assert repr(Standardise(3)) == "Standardise(3)"

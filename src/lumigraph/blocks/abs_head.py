@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from ..adapters import particles_of
 from ..graph import ptr_to_batch
+from ..nn.scaling import Scaling
 from ..particles import (
     CellMap,
     Particles,
@@ -27,13 +28,13 @@ from ..schema import different_names, near
 from .block import AbsBlock, in_precision
 from .embedding import CatEmbedder
 
-__all__ = ["AbsHead", "AbsMatrixHead", "Inputs", "Scaling", "pair"]
+__all__ = ["AbsHead", "AbsMatrixHead", "AnyScaling", "Inputs", "pair"]
 
 
 #: What a head takes: a flat tensor, (flat, matrix), or a Batch.
 Inputs: TypeAlias = Tensor | Sequence[Any] | Data
-#: Means and standard deviations of features.
-Scaling: TypeAlias = tuple[Tensor, Tensor]
+#: What is done to features, or their means and standard deviations alone.
+AnyScaling: TypeAlias = Scaling | tuple[Tensor, Tensor]
 
 
 def pair(x: Sequence[Any]) -> Sequence[Any]:
@@ -86,8 +87,14 @@ class AbsHead(AbsBlock):
     def forward(self, x: Inputs) -> Tensor:
         """Return one vector per event, (B, get_out_size())."""
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
-        """Standardise event features u and particle features x from now on; what a head does not use it leaves."""
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
+        """Standardise event features u and particle features x from now on; what a head does not use it leaves.
+
+        Parameters
+        ----------
+        u, x
+            A `lumigraph.nn.Scaling`, or means and standard deviations alone; what is not given stays as it is.
+        """
 
 
 class AbsMatrixHead(AbsHead):

@@ -10,9 +10,9 @@ from torch_geometric.data import Data
 
 from ..checks import check_counts, check_dropout
 from ..nn.lookups import LookupInit, lookup_normal_init
-from ..nn.mlp import Standardise
+from ..nn.scaling import Scaling, Standardise
 from ..particles import floating
-from .abs_head import AbsHead, Inputs, Scaling, pair
+from .abs_head import AbsHead, AnyScaling, Inputs, pair
 from .block import in_precision
 from .embedding import CatEmbedder
 
@@ -108,10 +108,10 @@ class CatEmbHead(AbsHead):
     def _chosen(self, columns: Tensor) -> Tensor:
         return columns if self.input_mask is None else columns.index_select(-1, self.input_mask)
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
         """Standardise the continuous features from now on."""
         if u is not None:
-            self.scale.set(*(self._chosen(moment) for moment in u))
+            self.scale.set(*(u if self.input_mask is None else Scaling(*u).select(self.input_mask.tolist())))
 
     def forward(self, x: Inputs) -> Tensor:
         """Return continuous features and embeddings, (B, get_out_size())."""

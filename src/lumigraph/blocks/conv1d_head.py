@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
-from ..nn.mlp import Standardise
-from .abs_head import AbsMatrixHead, Scaling
+from ..nn.scaling import Standardise
+from .abs_head import AbsMatrixHead, AnyScaling
 from .block import evaluating
 from .conv_blocks import Conv1DBlock, Padding, Res1DBlock, ResNeXt1DBlock, convolve
 
@@ -137,7 +137,7 @@ class AbsConv1dHead(AbsMatrixHead):
         with evaluating(self):
             return self.embed(made_up, torch.ones(1, self.n_v, dtype=torch.bool)).size(1)
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
         """Standardise the particle features from now on."""
         if x is not None:
             self.scale.set(*x)

@@ -11,9 +11,9 @@ from ..checks import check_counts, check_dropout
 from ..graph import CompleteGraph, complete_pairs, ring_pairs
 from ..nn.interaction import InteractionConv
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
-from ..nn.mlp import Standardise
 from ..nn.pooling import Pool, check_pooling
-from .abs_head import AbsMatrixHead, Inputs, Scaling
+from ..nn.scaling import Standardise
+from .abs_head import AbsMatrixHead, AnyScaling, Inputs
 
 __all__ = ["InteractionNet"]
 
@@ -139,7 +139,7 @@ class InteractionNet(AbsMatrixHead):
         """Return the width of the output."""
         return self.pool.get_out_size()
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
         """Standardise the particle features from now on."""
         if x is not None:
             self.scale.set(*x)

@@ -12,8 +12,9 @@ from ..checks import check_counts
 from ..nn.boost_features import boost_features, pair_cosines
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.lorentz_boost import LorentzBoostConv
-from ..nn.mlp import BatchNorm, Standardise
-from .abs_head import AbsMatrixHead, Scaling
+from ..nn.mlp import BatchNorm
+from ..nn.scaling import Scaling, Standardise
+from .abs_head import AbsMatrixHead, AnyScaling
 from .block import evaluating
 
 __all__ = ["LorentzBoostNet"]
@@ -126,10 +127,24 @@ class LorentzBoostNet(AbsMatrixHead):
         """Return the width of the output."""
         return self.out_sz
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
-        """Standardise the further features from now on; four-momenta stay as they are."""
-        if x is not None:
-            self.scale.set(x[0][self.further], x[1][self.further])
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
+        """Standardise the further features from now on; four-momenta stay as they are.
+
+        Raises
+        ------
+        ValueError
+            If a component of the four-momentum is to be transformed or limited: that is no four-momentum any more.
+        """
+        if x is None:
+            return
+        scaling = Scaling(*x)
+        for i in scaling.altered():
+            if i in self.p4_columns:
+                raise ValueError(
+                    f"{type(self).__name__} boosts four-momenta as they are, so that {self.feats_per_vec[i]!r} can be "
+                    "neither transformed nor clipped: leave it out of transforms and clip"
+                )
+        self.scale.set(*scaling.select(self.further))
 
     def feat_extractor(self, x: Float[Tensor, "events n 4"]) -> Tensor:
         """Return the boosted four-momenta and the cosines between every two of them, (B, 4n + n(n-1)/2)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..nn.lookups import LookupInit, lookup_normal_init
 from ..schema import cell_names, near
-from .abs_head import AbsHead, Inputs, Scaling
+from .abs_head import AbsHead, AnyScaling, Inputs
 from .cat_emb_head import CatEmbHead
 from .embedding import CatEmbedder
 
@@ -106,7 +106,7 @@ class MultiHead(AbsHead):
         """Return the width of the output."""
         return self.flat_head.get_out_size() + self.matrix_head.get_out_size()
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
         """Standardise the inputs of both heads from now on."""
         self.flat_head.set_scaling(u=u)
         self.matrix_head.set_scaling(x=x)

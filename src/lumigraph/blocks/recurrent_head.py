@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..checks import check_counts, check_dropout
-from ..nn.mlp import Standardise
 from ..nn.recurrent import reset_recurrent, walk, walk_unrolled
+from ..nn.scaling import Standardise
 from ..particles import Rows, fit_slots
 from ..schema import near
-from .abs_head import AbsMatrixHead, Scaling
+from .abs_head import AbsMatrixHead, AnyScaling
 
 __all__ = ["RecurrentHead"]
 
@@ -134,7 +134,7 @@ class RecurrentHead(AbsMatrixHead):
         shape = self._shape()
         return shape if len(shape) == 2 else shape[0]
 
-    def set_scaling(self, *, u: Scaling | None = None, x: Scaling | None = None) -> None:
+    def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
         """Standardise the particle features from now on."""
         if x is not None:
             self.scale.set(*x)

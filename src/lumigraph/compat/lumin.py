@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..blocks import ClassRegMulti, FullyConnected, InteractionNet, LorentzBoostNet
-from ..nn.mlp import BatchNorm, Standardise
+from ..nn.mlp import BatchNorm
+from ..nn.scaling import Standardise
 
 __all__ = ["load_state_dict"]
 

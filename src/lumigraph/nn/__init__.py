@@ -3,8 +3,9 @@
 from .interaction import InteractionConv
 from .lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .lorentz_boost import LorentzBoostConv
-from .mlp import BatchNorm, Dense, Layers, Standardise, mlp
+from .mlp import BatchNorm, Dense, Layers, mlp
 from .pooling import Pool
+from .scaling import Scaling, Standardise
 
 __all__ = [
     "BatchNorm",
@@ -13,6 +14,7 @@ __all__ = [
     "Layers",
     "LorentzBoostConv",
     "Pool",
+    "Scaling",
     "Standardise",
     "lookup_act",
     "lookup_normal_init",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..checks import check_dropout
 from .lookups import LookupAct, LookupInit, check_lookups, lookup_act, lookup_normal_init
 
-__all__ = ["BatchNorm", "Dense", "Layers", "Standardise", "batch_norm", "mlp"]
+__all__ = ["BatchNorm", "Dense", "Layers", "batch_norm", "mlp"]
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -184,57 +184,3 @@ def mlp(
             for i, o in pairwise(channels)
         )
     )
-
-
-class Standardise(nn.Module):
-    """Shift and scale features with constants that were measured on training events.
-
-    The constants are buffers: they are saved with the model and applied in the same way wherever it runs. They start
-    as mean 0 and standard deviation 1, which changes nothing.
-
-    Parameters
-    ----------
-    num_features
-        Number of features.
-
-    Examples
-    --------
-    >>> scale = Standardise(2)
-    >>> scale.set(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 0.0]))
-    >>> scale(torch.tensor([[3.0, 6.0]]))
-    tensor([[1., 1.]])
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("std", torch.ones(num_features))
-
-    def set(self, mean: Tensor, std: Tensor) -> None:
-        """Take over means and standard deviations; a feature that never varies is shifted, not scaled.
-
-        Raises
-        ------
-        ValueError
-            If there is not one finite number per feature.
-        """
-        for name, value in (("mean", mean), ("std", std)):
-            value = torch.as_tensor(value)
-            if value.shape != self.mean.shape or not bool(value.isfinite().all()):
-                raise ValueError(
-                    f"{name} must hold {self.mean.numel()} finite numbers, one per feature, got {value.tolist()}"
-                )
-        self.mean.copy_(torch.as_tensor(mean))
-        self.std.copy_(torch.as_tensor(std))
-        self.std[self.std <= 0] = 1.0
-
-    def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
-        """Return (x - mean) / std."""
-        return (x - self.mean) / self.std
-
-    def extra_repr(self) -> str:
-        """Show the number of features."""
-        return str(self.mean.numel())

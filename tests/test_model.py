@@ -218,7 +218,7 @@ def test_arguments_of_another_type_are_named(options, plain_python):
 def test_what_is_no_builder_and_no_data_set(model, plain_python):
     with pytest.raises(TypeError, match=r"must be a ModelBuilder, got 'model.pt'; Model.load reads"):
         Model("model.pt")
-    with pytest.raises(TypeError, match="fy must be an EventDataset, got NoneType"):
+    with pytest.raises(TypeError, match="fy must be an EventDataset or an EventStream, got NoneType"):
         ModelBuilder.from_dataset(None)
     for method in (partial(model.fit, 1), model.get_feat_importance, model.score_columns):
         with pytest.raises(TypeError, match="events must be an EventDataset, got Tensor"):

@@ -25,7 +25,7 @@ from .blocks import (
 )
 from .blocks.tail import check_objective
 from .checks import check_number
-from .data import EventDataset
+from .data import EventDataset, EventStream
 from .losses import EventLoss, event_loss
 from .nn.lookups import LookupAct, LookupInit
 from .nn.scaling import Scaling
@@ -152,14 +152,14 @@ class ModelBuilder:
     @classmethod
     def from_dataset(
         cls,
-        fy: EventDataset,
+        fy: EventDataset | EventStream,
         objective: str = "classification",
         n_out: int | None = None,
         model_args: Mapping[str, Mapping[str, Any]] | None = None,
         head: Callable[..., AbsHead] = CatEmbHead,
         tail: Callable[..., AbsTail] = ClassRegMulti,
         standardise: bool = True,
-        all_events: EventDataset | None = None,
+        all_events: EventDataset | EventStream | None = None,
         scaling: ScalingMethod = "standard",
         transforms: Mapping[str, str] | None = None,
         clip: Mapping[str, Sequence[float]] | float | None = None,
@@ -183,21 +183,29 @@ class ModelBuilder:
         scaling, transforms, clip
             What is done to features, see `lumigraph.preprocessing.ScalingFit`; it is saved in the model.
         """
-        if not isinstance(fy, EventDataset):
-            raise TypeError(f"fy must be an EventDataset, got {type(fy).__name__}: EventDataset.from_file reads one")
+        if not isinstance(fy, EventDataset | EventStream):
+            raise TypeError(
+                f"fy must be an EventDataset or an EventStream, got {type(fy).__name__}: EventDataset.from_file reads one"
+            )
         schema = fy.schema
         args = {part: dict(a or {}) for part, a in (model_args or {}).items()}
         args["head"] = with_particles(head, args.get("head", {}), schema)
-        if fy.y is None:
+        if not schema.targets:
             raise SchemaError("the data set has no targets: name them in the schema (targets)")
-        if n_out is None:
-            n_out = int(fy.y.max()) + 1 if check_objective(objective) == "multiclass" else fy.y.size(1)
+        count_classes = n_out is None and check_objective(objective) == "multiclass"
         fitted = _scales_targets(check_objective(objective), tail, args) and standardise
         fit = ScalingFit(
             schema, scaling=scaling if standardise else "none", transforms=transforms, clip=clip, targets=fitted
         )
-        if fitted or not fit.idle:
-            fit.update(fy)
+        classes = 0
+        for part in fy.chunks() if count_classes or fitted or not fit.idle else ():
+            if part.y is None:
+                raise SchemaError("the events were read without their targets (labelled=False): a model learns from them")
+            classes = max(classes, int(part.y.max()) + 1)
+            if fitted or not fit.idle:
+                fit.update(part)
+        if n_out is None:
+            n_out = classes if count_classes else len(schema.targets)
         if fitted:
             args.setdefault("tail", {}).update(
                 zip(("y_mean", "y_std"), (t.tolist() for t in fit.targets()), strict=True)

@@ -1,52 +1,74 @@
 """How good a model is on a data set, and what it looks at."""
 
 import copy
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .blocks.block import evaluating
-from .data import EventDataset, table_to_tensor
+from .data import EventDataset, EventStream, numbered_as, table_to_tensor
 from .losses import EventLoss
 from .metrics import Estimate, accuracy, auc, background_rejection, resolution
-from .prediction import chunks, events_counted_from, need_dataset, num_events
+from .prediction import chunks, num_events
+from .schema import SchemaError
 
-__all__ = ["feature_importance", "figures_of_merit", "mean_loss"]
+__all__ = ["feature_importance", "figures_of_merit", "mean_loss", "parts_of", "parts_of_events"]
 
 
-def mean_loss(
-    model: nn.Module, loss: EventLoss, inputs: Any, y: Tensor, weights: Any, bs: int, names: Sequence[str]
-) -> float:
-    """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
-    w = torch.ones(len(y)) if weights is None else table_to_tensor(weights).flatten()
-    if len(w) != len(y):
+Part = tuple[Any, Tensor, Tensor | None]  # inputs, targets and weights of some events
+
+
+def parts_of(inputs: Any, y: Any, weights: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Part]:
+    """Yield inputs with targets and weights beside them, so many events at a time; arguments as of `chunks`."""
+    w = None if weights is None else table_to_tensor(weights).flatten()
+    if w is not None and len(w) != len(y):
         raise ValueError(f"there are {len(w)} weights, but {len(y)} targets")
-    if not float(w.double().sum()) > 0:
-        raise ValueError(f"nothing can be evaluated on {len(y)} events with a total weight of {float(w.sum()):g}")
-    total, start = 0.0, 0
-    with evaluating(model):
-        for chunk in chunks(inputs, bs, model, names):
-            step = slice(start, start + num_events(chunk))
-            if len(y) < step.stop:
-                raise ValueError(f"there are more events than the {len(y)} targets")
-            with events_counted_from(start):
-                losses = loss(model, chunk, y[step]).cpu().double()
-            total += float((losses * w[step]).sum())
-            start = step.stop
+    start = 0
+    for chunk in chunks(inputs, bs, model, names):
+        step = slice(start, start + num_events(chunk))
+        if len(y) < step.stop:
+            raise ValueError(f"there are more events than the {len(y)} targets")
+        yield chunk, y[step], None if w is None else w[step]
+        start = step.stop
     if start != len(y):
         raise ValueError(f"there are {start} events, but {len(y)} targets")
-    return total / float(w.double().sum())
 
 
-def figures_of_merit(model: Any, events: EventDataset) -> dict[str, Any]:
+def parts_of_events(events: EventDataset | EventStream, bs: int, model: nn.Module) -> Iterator[Part]:
+    """Yield the events of a data set or a stream as Batches, with targets and weights beside them."""
+    device = next(model.parameters(), torch.empty(0)).device
+    for part in events.chunks(bs):
+        if part.y is None:
+            raise SchemaError("the events have no targets: name them in the schema (targets), and read them")
+        yield part.batch().to(device), part.y, part.weight
+
+
+def mean_loss(model: nn.Module, loss: EventLoss, parts: Iterable[Part]) -> float:
+    """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
+    total, weight, events = 0.0, 0.0, 0
+    with evaluating(model):
+        for chunk, y, w in parts:
+            with numbered_as(events):
+                losses = loss(model, chunk, y).cpu().double()
+            total += float((losses if w is None else losses * w).sum())
+            weight += len(y) if w is None else float(w.double().sum())
+            events += len(y)
+    if not weight > 0:
+        raise ValueError(f"nothing can be evaluated on {events} events with a total weight of {weight:g}")
+    return total / weight
+
+
+def figures_of_merit(model: Any, events: EventDataset | EventStream) -> dict[str, Any]:
     """Return loss and figures of merit of a model; see `lumigraph.Model.metrics`."""
     found: dict[str, Any] = {"events": len(events), "loss": model.evaluate(events)}
-    y = cast(Tensor, events.y).numpy()  # without targets there would be no loss
-    w = None if events.weight is None else events.weight.numpy()
-    out = np.asarray(model.predict(events))
+    parts = [(model.predict(chunk), y, w) for chunk, y, w in parts_of_events(events, 2048, model.model)]
+    out = np.concatenate([out for out, _, _ in parts])
+    y = torch.cat([y for _, y, _ in parts]).numpy()
+    weights = [w for _, _, w in parts if w is not None]
+    w = torch.cat(weights).numpy() if weights else None
     if model.objective == "multiclass":
         found["accuracy"] = accuracy(y[:, 0], out, w)
         return found
@@ -64,7 +86,11 @@ def figures_of_merit(model: Any, events: EventDataset) -> dict[str, Any]:
 
 def feature_importance(model: Any, events: EventDataset, n_repeats: int, seed: int) -> dict[str, Estimate]:
     """Return the relative rise of the loss when a feature is shuffled; see `lumigraph.Model.get_feat_importance`."""
-    need_dataset(events)
+    if not isinstance(events, EventDataset):
+        raise TypeError(
+            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one, and so does "
+            "EventStream.read"
+        )
     if n_repeats < 2:
         raise ValueError(f"n_repeats must be at least 2, to know the spread, got {n_repeats}")
     schema, before = events.schema, model.evaluate(events)

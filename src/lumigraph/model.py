@@ -1,7 +1,7 @@
 """Models of head, body and tail: built, trained, applied, saved and loaded."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch
 
 from . import evaluation, saving
 from . import metrics as _metrics
 from .builder import ModelBuilder
 from .built_model import BuiltModel
-from .data import EventDataset
-from .prediction import as_targets, check_targets, named_scores, need_dataset, outputs
+from .data import EventDataset, EventStream
+from .prediction import as_targets, check_labels, check_targets, named_scores, need_events, outputs
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ class Model(BuiltModel):
     def fit(
         self,
         n_epochs: int,
-        fy: EventDataset,
+        fy: EventDataset | EventStream,
         bs: int = 256,
         *,
-        val: EventDataset | None = None,
+        val: EventDataset | EventStream | None = None,
+        loading: Mapping[str, Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         resume: bool = False,
         config: "TrainConfig | None" = None,
@@ -87,6 +89,9 @@ class Model(BuiltModel):
             Events per batch.
         val
             Validation events; without them the last weights are kept.
+        loading
+            Further arguments of `EventDataset.loader` or `EventStream.loader` for the training events, such as
+            ``{"max_pairs": 100_000, "bucketed": True}`` or ``{"num_workers": 2}``.
         folder
             Where checkpoints and ``history.csv`` are kept; nowhere if not given.
         resume
@@ -126,14 +131,20 @@ class Model(BuiltModel):
         check_targets(fy, self.objective, self.n_out)
         if val is not None:
             check_targets(val, self.objective, self.n_out)
-        losses = self.loss
+        losses, loading = self.loss, {"shuffle": True, "seed": config.seed, **(loading or {})}
+        limits = {name: loading[name] for name in ("max_particles", "max_pairs", "num_workers") if name in loading}
+
+        def batch_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
+            check_labels(batch.y, self.objective, self.n_out)  # those of a stream have not been looked at before
+            return losses(model, batch, batch.y)
+
         self.history = fit(
             self.model,
-            lambda model, batch: losses(model, batch, batch.y),
-            fy.loader(bs, shuffle=True, seed=config.seed),
-            None if val is None else val.loader(max(bs, 1024)),
+            batch_loss,
+            fy.loader(bs, **loading),
+            None if val is None else val.loader(max(bs, 1024), **limits),
             config=config,
-            mean_weight=1.0 if fy.weight is None else float(fy.weight.double().mean()),
+            mean_weight=fy.mean_weight(),
             optimiser=partial(builder.build_opt, **told) if builder.opt_args else None,
             folder=folder,
             resume=resume,
@@ -150,8 +161,8 @@ class Model(BuiltModel):
         Parameters
         ----------
         inputs
-            A data set, a Batch, a flat table (tensor, array or DataFrame, categories behind the continuous columns),
-            a tuple (flat, matrix), or the path of a ROOT, Parquet, HDF5 or CSV file.
+            A data set, a stream, a Batch, a flat table (tensor, array or DataFrame, categories behind the continuous
+            columns), a tuple (flat, matrix), or the path of a ROOT, Parquet, HDF5 or CSV file.
         as_np
             Whether to return a NumPy array, not a tensor.
         bs
@@ -163,7 +174,7 @@ class Model(BuiltModel):
             If a file does not hold the columns of the model's schema.
         """
         if isinstance(inputs, str | os.PathLike):
-            inputs = EventDataset.from_file(inputs, self._need_schema(), labelled=False)
+            inputs = EventStream(inputs, self._need_schema(), labelled=False)
         out = outputs(inputs, bs, self.model, self._flat_names())
         out = torch.empty(0, self.n_out) if out is None else out
         out = out.exp() if self.objective == "multiclass" else out
@@ -184,10 +195,11 @@ class Model(BuiltModel):
         """Return the predictions on a data set as named columns behind the columns that identify its events.
 
         A classification with one output gives ``score``, with several ``score_{target}``, ``multiclass``
-        ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number, ``row``.
+        ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number in the
+        table or file that they are from, ``row``.
         """
-        need_dataset(events)
-        ids = dict(events.ids) or {"row": np.arange(len(events))}
+        need_events(events)
+        ids = dict(events.ids) or {"row": events.numbers}
         return {**ids, **named_scores(np.asarray(self.predict(events)), self.objective, events.schema.targets)}
 
     def evaluate(self, inputs: Any, targets: Any = None, weights: Any = None, bs: int = 2048) -> float:
@@ -196,7 +208,7 @@ class Model(BuiltModel):
         Parameters
         ----------
         inputs
-            A data set (or the path of a file) with targets and weights; or any input of `predict`, with
+            A data set or a stream (or the path of a file) with targets and weights; or any input of `predict`, with
         targets, weights
             targets (B,) or (B, T) and weights (B,) beside it.
         bs
@@ -208,12 +220,16 @@ class Model(BuiltModel):
             If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
         """
         inputs = self._events(inputs)
-        if isinstance(inputs, EventDataset):
+        if isinstance(inputs, EventDataset | EventStream) and targets is None and weights is None:
             check_targets(inputs, self.objective, self.n_out)
-            targets = inputs.y if targets is None else targets
-            weights = inputs.weight if weights is None else weights
-        y = as_targets(targets, self.objective, self.n_out)
-        return evaluation.mean_loss(self.model, self.loss, inputs, y, weights, bs, self._flat_names())
+            parts = evaluation.parts_of_events(inputs, bs, self.model)
+        else:
+            if isinstance(inputs, EventDataset):
+                targets = inputs.y if targets is None else targets
+                weights = inputs.weight if weights is None else weights
+            y = as_targets(targets, self.objective, self.n_out)
+            parts = evaluation.parts_of(inputs, y, weights, bs, self.model, self._flat_names())
+        return evaluation.mean_loss(self.model, self.loss, parts)
 
     def metrics(self, inputs: Any) -> dict[str, Any]:
         """Return loss and figures of merit on a data set, or a file with targets.
@@ -229,7 +245,7 @@ class Model(BuiltModel):
         Parameters
         ----------
         fy
-            A data set or a file with targets, that the model was not trained on.
+            A data set, a stream or a file with targets, that the model was not trained on; a stream is read into memory.
         n_repeats
             How often each feature is shuffled; the uncertainty is that of the mean over the repeats.
         seed
@@ -241,11 +257,12 @@ class Model(BuiltModel):
             Event features, categories and features of particles by name, the most important first. A feature of
             particles is shuffled over the particles of all events.
         """
-        return evaluation.feature_importance(self, self._events(fy), n_repeats, seed)
+        fy = self._events(fy)
+        return evaluation.feature_importance(self, fy.read() if isinstance(fy, EventStream) else fy, n_repeats, seed)
 
     def _events(self, inputs: Any) -> Any:
         if isinstance(inputs, str | os.PathLike):
-            return EventDataset.from_file(inputs, self._need_schema())
+            return EventStream(inputs, self._need_schema())
         return inputs
 
     # ----------------------------------------------------------------------------------------- saving and loading

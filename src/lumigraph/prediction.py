@@ -1,8 +1,6 @@
 """What goes into a model, in parts of so many events, and what comes out, by name."""
 
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,17 +11,17 @@ from torch_geometric.data import Data
 from .blocks.abs_head import pair
 from .blocks.block import evaluating
 from .checks import check_counts
-from .data import EventDataset, table_to_tensor
+from .data import EventDataset, EventStream, numbered_as, table_to_tensor
 from .particles import check_matrix
 from .schema import SchemaError
 
 __all__ = [
     "as_targets",
+    "check_labels",
     "check_targets",
     "chunks",
-    "events_counted_from",
     "named_scores",
-    "need_dataset",
+    "need_events",
     "num_events",
     "outputs",
 ]
@@ -35,7 +33,7 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
     Parameters
     ----------
     inputs
-        A data set, a Batch (as it is), a tuple (flat, matrix) or a flat table.
+        A data set or a stream, a Batch (as it is), a tuple (flat, matrix) or a flat table.
     bs
         Events per part.
     model
@@ -51,9 +49,9 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
     check_counts(bs=bs)
     parameter = next(model.parameters(), torch.empty(0))
     device, dtype = parameter.device, parameter.dtype
-    if isinstance(inputs, EventDataset):
-        for start in range(0, len(inputs), bs):
-            yield inputs.batch(range(start, min(start + bs, len(inputs)))).to(device)
+    if isinstance(inputs, EventDataset | EventStream):
+        for part in inputs.chunks(bs):
+            yield part.batch().to(device)
     elif isinstance(inputs, Data):
         yield inputs.to(device)
     elif isinstance(inputs, tuple | list):
@@ -78,19 +76,9 @@ def outputs(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Ten
     parts: list[Tensor] = []
     with evaluating(model):
         for chunk in chunks(inputs, bs, model, names):
-            with events_counted_from(sum(map(len, parts))):
+            with numbered_as(sum(map(len, parts))):
                 parts.append(model(chunk))
     return torch.cat(parts).cpu() if parts else None
-
-
-@contextmanager
-def events_counted_from(start: int) -> Iterator[None]:
-    """Let an error about an event of a part name its number in the whole input."""
-    try:
-        yield
-    except ValueError as error:
-        shifted = re.sub(r"^event (\d+)", lambda found: f"event {start + int(found[1])}", str(error))
-        raise ValueError(shifted) from None
 
 
 def num_events(part: Any) -> int:
@@ -118,17 +106,20 @@ def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dic
     return {name: out[:, i] for i, name in enumerate(names)}
 
 
-def check_targets(events: EventDataset, objective: str, n_out: int) -> None:
-    """Raise an error unless the targets of a data set are what a model of so many outputs learns."""
-    need_dataset(events)
-    if events.y is None:
+def check_targets(events: EventDataset | EventStream, objective: str, n_out: int) -> None:
+    """Raise an error unless the targets of events are what a model of so many outputs learns.
+
+    The labels of a stream are checked as they are read, see `check_labels`.
+    """
+    need_events(events)
+    targets = events.schema.targets
+    if not targets or (isinstance(events, EventDataset) and events.y is None):
         raise SchemaError("the data set has no targets: name them in the schema (targets)")
     columns = _num_targets(objective, n_out)
-    if events.y.size(1) != columns:
-        raise SchemaError(
-            f"the data set has {events.y.size(1)} targets {list(events.schema.targets)}, the model needs {columns}"
-        )
-    _check_labels(events.y, objective, n_out)
+    if len(targets) != columns:
+        raise SchemaError(f"the data set has {len(targets)} targets {list(targets)}, the model needs {columns}")
+    if isinstance(events, EventDataset) and events.y is not None:
+        check_labels(events.y, objective, n_out)
 
 
 def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
@@ -138,7 +129,7 @@ def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
     columns = _num_targets(objective, n_out)
     if y.dim() != 2 or y.size(1) != columns:
         raise ValueError(f"targets must have the shape (events, {columns}), got {tuple(y.shape)}")
-    _check_labels(y, objective, n_out)
+    check_labels(y, objective, n_out)
     return y
 
 
@@ -146,7 +137,8 @@ def _num_targets(objective: str, n_out: int) -> int:
     return 1 if objective == "multiclass" else n_out
 
 
-def _check_labels(y: Tensor, objective: str, n_out: int) -> None:
+def check_labels(y: Tensor, objective: str, n_out: int) -> None:
+    """Raise a SchemaError unless each target (B, T) is a label that the model can learn, or a number."""
     largest = n_out - 1 if objective == "multiclass" else 1
     bad = y.isnan() if objective == "regression" else ~((y >= 0) & (y <= largest) & (y == y.round()))
     if bool(bad.any()):
@@ -155,9 +147,10 @@ def _check_labels(y: Tensor, objective: str, n_out: int) -> None:
         raise SchemaError(f"target {float(y[bad][0]):g} is no {what}{hint}")
 
 
-def need_dataset(events: Any) -> None:
-    """Raise a TypeError unless events are a data set."""
-    if not isinstance(events, EventDataset):
+def need_events(events: Any) -> None:
+    """Raise a TypeError unless events are a data set or a stream."""
+    if not isinstance(events, EventDataset | EventStream):
         raise TypeError(
-            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one"
+            f"events must be an EventDataset or an EventStream, got {type(events).__name__}: EventDataset.from_file "
+            "reads one"
         )

@@ -6,6 +6,7 @@ from .expressions import FUNCTIONS, Expression
 from .loader import EventLoader
 from .readers import column_names, read_columns
 from .samples import SAMPLE_SCHEMA, load_sample, sample_path
+from .selection import numbered_as
 from .stream import EventStream
 from .writers import check_writable, write_columns
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_writable",
     "column_names",
     "load_sample",
+    "numbered_as",
     "read_columns",
     "sample_path",
     "table_to_tensor",

@@ -142,7 +142,7 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
     if schema.derived or schema.object_selection or schema.event_selection:
         columns, chosen = prepared(columns, schema)
         numbers = numbers if chosen is None else chosen
-    with numbered_as(lambda event: int(numbers[event])):
+    with numbered_as(numbers):
         return _arrays(columns, schema, labelled, numbers)
 
 

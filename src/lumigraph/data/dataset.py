@@ -181,8 +181,9 @@ class EventDataset(torch.utils.data.Dataset):
         part.numbers = self.numbers[events]
         return part
 
-    def chunks(self, chunk_size: int) -> Iterator["EventDataset"]:
-        """Yield the events in their order, so many at a time."""
+    def chunks(self, chunk_size: int | None = None) -> Iterator["EventDataset"]:
+        """Yield the events in their order, so many at a time, or all at once."""
+        chunk_size = max(1, len(self)) if chunk_size is None else chunk_size
         for start in range(0, len(self), chunk_size):
             yield self.between(start, min(start + chunk_size, len(self)))
 
@@ -280,6 +281,10 @@ class EventDataset(torch.utils.data.Dataset):
             return torch.zeros(value.size(1)), torch.ones(value.size(1))
         value = value.double()
         return value.mean(0).float(), value.std(0, correction=0).float()
+
+    def mean_weight(self) -> float:
+        """Return the mean weight of the events, 1 without weights."""
+        return 1.0 if self.weight is None else float(self.weight.double().mean())
 
     def cat_szs(self) -> list[int]:
         """Return the cardinality of each category: one more than its largest code."""

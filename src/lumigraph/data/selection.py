@@ -1,7 +1,7 @@
 """What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,12 @@ __all__ = ["file_columns", "numbered_as", "prepared"]
 
 
 @contextmanager
-def numbered_as(number: Callable[[int], int]) -> Iterator[None]:
-    """Let an error about an event of a part name its number in the whole.
+def numbered_as(numbers: int | np.ndarray) -> Iterator[None]:
+    """Let an error about an event of a part name its number in the whole: that of the first one, or that of each.
 
     Examples
     --------
-    >>> with numbered_as(lambda event: event + 100):
+    >>> with numbered_as(100):
     ...     raise SchemaError("event 3: column 'ht' is nan")
     Traceback (most recent call last):
     ...
@@ -29,8 +29,12 @@ def numbered_as(number: Callable[[int], int]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        changed = re.sub(r"\bevent (\d+)", lambda found: f"event {number(int(found[1]))}", str(error), count=1)
-        raise type(error)(changed) from None
+
+        def number(found: re.Match[str]) -> str:
+            event = int(found[1])
+            return f"event {event + numbers if isinstance(numbers, int) else numbers[event]}"
+
+        raise type(error)(re.sub(r"\bevent (\d+)", number, str(error), count=1)) from None
 
 
 def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
@@ -161,7 +165,9 @@ def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> 
 def _as_array(column: Any) -> Any:
     import awkward as ak
 
-    return column if isinstance(column, ak.Array) else ak.Array(list(column)) if isinstance(column, list | tuple) else np.ma.asarray(column)
+    if isinstance(column, list | tuple):
+        return ak.Array(list(column))
+    return column if isinstance(column, ak.Array) else np.ma.asarray(column)
 
 
 def _is_list(column: Any) -> bool:

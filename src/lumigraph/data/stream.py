@@ -1,6 +1,8 @@
 """Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -125,7 +127,8 @@ class EventStream:
     def _counts(self) -> np.ndarray:
         """Selected events of each chunk."""
         if self.schema.event_selection:
-            return np.array([len(self._read(i)) for i in range(len(self._chunks))], dtype=np.int64)
+            counting = self._without_particles()
+            return np.array([len(counting._read(i)) for i in range(len(self._chunks))], dtype=np.int64)
         return np.array([self._in_share(chunk).sum() for chunk in self._chunks], dtype=np.int64)
 
     def _in_share(self, chunk: _Chunk) -> np.ndarray:
@@ -142,7 +145,7 @@ class EventStream:
         path = self.paths[chunk.file]
         columns = self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop)
         try:
-            with numbered_as(lambda event: event + chunk.start):
+            with numbered_as(chunk.start):
                 events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
         except SchemaError as error:
             raise SchemaError(f"{path}: {error}") from None
@@ -188,10 +191,39 @@ class EventStream:
         return tuple(self._part(_Share(low, high, seed)) for low, high in pairwise(ends))
 
     def _part(self, share: _Share) -> "EventStream":
-        part = object.__new__(type(self))
-        part.__dict__.update({k: v for k, v in self.__dict__.items() if k != "_counts"})
+        part = copy(self)
+        part.__dict__.pop("_counts", None)
         part._share = share
         return part
+
+    def _of(self, schema: EventSchema) -> "EventStream":
+        """Return the same events with fewer columns."""
+        fewer = copy(self)
+        fewer.schema = schema
+        names = [self._files[i].names for i in range(len(self.paths))]
+        fewer._columns = [sources(schema, known) or list(known[:1]) for known in names]
+        return fewer
+
+    def _without_particles(self, **kept: Any) -> "EventStream":
+        """Return the same events with some columns of the events only, where their selection needs no particles."""
+        left_out: dict[str, Any] = {"event_feats": (), "cat_feats": (), "targets": (), "weight": None, "ids": ()}
+        if not self.schema.event_selection:
+            left_out |= {"vecs": (), "collections": (), "feats_per_vec": (), "object_selection": {}}
+            left_out |= {"max_particles": None}
+        return self._of(replace(self.schema, **{**left_out, **kept}))
+
+    def mean_weight(self) -> float:
+        """Return the mean weight of the events, 1 without weights."""
+        if self.schema.weight is None:
+            return 1.0
+        parts = self._without_particles(weight=self.schema.weight).chunks()
+        return sum(float(part.weight.double().sum()) for part in parts if part.weight is not None) / len(self)
+
+    def cat_szs(self) -> list[int]:
+        """Return the cardinality of each category: one more than its largest code."""
+        parts = self._without_particles(cat_feats=self.schema.cat_feats).chunks()
+        sizes = [part.cat_szs() for part in parts] or [[1] * len(self.schema.cat_feats)]
+        return [max(column) for column in zip(*sizes, strict=True)]
 
     def loader(
         self,
@@ -315,12 +347,12 @@ class _Streamed:
     def _load(self, windows: Any) -> Iterator[tuple[EventDataset, np.ndarray]]:
         if not self.num_workers:
             return map(self._mixed, windows)
+        mixed: Any = self._mixed
         return iter(
             DataLoader(
-                windows, batch_size=None, collate_fn=self._mixed, num_workers=self.num_workers,
-                generator=torch.Generator(),
+                windows, batch_size=None, collate_fn=mixed, num_workers=self.num_workers, generator=torch.Generator()
             )
-        )  # fmt: skip
+        )
 
     def _mixed(self, window: _Window) -> tuple[EventDataset, np.ndarray]:
         """Return the events of a window, and the order in which to take them."""

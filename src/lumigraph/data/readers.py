@@ -203,6 +203,8 @@ class EventFile:
     groups : ndarray
         The events at which the file's own parts begin, from 0, and at the end ``num_events`` (int64): row groups,
         clusters, rows of chunks, folds, blocks of lines. Whole groups are read fastest.
+    sequential : bool
+        Whether a part of a group can only be read from the beginning of the group on.
 
     Notes
     -----
@@ -225,7 +227,7 @@ class EventFile:
         self.types = {name: str(column.type) for name, column in catalogue.items()}
         self.num_events = int(source.num_events)
         self.groups = source.groups
-        self.sequential = self._format.kind in ('Parquet', 'CSV')
+        self.sequential = self._format.kind in ("Parquet", "CSV")
 
     def read(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Columns:
         """Read events ``start`` to ``stop`` (default: the end) of columns.

@@ -1,9 +1,14 @@
 """Writers of event files: what is written reads back, all of it or nothing, and an old file is safe."""
 
 import csv
+import itertools
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import uuid
+from itertools import pairwise
 from pathlib import Path
 
 import awkward as ak
@@ -16,8 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lumigraph.data import writers
-from lumigraph.data.readers import column_names, read_columns
-from lumigraph.data.writers import check_writable, write_columns
+from lumigraph.data.readers import column_names, format_of, read_columns
+from lumigraph.data.samples import sample_path
+from lumigraph.data.writers import ColumnWriter, check_writable, write_columns
 from lumigraph.schema import SchemaError
 
 SUFFIXES = [".parquet", ".root", ".h5", ".csv", ".csv.gz"]
@@ -113,7 +119,7 @@ def test_zero_events(tmp_path, suffix):
 
 
 def test_root_has_one_counter_per_collection(tmp_path, monkeypatch):
-    monkeypatch.setattr(writers, "_EVENTS_PER_BASKET", 2)
+    monkeypatch.setattr(writers, "_GROUP_EVENTS", 2)
     with uproot.open(write_columns(tmp_path / "a.root", {**EVENTS, "hits": [[1], [], [2]]})) as file:
         assert file.classnames() == {"Events;1": "TTree"}
         assert sorted(file["Events"].keys()) == ["Jet_n", "Jet_px", "hits", "ht", "nJet", "nhits"]
@@ -233,37 +239,53 @@ def test_an_existing_file_is_safe(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "kind"), [(".parquet", "Parquet"), (".root", "ROOT"), (".h5", "HDF5"), (".csv", "CSV")]
-)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("method", ["write", "close"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_nothing_is_left_of_a_failure(tmp_path, suffix, kind, error, monkeypatch):
+def test_nothing_is_left_of_a_failure(tmp_path, suffix, method, error, monkeypatch):
     path = write_columns(tmp_path / f"events{suffix}", EVENTS)
-    content, write = path.read_bytes(), writers._WRITERS[kind]
-
-    def fail(temporary, columns):
-        write(temporary, columns)
-        raise error
-
-    monkeypatch.setitem(writers._WRITERS, kind, fail)
-    with pytest.raises(type(error)):
+    content = path.read_bytes()
+    fail_after(monkeypatch, suffix, method, error)
+    with pytest.raises(type(error)) as caught:
         write_columns(path, {"ht": [7.0]}, overwrite=True)
+    assert not hasattr(caught.value, "__notes__")
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_comes_into_being_meanwhile_is_safe(tmp_path, monkeypatch):
-    path, write = tmp_path / "a.csv", writers._WRITERS["CSV"]
+def fail_after(monkeypatch, suffix, method, error, times=1):
+    """Let the writer of a format fail at the end of its so-manyth call."""
+    kind = writers._FILES[format_of(f"a{suffix}")[1]]
+    original, calls = getattr(kind, method), itertools.count(1)
 
-    def slow(temporary, columns):
-        write(temporary, columns)
+    def fail(self, argument):
+        original(self, argument)
+        if next(calls) == times:
+            raise error
+
+    monkeypatch.setattr(kind, method, fail)
+
+
+def test_a_file_that_comes_into_being_meanwhile_is_safe(tmp_path, monkeypatch):
+    path, original = tmp_path / "a.csv", writers.CsvFile.close
+
+    def slow(self, num_events):
+        original(self, num_events)
         path.write_text("precious")
 
-    monkeypatch.setitem(writers._WRITERS, "CSV", slow)
+    monkeypatch.setattr(writers.CsvFile, "close", slow)
     with pytest.raises(FileExistsError):
         write_columns(path, EVENTS)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    with (
+        pytest.raises(FileExistsError, match=r"the first 3 events are kept in .*a\.partial\.csv"),
+        ColumnWriter(path) as w,
+    ):
+        w.append(EVENTS)
+    assert path.read_text() == "precious"
+    assert read_columns(tmp_path / "a.partial.csv")["Jet_n"].to_list() == EVENTS["Jet_n"]
 
 
 def test_check_writable_touches_nothing(tmp_path):
@@ -296,3 +318,225 @@ def test_relative_and_odd_paths(tmp_path, suffix, monkeypatch):
     path = write_columns(f"events [1]:{uuid.uuid4().hex}é{suffix.upper()}", EVENTS)
     assert path == Path(path.name)
     assert read_columns(path)["Jet_n"].to_list() == EVENTS["Jet_n"]
+
+
+# Chunk by chunk
+
+
+def parts(table, cuts):
+    size = len(next(iter(table.values())))
+    edges = [0, *sorted(min(cut, size) for cut in cuts), size]
+    return [{name: column[start:stop] for name, column in table.items()} for start, stop in pairwise(edges)]
+
+
+def write_chunks(path, chunks, error=None, **options):
+    with ColumnWriter(path, **options) as writer:
+        for chunk in chunks:
+            writer.append(chunk)
+        if error is not None:
+            raise error
+    return writer.path
+
+
+def same(got, expected):
+    assert set(got) == set(expected)
+    for name, column in expected.items():
+        assert got[name].type == column.type, name
+        assert ak.array_equal(got[name], column, equal_nan=True), name
+
+
+@pytest.mark.parametrize("group", [1, 2, 100_000])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(deadline=None, max_examples=10)
+@given(table=tables(), cuts=st.lists(st.integers(0, 6), max_size=4))
+def test_where_events_are_cut_makes_no_difference(suffix, group, table, cuts):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        whole = read_columns(write_columns(f"{folder}/whole{suffix}", table))
+        patch.setattr(writers, "_GROUP_EVENTS", group)
+        path = write_chunks(f"{folder}/cut{suffix}", parts(table, cuts))
+        same(read_columns(path), whole)
+        assert column_names(path) == column_names(f"{folder}/whole{suffix}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_lists_get_longer_and_shorter(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(writers, "_GROUP_BYTES", 1000)
+    table = {
+        **table_of([1, 0, 3, 25, 2, 0, 70, 1] * 4),
+        "Jet_n": ak.unflatten(np.arange(408), [1, 0, 3, 25, 2, 0, 70, 1] * 4),
+    }
+    same(
+        read_columns(write_chunks(tmp_path / f"a{suffix}", parts(table, range(32)))),
+        {k: ak.Array(v) for k, v in table.items()},
+    )
+
+
+def test_baskets_and_row_groups_do_not_depend_on_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "_GROUP_EVENTS", 50)
+    table = table_of([0, 1, 5] * 100)
+    for cuts in (range(300), [140]):
+        root = write_chunks(tmp_path / "a.root", parts(table, cuts), overwrite=True)
+        parquet = write_chunks(tmp_path / "a.parquet", parts(table, cuts), overwrite=True)
+        with uproot.open(root) as file, pq.ParquetFile(parquet) as rows:
+            sizes = np.diff(file["Events/Jet_px"].entry_offsets)
+            assert sizes.tolist() == [rows.metadata.row_group(i).num_rows for i in range(rows.num_row_groups)]
+            assert sizes.max() <= 50
+            assert len(sizes) <= 7
+            assert file["Events/Jet_px"].num_baskets == file["Events/ht"].num_baskets == len(sizes)
+            same({"Jet_px": file["Events/Jet_px"].array()}, {"Jet_px": table["Jet_px"]})
+
+
+def test_memory_of_a_chunk_may_be_used_again(tmp_path):
+    numbers = np.zeros(3)
+    with ColumnWriter(tmp_path / "a.parquet") as writer:
+        for i in range(4):
+            numbers[:] = i
+            writer.append({"x": numbers})
+            assert writer.num_events == 3 * (i + 1)
+    assert read_columns(writer.path)["x"].to_list() == np.repeat(np.arange(4), 3).tolist()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("chunk", "complaint"),
+    [
+        ({**EVENTS, "ht": [1, 2, 3]}, "column 'ht' is int64, but float64 in the first chunk"),
+        ({**EVENTS, "ht": [[1.0], [], []]}, r"column 'ht' is var \* float64, but float64 in the first"),
+        ({**EVENTS, "met": [1, 2, 3]}, "column 'met' is int64, but missing in the first"),
+        ({"ht": [1.0]}, "column 'Jet_px' is missing, but"),
+        ({**EVENTS, "Jet_n": [[1], [], [2]]}, "'Jet_px' and 'Jet_n' .* 2 and 1 entries in event 0"),
+        ({**EVENTS, "ht": ["a", "b", "c"]}, "column 'ht' is of type"),
+        ({}, "there are no columns"),
+    ],
+)
+def test_chunks_that_do_not_fit(tmp_path, suffix, chunk, complaint):
+    path = tmp_path / f"a{suffix}"
+    with ColumnWriter(path) as writer:
+        writer.append(EVENTS)
+        writer.append(dict(reversed(EVENTS.items())))
+        with pytest.raises(SchemaError, match=f"cannot be written: in the chunk that begins at event 6, .*{complaint}"):
+            writer.append(chunk)
+        writer.append({"ht": [], "Jet_px": [], "Jet_n": []})
+        writer.append({"ht": [9.0], "Jet_px": [[]], "Jet_n": [[]]})
+    assert read_columns(path)["Jet_n"].to_list() == [*EVENTS["Jet_n"], *EVENTS["Jet_n"], []]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "second"), [(".root", {"nJet": [2], "Jet_x": [[1.0]]}), (".csv", {"nJet": [1], "Jet_x": [[np.nan]]})]
+)
+def test_counters_and_cells_are_checked_in_each_chunk(tmp_path, suffix, second):
+    with pytest.raises(SchemaError, match="chunk that begins at event 1"):
+        write_chunks(tmp_path / f"a{suffix}", [{"nJet": [1], "Jet_x": [[1.0]]}, second])
+    assert read_columns(tmp_path / f"a.partial{suffix}")["Jet_x"].to_list() == [[1.0]]
+
+
+def test_misuse_of_the_writer(tmp_path):
+    writer = ColumnWriter(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="in a with block only"):
+        writer.append(EVENTS)
+    with pytest.raises(SchemaError, match="nothing was appended"), writer:
+        pass
+    with pytest.raises(ValueError, match="has been used"), writer:
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("group", [1, 100_000])
+@pytest.mark.parametrize("error", [SchemaError("bad event"), KeyboardInterrupt()])
+def test_what_was_appended_is_kept(tmp_path, suffix, group, error, monkeypatch):
+    monkeypatch.setattr(writers, "_GROUP_EVENTS", group)
+    path = tmp_path / f"a.b{suffix}"
+    path.write_text("precious")
+    for name in (f"a.b.partial{suffix}", f"a.b.partial1{suffix}"):
+        with pytest.raises(type(error)) as caught:
+            write_chunks(path, [EVENTS, EVENTS], error, overwrite=True)
+        assert caught.value is error
+        assert caught.value.__notes__.pop() == f"the first 6 events are kept in {tmp_path / name}"
+        assert read_columns(tmp_path / name)["Jet_px"].to_list() == EVENTS["Jet_px"] * 2
+    assert path.read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(type(error)):
+        write_chunks(path, [], error, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failure_to_write_costs_one_group(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(writers, "_GROUP_EVENTS", 3)
+    fail_after(monkeypatch, suffix, "write", OSError("disk full"), times=3)
+    with pytest.raises(OSError, match="disk full\nthe first 6 events are kept in"):
+        write_chunks(tmp_path / f"a{suffix}", [EVENTS] * 3)
+    kept = read_columns(tmp_path / f"a.partial{suffix}")["Jet_n"].to_list()
+    assert kept[:6] == EVENTS["Jet_n"] * 2
+    assert list(tmp_path.iterdir()) == [tmp_path / f"a.partial{suffix}"]
+
+
+def test_a_failure_that_cannot_be_kept_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(writers.Hdf5File, "_create", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError, match="none of the 3 events appended before could be kept"):
+        write_chunks(tmp_path / "a.h5", [EVENTS])
+    assert list(tmp_path.iterdir()) == []
+
+
+_KILLED = """
+import sys
+from lumigraph.data.writers import ColumnWriter
+with ColumnWriter(sys.argv[1]) as writer:
+    while True:
+        writer.append({"x": range(60_000)})
+        if writer.num_events == 240_000:
+            print("ready", flush=True)
+"""
+
+
+def test_a_killed_process_leaves_hidden_files_only(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", _KILLED, tmp_path / "a.root"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+
+
+_CHUNKS = """
+import resource, sys
+import awkward as ak, numpy as np
+from lumigraph.data import writers
+writers._GROUP_BYTES = 1 << 20
+rng = np.random.default_rng(0)
+lengths = rng.integers(5, 80, 400)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+with writers.ColumnWriter(sys.argv[1]) as writer:
+    for i in range(200):
+        jets = {f"Jet_{f}": ak.unflatten(rng.random(lengths.sum()) // 0.01, lengths) for f in ("px", "py")}
+        writer.append({"n": np.arange(400), **jets})
+        if i == 49:
+            before = peak()
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".root", ".h5", ".csv"])
+def test_memory_is_flat(tmp_path, suffix):
+    # the chunks after the 50th are 40 MB in memory
+    run = [sys.executable, "-c", _CHUNKS, str(tmp_path / f"a{suffix}")]
+    grown = float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    assert grown < 20, grown
+
+
+# Columns as the readers give them
+
+
+@pytest.mark.parametrize("source", ["parquet", "root"])
+@pytest.mark.parametrize("suffix", SUFFIXES[:4])
+def test_scores_beside_the_columns_of_the_sample(tmp_path, source, suffix):
+    columns = {name: column[:1000] for name, column in read_columns(sample_path(source)).items()}
+    scores = np.random.default_rng(0).random(1000).astype(np.float32)
+    path = write_chunks(tmp_path / f"a{suffix}", parts({**columns, "score": scores}, [300, 301]))
+    got = read_columns(path)
+    assert {"nJet", "nElectron", "nMuon"} & set(columns) == {
+        name for name in got if name in ("nJet", "nElectron", "nMuon")
+    }
+    if suffix == ".csv":
+        assert all(got[name].to_list() == column.to_list() for name, column in columns.items())
+    else:
+        same(got, {**columns, "score": ak.Array(scores)})

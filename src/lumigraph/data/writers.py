@@ -1,24 +1,33 @@
 """Write named columns to ROOT, Parquet, HDF5 and CSV files, such that the readers give the same columns back."""
 
-import csv
-import gzip
-import io
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from ..schema import SchemaError
-from .read_arrow import jagged_columns
-from .read_hdf5 import HDF5_COUNTER
-from .read_root import ROOT_COUNTERS
+from .appending import AppendedFile, Chunk, checked_chunk, cut, joined, num_bytes, num_events
 from .readers import format_of
-from .tables import Columns, checked_columns, collection_of, counter_of, number_type
+from .write_arrow import CsvFile, ParquetFile
+from .write_hdf5 import Hdf5File
+from .write_root import RootFile
 
-__all__ = ["check_writable", "write_columns"]
+__all__ = ["ColumnWriter", "check_writable", "write_columns"]
+
+_FILES: dict[str, Callable[[Path], AppendedFile]] = {
+    "Parquet": ParquetFile,
+    "ROOT": RootFile,
+    "HDF5": Hdf5File,
+    "CSV": CsvFile,
+}
+
+# A basket or row group: large enough that reading is not all seeking, small enough to be held in memory many times.
+_GROUP_EVENTS = 100_000
+_GROUP_BYTES = 32 << 20
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -116,196 +125,171 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, o
     ...     read_columns(path)
     {'ht': <Array [50, 0] type='2 * float64'>, 'Jet_px': <Array [[20, 30], []] type='2 * var * float64'>}
     """
-    path = check_writable(path, overwrite)
-    if not columns:
-        raise SchemaError(f"{path} cannot be written: there are no columns; give at least one")
-    suffix, kind = format_of(str(path))
-    temporary = path.parent / f".{uuid.uuid4().hex}{suffix}"
-    try:
-        checked = checked_columns(columns)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[kind](temporary, checked)
-        check_writable(path, overwrite)  # it may have come into being meanwhile
-        os.replace(temporary, path)
-    except (TypeError, ValueError) as error:
-        raise SchemaError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with ColumnWriter(path, overwrite=overwrite) as writer:
+        writer._keeps_part = False
+        writer.append(columns)
+    return writer.path
 
 
-def _is_jagged(column: Any) -> bool:
-    return bool(column.ndim == 2)
+class ColumnWriter:
+    """Write columns to a file chunk by chunk, in the format that the suffix says, in memory that does not grow.
 
+    The file comes into being when the block ends; until then nothing of that name is there, or the old file is. If
+    the block ends in an exception, the events that were appended are kept beside it, as ``scores.partial.root`` for
+    ``scores.root``, and a note on the exception says how many they are.
 
-def _flat_and_lengths(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    import awkward as ak
+    Parameters
+    ----------
+    path
+        As in :func:`write_columns`.
+    overwrite
+        Whether an existing file may be replaced. It is kept as it was if the block ends in an exception.
 
-    return ak.to_numpy(ak.flatten(column)), ak.to_numpy(ak.num(column)).astype(np.int64)
+    Raises
+    ------
+    SchemaError
+        If the suffix names no known format; at the end of the block, if nothing was appended.
+    FileExistsError
+        If the file exists and ``overwrite`` is False.
 
+    Notes
+    -----
+    **Chunks** may be of any size: small ones are gathered to row groups or baskets of 32 MiB or 100,000 events, large
+    ones are cut. What is read back does not depend on where the events were cut, and is what :func:`write_columns`
+    says.
 
-def _counters(columns: Columns) -> tuple[Columns, dict[str, str]]:
-    """Count each collection; return also {counter: collection} for those that are not among the columns."""
-    counters: Columns = {}
-    added: dict[str, str] = {}
-    for name, column in columns.items():
-        if not _is_jagged(column):
-            continue
-        counter, (_, lengths) = counter_of(collection_of(name)), _flat_and_lengths(column)
-        counters[counter] = lengths.astype(np.int32)
-        if counter not in columns:
-            added[counter] = collection_of(name)
-        elif _is_jagged(columns[counter]) or not np.array_equal(columns[counter], lengths):
-            raise ValueError(
-                f"column {counter!r} must hold the numbers of entries of the lists in {name!r}, since this format "
-                "uses it as their counter; rename it, or write to .parquet"
-            )
-    return counters, added
+    **CSV.** Chunks are kept in a Parquet file until the end of the block, when the longest list is known.
 
+    **Killed** without an exception, a process leaves a hidden file of an arbitrary name, which cannot be read.
 
-def _padded(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return a jagged column as a matrix (events, slots) of one slot or more, and which of its cells are real."""
-    flat, lengths = _flat_and_lengths(column)
-    present = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]
-    matrix = np.full(present.shape, np.nan if flat.dtype.kind == "f" else 0, dtype=flat.dtype)
-    matrix[present] = flat
-    return matrix, present
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lumigraph.data.readers import read_columns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with ColumnWriter(f"{folder}/scores.root") as writer:
+    ...         writer.append({"event": [0, 1], "score": [0.25, 0.5]})
+    ...         writer.append({"event": [2], "score": [1.0]})
+    ...     read_columns(writer.path)
+    {'event': <Array [0, 1, 2] type='3 * int64'>, 'score': <Array [0.25, 0.5, 1] type='3 * float64'>}
+    """
 
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        self.path = check_writable(path, overwrite)
+        self.num_events = 0  # appended so far
+        self._overwrite = overwrite
+        suffix, kind = format_of(str(self.path))
+        self._suffix = self.path.name[-len(suffix) :]
+        self._temporary = self.path.parent / f".{uuid.uuid4().hex}{suffix}"
+        self._file = _FILES[kind](self._temporary)
+        self._types: dict[str, str] = {}
+        self._pending: list[Chunk] = []
+        self._written = 0  # events in the file
+        self._is_open = self._is_used = self._is_broken = self._is_closed = False
+        self._keeps_part = True
 
-def _write_parquet(path: Path, columns: Columns) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet
+    def __enter__(self) -> "ColumnWriter":
+        if self._is_used:
+            raise ValueError(f"the writer of {self.path} has been used; make another one")
+        self._is_open = self._is_used = True
+        return self
 
-    arrays = {}
-    for name, column in columns.items():
-        if _is_jagged(column):
-            flat, lengths = _flat_and_lengths(column)
-            offsets = np.concatenate([[0], np.cumsum(lengths)])
-            arrays[name] = pa.LargeListArray.from_arrays(offsets, pa.array(flat))
-        else:
-            arrays[name] = pa.array(np.asarray(column))
-    pyarrow.parquet.write_table(pa.table(arrays), path, write_page_checksum=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_open = False
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            if error is not None:
+                self._rescue(error)
+            self._file.discard()
 
+    def append(self, columns: Mapping[str, Any]) -> None:
+        """Append events.
 
-_EVENTS_PER_BASKET = 100_000
-_RECORD = " *"  # behind the name of a collection; its branches do not show it
+        Parameters
+        ----------
+        columns
+            Names and values as in :func:`write_columns`; the same names and types of numbers in each chunk.
 
+        Raises
+        ------
+        SchemaError
+            If the columns are none that :func:`write_columns` takes, or other ones than those of the first chunk.
+            Nothing of the chunk is then written, and another one may be appended.
+        ValueError
+            If it is called outside the ``with`` block, or after a failure to write.
+        """
+        if not self._is_open or self._is_broken:
+            state = "could not be written to before" if self._is_broken else "is written in a with block only"
+            raise ValueError(f"{self.path} {state}; make another writer")
+        try:
+            chunk, types = checked_chunk(columns, self._types)
+            self._file.check(chunk)
+        except (TypeError, ValueError) as error:
+            where = f"in the chunk that begins at event {self.num_events}, counted from there: "
+            raise SchemaError(f"{self.path} cannot be written: {where if self.num_events else ''}{error}") from error
+        self._types = types
+        if self._pending or num_bytes(chunk) < _GROUP_BYTES:  # the caller may use the memory again
+            chunk = {name: column._replace(values=column.values.copy()) for name, column in chunk.items()}
+        self._pending.append(chunk)
+        if sum(map(num_bytes, self._pending)) >= _GROUP_BYTES or sum(map(num_events, self._pending)) >= _GROUP_EVENTS:
+            self._flush()
+        self.num_events += num_events(chunk)
 
-def _write_root(path: Path, columns: Columns) -> None:
-    import awkward as ak
-    import uproot
+    def _flush(self) -> None:
+        """Write what has been gathered."""
+        if not self._pending:
+            return
+        chunk, self._pending = joined(self._pending), []
+        size = num_events(chunk)
+        groups = max(-(-size // _GROUP_EVENTS), -(-num_bytes(chunk) // _GROUP_BYTES), 1)
+        step = max(-(-size // groups), 1)
+        self._is_broken = True  # if this does not come to its end
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for start in range(0, max(size, 1), step):
+                part = cut(chunk, start, start + step)
+                self._file.write(part)
+                self._written += num_events(part)
+        except (TypeError, ValueError) as error:
+            raise SchemaError(f"{self.path} cannot be written: {error}") from error
+        self._is_broken = False
 
-    counters, added = _counters(columns)
-    branches: Columns = {}
-    collections: dict[str, Columns] = {}
-    for name, column in columns.items():
-        if number_type(column) == "float16":  # which ROOT does not have
-            column = ak.values_astype(column, np.float32)
-        if _is_jagged(column):
-            collections.setdefault(collection_of(name), {})[name] = column
-        elif name not in counters:
-            branches[name] = np.asarray(column)
-    types = {name: array.dtype for name, array in branches.items()}
-    for collection, lists in collections.items():
-        records = ak.zip(lists)
-        branches[collection + _RECORD] = records
-        types[collection + _RECORD] = records.type.content
-    with uproot.recreate(path) as file:
-        tree = file.mktree(
-            "Events",
-            types,
-            title="events" + (ROOT_COUNTERS + ", ".join(added) if added else ""),
-            counter_name=lambda record: counter_of(record.removesuffix(_RECORD)),
-            field_name=lambda _record, field: field,
-        )
-        for start in range(0, len(next(iter(columns.values()))), _EVENTS_PER_BASKET):
-            tree.extend({name: array[start : start + _EVENTS_PER_BASKET] for name, array in branches.items()})
+    def _close(self) -> None:
+        if not self._is_closed:
+            self._file.close(self._written)
+            self._is_closed = True
 
+    def _finish(self) -> None:
+        if not self._types:
+            raise SchemaError(f"{self.path} cannot be written: nothing was appended; append at least one chunk")
+        if self._is_broken:
+            raise OSError(f"{self.path} could not be written to before, see the exception then")
+        self._flush()
+        self._close()
+        check_writable(self.path, self._overwrite)  # it may have come into being meanwhile
+        os.replace(self._temporary, self.path)
 
-def _write_hdf5(path: Path, columns: Columns) -> None:
-    import h5py
-
-    counters, added = _counters(columns)
-    filters = {"compression": "gzip", "shuffle": True, "fletcher32": True}
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:  # whose metadata have checksums
-
-        def write(name: str, array: np.ndarray) -> Any:
-            return file.create_dataset(name, data=array, **(filters if array.size else {}))
-
-        for name, column in columns.items():
-            write(name, _padded(column)[0] if _is_jagged(column) else np.asarray(column))
-        for name in added:
-            write(name, counters[name]).attrs[HDF5_COUNTER] = True
-
-
-def _write_csv(path: Path, columns: Columns) -> None:
-    import pyarrow as pa
-    import pyarrow.csv
-
-    parts = {
-        name: _csv_cells(name, column) if _is_jagged(column) else {name: _csv_texts(np.asarray(column))}
-        for name, column in columns.items()
-    }
-    cells = {cell: texts for part in parts.values() for cell, texts in part.items()}
-    _check_csv(columns, parts, cells)
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(cells)
-    table = pa.table(cells)
-    if len(cells) == 1:  # an empty cell would be an empty line, which readers skip
-        table = pa.table({name: texts.fill_null("nan") for name, texts in cells.items()})
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
-    with gzip.open(path, "wb", compresslevel=6) if path.suffix.lower() == ".gz" else path.open("wb") as stream:
-        stream.write(header.getvalue().encode())
-        pyarrow.csv.write_csv(table, stream, options)
-
-
-def _csv_texts(values: np.ndarray, present: np.ndarray | None = None) -> Any:
-    """Return numbers as texts that read back exactly, null where they are NaN or not present."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if values.dtype == np.uint64 and values.max(initial=0) > np.iinfo(np.int64).max:
-        raise ValueError("CSV cannot keep integers above 2**63 - 1; write to .parquet")
-    if values.dtype.kind != "f":
-        return pa.array(values, mask=None if present is None else ~present).cast(pa.string())
-    missing = np.isnan(values) if present is None else np.isnan(values) | ~present
-    texts = pa.array(values.astype(np.float64), mask=missing).cast(pa.string())
-    return pc.replace_substring_regex(texts, r"^(-?\d+)$", r"\1.0")  # or it would read back as an integer
-
-
-def _csv_cells(name: str, column: Any) -> Columns:
-    matrix, present = _padded(column)
-    collection = collection_of(name)
-    feature = name[len(collection) + 1 :]
-    return {f"{collection}{i}_{feature}": _csv_texts(matrix[:, i], present[:, i]) for i in range(matrix.shape[1])}
-
-
-def _check_csv(columns: Columns, parts: dict[str, Columns], cells: Columns) -> None:
-    """Make sure that a reader will find the jagged columns, and the particles in them, from names and cells alone."""
-    found = jagged_columns(list(cells))
-    for name, part in parts.items():
-        if taken := [cell for cell in part if cells[cell] is not part[cell]]:
-            raise ValueError(f"column {name!r} needs the name {taken[0]!r} in CSV, which is taken; rename one of them")
-        if not _is_jagged(columns[name]):
-            continue
-        if name not in found or found[name].cells != list(part):
-            raise ValueError(
-                f"jagged column {name!r} cannot be told from its numbered columns {', '.join(part)} in CSV; give it a "
-                "name like 'Jet_px', without a digit before the last '_', or write to .parquet"
-            )
-        lengths = _flat_and_lengths(columns[name])[1]
-        for slot, names in enumerate(found[name].objects):
-            empty = np.all([cells[cell].is_null().to_numpy(zero_copy_only=False) for cell in names], axis=0)
-            if np.any(wrong := empty != (slot >= lengths)):
-                raise ValueError(
-                    f"in event {np.argmax(wrong)} the cells {', '.join(names)} would not tell in CSV whether the "
-                    "particle is there, as empty stands for NaN and for an absent particle; write to .parquet"
-                )
-
-
-_WRITERS: dict[str, Callable[[Path, Columns], None]] = {
-    "Parquet": _write_parquet,
-    "ROOT": _write_root,
-    "HDF5": _write_hdf5,
-    "CSV": _write_csv,
-}
+    def _rescue(self, error: BaseException) -> None:
+        """Keep what has been appended under another name, and say so."""
+        if not self.num_events or not self._keeps_part:
+            return
+        note = f"none of the {self.num_events} events appended before could be kept"
+        with suppress(Exception):
+            if not self._is_broken:
+                with suppress(Exception):  # what is in the file is still good
+                    self._flush()
+            if self._written:
+                self._close()
+                stem = self.path.name.removesuffix(self._suffix)
+                names = (f"{stem}.partial{number or ''}{self._suffix}" for number in count())
+                kept = next(path for path in map(self.path.with_name, names) if not path.exists())
+                os.replace(self._temporary, kept)
+                note = f"the first {self._written} events are kept in {kept}"
+        error.add_note(note)

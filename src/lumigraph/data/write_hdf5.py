@@ -1,0 +1,74 @@
+"""Append columns to HDF5 files, with h5py."""
+
+from typing import Any
+
+import numpy as np
+
+from .appending import AppendedFile, Chunk, counters, padded
+from .read_hdf5 import HDF5_COUNTER
+
+__all__ = ["Hdf5File"]
+
+_BLOCK_BYTES = 1 << 18  # of a dataset: what is compressed at once
+_BLOCK_SLOTS = 16  # a wider event later on then costs one narrow block more, not a second one as wide as the first
+
+
+class Hdf5File(AppendedFile):
+    """One dataset per column, that of lists as wide as the longest of them so far."""
+
+    _file: Any = None
+    _names: tuple[str, ...] = ()
+    _num_events = 0
+
+    def check(self, chunk: Chunk) -> None:
+        """Raise a ValueError if a column has the name of a counter and does not hold its numbers."""
+        counters(chunk)
+
+    def write(self, chunk: Chunk) -> None:
+        """Write a chunk behind what is there."""
+        import h5py
+
+        found, added = counters(chunk)
+        arrays = {
+            name: column.values if column.lengths is None else padded(column)[0] for name, column in chunk.items()
+        }
+        arrays |= {name: found[name] for name in added}
+        if self._file is None:
+            self._file = h5py.File(self.path, "w", libver=("v110", "v110"))  # whose metadata have checksums
+            self._names = tuple(arrays)
+            for name, array in arrays.items():
+                self._create(name, array)
+            for name in added:
+                self._file[name].attrs[HDF5_COUNTER] = True
+        stop = self._num_events + len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            dataset = self._file[name]
+            dataset.resize((stop, *np.maximum(dataset.shape, array.shape)[1:]))  # new cells hold the fill value
+            if array.size:
+                dataset[(slice(self._num_events, stop), *(slice(width) for width in array.shape[1:]))] = array
+        self._num_events = stop
+
+    def close(self, num_events: int) -> None:
+        """Finish the file; datasets that a failure has left longer than others are cut."""
+        if not self._file:
+            return
+        for name in self._names:
+            if len(self._file[name]) > num_events:
+                self._file[name].resize(num_events, axis=0)
+        self._file.close()
+
+    def _create(self, name: str, array: np.ndarray) -> None:
+        width = array.shape[1:]
+        slots = tuple(min(w, _BLOCK_SLOTS) for w in width)
+        fits = max(_BLOCK_BYTES // (array.itemsize * int(np.prod(slots, dtype=int))), 1)
+        self._file.create_dataset(
+            name,
+            shape=(0, *width),
+            maxshape=(None,) * array.ndim,
+            dtype=array.dtype,
+            chunks=(min(fits, len(array)) or fits, *slots),
+            fillvalue=np.nan if array.ndim == 2 and array.dtype.kind == "f" else 0,
+            compression="gzip",
+            shuffle=True,
+            fletcher32=True,
+        )

@@ -127,9 +127,7 @@ if rank == "0":
 
 
 def steps(tmp_path, name, ranks):
-    return [
-        json.loads(line) for r in range(ranks) for line in (tmp_path / f"{name}_{r}.log").read_text().splitlines()
-    ]
+    return [json.loads(line) for r in range(ranks) for line in (tmp_path / f"{name}_{r}.log").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("kind", ["stream", "memory"])

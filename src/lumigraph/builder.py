@@ -185,7 +185,8 @@ class ModelBuilder:
         """
         if not isinstance(fy, EventDataset | EventStream):
             raise TypeError(
-                f"fy must be an EventDataset or an EventStream, got {type(fy).__name__}: EventDataset.from_file reads one"
+                f"fy must be an EventDataset or an EventStream, got {type(fy).__name__}: EventDataset.from_file "
+                "reads one"
             )
         schema = fy.schema
         args = {part: dict(a or {}) for part, a in (model_args or {}).items()}
@@ -200,7 +201,9 @@ class ModelBuilder:
         classes = 0
         for part in fy.chunks() if count_classes or fitted or not fit.idle else ():
             if part.y is None:
-                raise SchemaError("the events were read without their targets (labelled=False): a model learns from them")
+                raise SchemaError(
+                    "the events were read without their targets (labelled=False): a model learns from them"
+                )
             classes = max(classes, int(part.y.max()) + 1)
             if fitted or not fit.idle:
                 fit.update(part)

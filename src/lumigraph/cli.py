@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .memory import keep_pages
 from .schema import EventSchema, near
@@ -27,20 +27,33 @@ class DataConfig:
     event_schema
         Which columns are particles, event features, categories, targets, weight and identifiers.
     file
-        ROOT, Parquet, HDF5 or CSV file; ``sample`` stands for the events that come with lumigraph.
+        ROOT, Parquet, HDF5 or CSV file, or several, also with * and ?; ``sample`` stands for the events that come with
+        lumigraph.
+    val_file
+        Files of the validation events, and
+    test_file
+        of the test events, if they have files of their own; give both, or neither for a split.
     split
         Shares of training, validation and test events.
     split_seed
         Seed of the split.
+    in_memory
+        Whether to read all events into memory; otherwise they are streamed from the files in every epoch.
     batch_size
         Events per batch.
+    loading
+        Further arguments of the loader of training events, such as max_pairs, bucketed, num_workers, buffer_size.
     """
 
     event_schema: EventSchema
-    file: str = "sample"
+    file: str | list[str] = "sample"
+    val_file: str | list[str] | None = None
+    test_file: str | list[str] | None = None
     split: tuple[float, float, float] = (0.6, 0.2, 0.2)
     split_seed: int = 0
+    in_memory: bool = True
     batch_size: int = 256
+    loading: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +75,12 @@ class ModelConfig:
         classification, multiclass or regression.
     n_out
         Number of outputs; found from the targets if not given.
+    scaling
+        standard, robust or none: how features are shifted and scaled.
+    transforms
+        log or symlog, by feature.
+    clip
+        Limits (low, high) by feature, or one limit for all features once they are scaled.
     """
 
     head: dict[str, Any]
@@ -69,6 +88,9 @@ class ModelConfig:
     tail: dict[str, Any] = field(default_factory=lambda: {"block": "ClassRegMulti"})
     objective: str = "classification"
     n_out: int | None = None
+    scaling: str = "standard"
+    transforms: dict[str, str] = field(default_factory=dict)
+    clip: dict[str, tuple[float, float]] | float | None = None
 
 
 def fit(
@@ -100,19 +122,21 @@ def fit(
         Replace the training that the folder holds.
     """
     import torch
+    from lightning.pytorch.utilities import rank_zero_only
 
-    from .data import EventDataset, sample_path
+    from .blocks import CatEmbedder
     from .model import Model, ModelBuilder
     from .plotting import draw_results
     from .saving import to_object
 
-    folder = Path(out)
+    folder, first = Path(out), getattr(rank_zero_only, "rank", 0) == 0  # of several processes one speaks and writes
     if not (overwrite or resume) and (
         (folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()
     ):
         raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
-    events = EventDataset.from_file(sample_path() if data.file == "sample" else data.file, data.event_schema)
-    train, val, test = events.split(data.split, seed=data.split_seed)
+    train, val, test = parts = _events(data)
+    names = data.event_schema.cat_feats
+    sizes = [part.cat_szs() for part in parts] if names else []
     blocks = {part: to_object(getattr(model, part)) for part in ("head", "body", "tail")}
     for part, block in blocks.items():
         if not callable(block):
@@ -123,17 +147,23 @@ def fit(
         model.objective,
         model.n_out,
         model_args={part: getattr(block, "keywords", {}) for part, block in blocks.items()},
-        all_events=events,
+        cat_embedder=CatEmbedder(names, [max(size) for size in zip(*sizes, strict=True)]) if names else None,
+        scaling=model.scaling,  # type: ignore[arg-type]
+        transforms=model.transforms,
+        clip=model.clip,
         **{part: getattr(block, "func", block) for part, block in blocks.items()},
     )
     trained = Model(builder)
-    print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
-    if overwrite and not resume:  # not before everything else is known to be right
+    if first:
+        print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
+    if first and overwrite and not resume:  # not before everything else is known to be right
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trained.fit(
-        training.n_epochs, train, data.batch_size, val=val, folder=folder, resume=resume, config=training,
-        logger=_logger(logger) if logger else False,
+        training.n_epochs, train, data.batch_size, val=val, loading=data.loading, folder=folder, resume=resume,
+        config=training, logger=_logger(logger) if logger else False,
     )  # fmt: skip
+    if not first:
+        return
     path = trained.save(folder / "model.pt", overwrite=True)
     print(f"\non the {len(test)} held-back test events:")
     _print_metrics(trained.metrics(test))
@@ -141,7 +171,22 @@ def fit(
     print(f"model: {path}\npictures and history.csv: {folder}")
 
 
-def predict(model: str, file: str, out: str | None = None, overwrite: bool = False) -> None:
+def _events(data: DataConfig) -> Sequence[Any]:
+    """Return training, validation and test events."""
+    from .data import EventDataset, EventStream, sample_path
+
+    read = EventDataset.from_file if data.in_memory else EventStream
+    files = [sample_path() if data.file == "sample" else data.file, data.val_file, data.test_file]
+    given = [file for file in files if file is not None]
+    if len(given) == 2:
+        raise ValueError("data.val_file and data.test_file go together: give both, or neither to split data.file")
+    parts = [read(file, data.event_schema) for file in given]
+    return parts if len(parts) == 3 else parts[0].split(data.split, seed=data.split_seed)
+
+
+def predict(
+    model: str, file: str, out: str | None = None, columns: Literal["ids", "all"] = "ids", overwrite: bool = False
+) -> None:
     """Write the scores of a model beside the event identifiers, in the order of the input.
 
     Parameters
@@ -149,25 +194,26 @@ def predict(model: str, file: str, out: str | None = None, overwrite: bool = Fal
     model
         Model file.
     file
-        ROOT (file.root:tree), Parquet, HDF5 or CSV file; labels and weights are not needed.
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several; labels and weights are not needed.
     out
         File to write, its suffix gives the format; by default the name of the input with _scores in it, here.
+    columns
+        What stands beside the scores: the identifiers of an event, or all columns of the input.
     overwrite
         Replace the file if it exists.
     """
-    from .data import EventDataset, check_writable, write_columns
+    from .data import check_writable, expand_paths
     from .model import Model
 
-    source = Path(re.sub(r"(\.root):.*$", r"\1", file))
+    files = expand_paths(file)
+    source = Path(re.sub(r"(\.root):.*$", r"\1", files[0]))
     name = source.name.split(".")[0]
+    if len(files) > 1 and out is None:
+        raise ValueError(f"{file} names {len(files)} files, whose scores go to one: name it with --out")
     target = out if out is not None else f"{name}_scores{source.name[len(name) :]}"
     check_writable(target, overwrite)
-    loaded = Model.load(model)
-    schema = loaded._need_schema()
-    events = EventDataset.from_file(file, schema, labelled=False)
-    columns = loaded.score_columns(events)
-    path = write_columns(target, columns, overwrite=overwrite)
-    print(f"{len(events)} events: {', '.join(columns)} -> {path}")
+    found = Model.load(model).predict_to_file(files, target, columns=columns, overwrite=overwrite)
+    print(f"{found['events']} events: {', '.join(found['columns'])} -> {target}")
 
 
 def evaluate(model: str, file: str, pictures: str | None = None) -> None:
@@ -182,11 +228,11 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
     pictures
         Folder for pictures; none are drawn if not given.
     """
-    from .data import EventDataset
+    from .data import EventStream
     from .model import Model
 
     loaded = Model.load(model)
-    events = EventDataset.from_file(file, loaded._need_schema())
+    events = EventStream(file, loaded._need_schema())
     _print_metrics(loaded.metrics(events))
     if pictures is not None:
         from .plotting import draw_results

@@ -15,7 +15,7 @@ from .metrics import Estimate, accuracy, auc, background_rejection, resolution
 from .prediction import chunks, num_events
 from .schema import SchemaError
 
-__all__ = ["feature_importance", "figures_of_merit", "mean_loss", "parts_of", "parts_of_events"]
+__all__ = ["feature_importance", "figures_of_merit", "mean_loss", "parts_of", "parts_of_events", "scored"]
 
 
 Part = tuple[Any, Tensor, Tensor | None]  # inputs, targets and weights of some events
@@ -61,14 +61,21 @@ def mean_loss(model: nn.Module, loss: EventLoss, parts: Iterable[Part]) -> float
     return total / weight
 
 
+def scored(model: Any, events: EventDataset | EventStream) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return predictions (B, n_out), targets (B, T) and weights (B,) of events."""
+    parts = [(model.predict(chunk), y, w) for chunk, y, w in parts_of_events(events, 2048, model.model)]
+    weights = [w for _, _, w in parts if w is not None]
+    return (
+        np.concatenate([out for out, _, _ in parts]),
+        torch.cat([y for _, y, _ in parts]).numpy(),
+        torch.cat(weights).numpy() if weights else None,
+    )
+
+
 def figures_of_merit(model: Any, events: EventDataset | EventStream) -> dict[str, Any]:
     """Return loss and figures of merit of a model; see `lumigraph.Model.metrics`."""
     found: dict[str, Any] = {"events": len(events), "loss": model.evaluate(events)}
-    parts = [(model.predict(chunk), y, w) for chunk, y, w in parts_of_events(events, 2048, model.model)]
-    out = np.concatenate([out for out, _, _ in parts])
-    y = torch.cat([y for _, y, _ in parts]).numpy()
-    weights = [w for _, _, w in parts if w is not None]
-    w = torch.cat(weights).numpy() if weights else None
+    out, y, w = scored(model, events)
     if model.objective == "multiclass":
         found["accuracy"] = accuracy(y[:, 0], out, w)
         return found
@@ -88,8 +95,7 @@ def feature_importance(model: Any, events: EventDataset, n_repeats: int, seed: i
     """Return the relative rise of the loss when a feature is shuffled; see `lumigraph.Model.get_feat_importance`."""
     if not isinstance(events, EventDataset):
         raise TypeError(
-            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one, and so does "
-            "EventStream.read"
+            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one"
         )
     if n_repeats < 2:
         raise ValueError(f"n_repeats must be at least 2, to know the spread, got {n_repeats}")

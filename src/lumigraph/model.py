@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,8 +17,16 @@ from . import evaluation, saving
 from . import metrics as _metrics
 from .builder import ModelBuilder
 from .built_model import BuiltModel
-from .data import EventDataset, EventStream
-from .prediction import as_targets, check_labels, check_targets, named_scores, need_events, outputs
+from .data import EventDataset, EventStream, Paths
+from .prediction import (
+    as_targets,
+    check_labels,
+    check_targets,
+    named_scores,
+    need_events,
+    outputs,
+    predict_to_file,
+)
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
@@ -191,6 +199,48 @@ class Model(BuiltModel):
             )
         return self.schema
 
+    def predict_to_file(
+        self,
+        files: Paths,
+        out: str | os.PathLike[str],
+        *,
+        columns: Literal["ids", "all"] = "ids",
+        overwrite: bool = False,
+    ) -> dict[str, Any]:
+        """Write the predictions on files of any size to a file, chunk by chunk, in the order of the input.
+
+        Parameters
+        ----------
+        files
+            One file or several, also with ``*`` and ``?``; labels and weights are not needed.
+        out
+            File to write, ROOT, Parquet, HDF5 or CSV by its suffix.
+        columns
+            What stands beside the predictions: ``ids``, the identifiers of the schema or else the number of the event
+            (``row``); or ``all`` columns of the input.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        dict
+            ``events``, the number of events written, and ``columns``, the names of the columns.
+
+        Raises
+        ------
+        SchemaError
+            If the input cannot be read or lacks a column. What was predicted before is kept, in a file beside
+            ``out`` that the message names.
+        FileExistsError
+            If ``out`` exists and ``overwrite`` is not set; it is left as it is.
+
+        Notes
+        -----
+        Each event of the input is written; the predictions for one that the schema does not select are NaN.
+        """
+        self._need_schema()
+        return predict_to_file(self, files, out, columns=columns, overwrite=overwrite)
+
     def score_columns(self, events: EventDataset) -> dict[str, np.ndarray]:
         """Return the predictions on a data set as named columns behind the columns that identify its events.
 
@@ -245,7 +295,7 @@ class Model(BuiltModel):
         Parameters
         ----------
         fy
-            A data set, a stream or a file with targets, that the model was not trained on; a stream is read into memory.
+            A data set, a stream or a file with targets that the model was not trained on; read into memory.
         n_repeats
             How often each feature is shuffled; the uncertainty is that of the mean over the repeats.
         seed

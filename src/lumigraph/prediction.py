@@ -1,5 +1,6 @@
 """What goes into a model, in parts of so many events, and what comes out, by name."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch_geometric.data import Data
 from .blocks.abs_head import pair
 from .blocks.block import evaluating
 from .checks import check_counts
-from .data import EventDataset, EventStream, numbered_as, table_to_tensor
+from .data import ColumnWriter, EventDataset, EventStream, check_writable, numbered_as, table_to_tensor
 from .particles import check_matrix
 from .schema import SchemaError
 
@@ -24,6 +25,7 @@ __all__ = [
     "need_events",
     "num_events",
     "outputs",
+    "predict_to_file",
 ]
 
 
@@ -104,6 +106,31 @@ def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dic
     elif objective == "classification" and n_out == 1:
         names = ["score"]
     return {name: out[:, i] for i, name in enumerate(names)}
+
+
+def predict_to_file(
+    model: Any, files: Any, out: str | os.PathLike[str], *, columns: str = "ids", overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the scores of a model to a file; see `lumigraph.Model.predict_to_file`."""
+    if columns not in ("ids", "all"):
+        raise ValueError(
+            f"columns must be 'ids' (what identifies an event) or 'all' (the whole input), got {columns!r}"
+        )
+    check_writable(out, overwrite)
+    stream = EventStream(files, model.schema, labelled=False)
+    written, found = 0, {}
+    with ColumnWriter(out, overwrite=overwrite) as writer:
+        for table in stream.tables(None if columns == "all" else stream.schema.ids):
+            found = dict(table.columns) or {"row": table.numbers}
+            scores = named_scores(model.predict(table.events), model.objective, stream.schema.targets)
+            for name, values in scores.items():
+                if name in found:
+                    raise SchemaError(f"the input has a column {name!r} already: write the scores alone, columns='ids'")
+                found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
+                found[name][table.events.numbers - table.numbers[:1]] = values
+            writer.append(found)
+            written += len(table.numbers)
+    return {"events": written, "columns": list(found)}
 
 
 def check_targets(events: EventDataset | EventStream, objective: str, n_out: int) -> None:

@@ -69,7 +69,9 @@ def _as_names(field_: str, value: Any) -> tuple[str, ...]:
 def _as_expressions(field_: str, value: Any) -> dict[str, str]:
     value = {} if value is None else value
     if not isinstance(value, Mapping):
-        raise SchemaError(f"{field_} must map names to expressions, got {value!r}; write {field_}: {{name: expression}}")
+        raise SchemaError(
+            f"{field_} must map names to expressions, got {value!r}; write {field_}: {{name: expression}}"
+        )
     for name, text in value.items():
         if not isinstance(name, str) or not name or not isinstance(text, str):
             raise SchemaError(f"{field_} must map names to expressions in quotes, got {name!r}: {text!r}")

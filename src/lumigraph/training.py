@@ -80,7 +80,13 @@ class TrainConfig:
     progress_bar: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("n_epochs", 1), ("patience", 1), ("seed", 0), ("weight_decay", 0), ("checkpoint_every", 1)):
+        for name, least in (
+            ("n_epochs", 1),
+            ("patience", 1),
+            ("seed", 0),
+            ("weight_decay", 0),
+            ("checkpoint_every", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")

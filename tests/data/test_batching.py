@@ -172,8 +172,9 @@ def test_without_shuffle_each_epoch_is_the_same_in_rising_order(mode):
 
 
 @each_mode
-def test_shuffled_events_stand_in_random_order_within_a_batch(mode):
-    batches = EventBatches(JETS, shuffle=True, **mode).batches(0)
+@pytest.mark.parametrize("weights", [None, np.ones(len(JETS))])
+def test_shuffled_events_stand_in_random_order_within_a_batch(mode, weights):
+    batches = EventBatches(JETS, shuffle=True, weights=weights, **mode).batches(0)
     for values in (np.arange(len(JETS)), JETS + np.linspace(0, 0.1, len(JETS))):
         # correlation with the place in the batch, in units of its error
         pulls = [np.corrcoef(np.arange(len(b)), values[b])[0, 1] * math.sqrt(len(b) - 1) for b in batches if len(b) > 2]
@@ -188,6 +189,26 @@ def test_events_of_a_stratum_meet_at_random():
     seen = Counter(frozenset(frozenset(lengths[i] for i in b) for b in sampler.batches(e)) for e in range(1200))
     assert len(seen) == 6
     assert max(abs(count - 200) for count in seen.values()) < 5 * math.sqrt(200)
+
+
+def test_events_of_the_same_multiplicity_meet_at_random():
+    for bucketed in (False, True):
+        sampler = EventBatches([3] * 6, max_particles=6, shuffle=True, bucketed=bucketed)
+        seen = Counter(frozenset(frozenset(b.tolist()) for b in sampler.batches(e)) for e in range(1500))
+        assert len(seen) == 15  # the ways to make three pairs
+        assert max(abs(count - 100) for count in seen.values()) < 5 * math.sqrt(100)
+
+
+def test_dealing_in_order_evens_out_the_loads():
+    totals = [JETS[b].sum() for b in EventBatches(JETS, max_particles=6000).batches(0)]
+    assert max(totals) - min(totals) < 20  # about a hundred if each stratum were dealt from the top
+
+
+def test_buckets_are_halved_where_ranks_need_more_of_them():
+    ranks = on_ranks([1] * 16, 4, batch_size=16, bucketed=True)
+    assert [[len(b) for b in sampler.batches(0)] for sampler in ranks] == [[4]] * 4
+    ranks = on_ranks([1] * 16 + [9] * 2, 3, max_particles=18, bucketed=True)
+    assert [[len(b) for b in sampler.batches(0)] for sampler in ranks] == [[8], [8], [2]]
 
 
 def test_dealt_batches_are_alike_and_buckets_hold_events_of_one_multiplicity():
@@ -329,7 +350,8 @@ def test_pairs_are_counted_in_64_bits():
     assert len(EventBatches(lengths, max_pairs=2 * 70_000 * 69_999)) == 2
     assert len(EventBatches(lengths, max_pairs=2 * 70_000 * 69_999 - 1)) == 4
     assert len(EventBatches(torch.tensor([255] * 4, dtype=torch.uint8), max_particles=510)) == 2
-    assert len(EventBatches([3, 4], max_particles=10**30, max_pairs=10**40)) == 1
+    for bucketed in (False, True):
+        assert len(EventBatches([3, 4], max_particles=10**30, max_pairs=10**40, bucketed=bucketed)) == 1
 
 
 def test_a_million_events_are_planned_without_a_loop_over_them():

@@ -23,8 +23,8 @@ class EpochPlan(Protocol):
 class EventLoader:
     """Ready Batches, as `EventDataset.loader` and `EventStream.loader` make it.
 
-    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next. What an epoch gives follows from
-    its number and the seed alone, not from what was loaded before. Lightning keeps the state of a loader in its
+    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next. What an epoch gives follows
+    from its number and the seed alone, not from what was loaded before. Lightning keeps the state of a loader in its
     checkpoints.
 
     Parameters

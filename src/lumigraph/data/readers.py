@@ -196,6 +196,8 @@ class EventFile:
         The file, with its tree if one was given.
     names : list of str
         The numeric columns, as :func:`column_names` gives them.
+    columns : list of str
+        Those of them that repeat no others: without numbered cells and added counters.
     types : dict of str
         The type of each column, numeric or not, in the file's own words.
     num_events : int
@@ -224,6 +226,7 @@ class EventFile:
         source = self._opened()
         catalogue = source.catalogue
         self.names = [name for name, column in catalogue.items() if column.numeric]
+        self.columns = [name for name in self.names if not catalogue[name].implied]
         self.types = {name: str(column.type) for name, column in catalogue.items()}
         self.num_events = int(source.num_events)
         self.groups = source.groups
@@ -258,10 +261,7 @@ class EventFile:
 
     def read_all(self, names: Sequence[str] | None = None) -> Columns:
         """Read columns as :func:`read_columns` does."""
-        catalogue = self._opened().catalogue
-        if names is None:
-            names = [name for name, column in catalogue.items() if column.numeric and not column.implied]
-        return self._read(names, 0, None)
+        return self._read(self.columns if names is None else names, 0, None)
 
     def close(self) -> None:
         """Close the file; closing it twice does no harm."""

@@ -149,7 +149,7 @@ def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
 
 
 def _check_boolean(dtype: Any, what: str) -> None:
-    if dtype != bool:
+    if dtype.kind != "b":
         raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
 
 

@@ -20,6 +20,7 @@ from .dataset import EventDataset, Paths, check_fractions
 from .loader import EventLoader
 from .readers import EventFile, expand_paths, open_events
 from .selection import numbered_as
+from .tables import Columns
 
 __all__ = ["EventStream"]
 
@@ -51,11 +52,19 @@ class _Share(NamedTuple):
     seed: int
 
 
+class Table(NamedTuple):
+    """A chunk as its file holds it: all its events, and the data set of those that are selected."""
+
+    columns: Columns
+    numbers: np.ndarray
+    events: EventDataset
+
+
 class EventStream:
     """Events of files that need not fit into memory.
 
-    The events are read in chunks, only the columns that the schema needs. `loader` serves them shuffled as Batches for a
-    training; `chunks` gives them in the order of the files; `read` loads them all.
+    The events are read in chunks, only the columns that the schema needs. `loader` serves them shuffled as Batches for
+    a training; `chunks` gives them in the order of the files; `read` loads them all.
 
     Parameters
     ----------
@@ -142,8 +151,11 @@ class EventStream:
     def _read(self, number: int) -> EventDataset:
         """Return the selected events of a chunk."""
         chunk = self._chunks[number]
+        return self._events(chunk, self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop))
+
+    def _events(self, chunk: _Chunk, columns: Columns) -> EventDataset:
+        """Return the selected events of a chunk from its columns."""
         path = self.paths[chunk.file]
-        columns = self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop)
         try:
             with numbered_as(chunk.start):
                 events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
@@ -155,11 +167,27 @@ class EventStream:
         return events
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
-        """Yield the selected events in the order of the files, a chunk at a time; in parts of ``chunk_size`` at most."""
+        """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
         for number in range(len(self._chunks)):
             events = self._read(number)
             if len(events):
                 yield from events.chunks(len(events) if chunk_size is None else chunk_size)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[Table]:
+        """Yield chunk by chunk what the files hold, beside the events that are made of it.
+
+        Parameters
+        ----------
+        columns
+            Columns to read as they are, of those that a file has; all that repeat no others if not given.
+        """
+        for chunk in self._chunks:
+            file, needed = self._files[chunk.file], self._columns[chunk.file]
+            asked = file.columns if columns is None else [name for name in columns if name in file.names]
+            found = file.read(list(dict.fromkeys([*asked, *needed])), chunk.start, chunk.stop)
+            events = self._events(chunk, {name: found[name] for name in needed})
+            numbers = np.arange(chunk.first, chunk.first + chunk.stop - chunk.start)
+            yield Table({name: found[name] for name in asked}, numbers, events)
 
     def read(self) -> EventDataset:
         """Return all events as a data set in memory."""

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 
-from ..data import EventDataset
+from ..data import EventDataset, EventStream
+from ..evaluation import scored
 from ..model import Model
 from .curves import plot_history, plot_roc, plot_scores
 from .event import plot_event
@@ -18,7 +18,10 @@ __all__ = ["draw_results"]
 
 
 def draw_results(
-    model: Model, events: EventDataset, folder: str | os.PathLike[str], settings: PlotSettings | None = None
+    model: Model,
+    events: EventDataset | EventStream,
+    folder: str | os.PathLike[str],
+    settings: PlotSettings | None = None,
 ) -> list[Path]:
     """Draw what there is to see of a model on labelled events, and return the files.
 
@@ -40,14 +43,15 @@ def draw_results(
     pictures: dict[str, Axes] = {}
     if model.history:
         pictures["training"] = plot_history(model.history, settings=settings)
-    if model.objective == "classification" and model.n_out == 1 and events.y is not None:
-        labels, scores = events.y[:, 0].numpy(), np.asarray(model.predict(events))[:, 0]
-        weights = None if events.weight is None else events.weight.numpy()
+    first = next(events.chunks(1))
+    if model.objective == "classification" and model.n_out == 1 and first.y is not None:
+        out, targets, weights = scored(model, events)
+        labels, scores = targets[:, 0], out[:, 0]
         columns: tuple[Any, ...] = (labels, scores) if weights is None else (labels, scores, weights)
         pictures["roc"] = plot_roc({_name(model): columns}, settings=settings)
         pictures["scores"] = plot_scores(labels, scores, weights, settings=settings)
     if {"px", "py"} <= set(events.schema.feats_per_vec):
-        pictures["event"] = plot_event(events.batch([0]), feats_per_vec=events.schema.feats_per_vec, settings=settings)
+        pictures["event"] = plot_event(first.batch(), feats_per_vec=events.schema.feats_per_vec, settings=settings)
     files = []
     for name, ax in pictures.items():
         files.append(save(ax, Path(folder) / f"{name}.{settings.file_format}", settings))

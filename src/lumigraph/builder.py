@@ -162,7 +162,7 @@ class ModelBuilder:
         all_events: EventDataset | EventStream | None = None,
         scaling: ScalingMethod = "standard",
         transforms: Mapping[str, str] | None = None,
-        clip: Mapping[str, Sequence[float]] | float | None = None,
+        clip: Mapping[str, Sequence[float | int]] | float | int | None = None,
         **kargs: Any,
     ) -> "ModelBuilder":
         """Take names, categories, scales and number of outputs from training events.

@@ -222,14 +222,14 @@ class TestState:
 
 
 class TestCaptured:
-    def test_it_compiles_to_one_graph_for_any_number_of_rows(self):
+    def test_it_compiles_to_one_graph_for_any_number_of_rows(self, plain_python):
         scale = all_steps(torch.float32)
         compiled = torch.compile(scale, fullgraph=True, backend="aot_eager", dynamic=True)
         for rows in (3, 1, 8):
             x = torch.randn(rows, 4) * 10
             torch.testing.assert_close(compiled(x), scale(x))
 
-    def test_it_exports_for_any_number_of_rows(self):
+    def test_it_exports_for_any_number_of_rows(self, plain_python):
         scale = all_steps(torch.float32)
         dim = torch.export.Dim.DYNAMIC
         exported = torch.export.export(scale, (torch.randn(3, 4),), dynamic_shapes=({0: dim},)).module()
@@ -237,7 +237,7 @@ class TestCaptured:
             x = torch.randn(rows, 4) * 10
             torch.testing.assert_close(exported(x), scale(x))
 
-    def test_onnx_gives_the_same(self, tmp_path):
+    def test_onnx_gives_the_same(self, tmp_path, plain_python):
         pytest.importorskip("onnxscript")
         runtime = pytest.importorskip("onnxruntime")
         scale, path = all_steps(torch.float32), tmp_path / "scale.onnx"

@@ -47,7 +47,7 @@ class Scaling(NamedTuple):
     low: Tensor | None = None
     high: Tensor | None = None
     transforms: Sequence[str | None] | None = None
-    limit: float | None = None
+    limit: float | int | None = None
 
     def select(self, columns: Sequence[int]) -> "Scaling":
         """Return what is done to some of the features, in the order given."""
@@ -119,7 +119,7 @@ class Standardise(nn.Module):
         low: Tensor | None = None,
         high: Tensor | None = None,
         transforms: Sequence[str | None] | None = None,
-        limit: float | None = None,
+        limit: float | int | None = None,
     ) -> None:
         """Take over constants; a feature that never varies is shifted, not scaled.
 

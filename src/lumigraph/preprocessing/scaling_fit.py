@@ -70,7 +70,7 @@ class ScalingFit:
         *,
         scaling: ScalingMethod = "standard",
         transforms: Mapping[str, str] | None = None,
-        clip: Mapping[str, Sequence[float]] | float | None = None,
+        clip: Mapping[str, Sequence[float | int]] | float | int | None = None,
         targets: bool = False,
     ) -> None:
         if scaling not in get_args(ScalingMethod):

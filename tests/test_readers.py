@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from lumigraph.data import read_arrow, read_hdf5, read_root, readers, tables, writers
+from lumigraph.data import hdf5_layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers
 from lumigraph.data.readers import column_names, read_columns
 from lumigraph.data.writers import write_columns
 from lumigraph.schema import SchemaError
@@ -125,7 +125,7 @@ def test_lists_of_a_collection_must_have_the_same_lengths(tmp_path):
     assert list(read_columns(path, ["Jet_py", "Mu_px"])) == ["Jet_py", "Mu_px"]
 
 
-@pytest.mark.parametrize("module", [read_arrow, read_hdf5, read_root, readers, tables, writers])
+@pytest.mark.parametrize("module", [hdf5_layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers])
 def test_nothing_heavy_is_imported_with_the_module(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text())
     imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
@@ -177,7 +177,7 @@ def test_flipped_bytes(tmp_path, suffix):
 
 def test_truncated_csv_line(tmp_path):
     path = text(tmp_path / "a.csv", "ht,run\n1.5,2\n1.5")
-    with pytest.raises(SchemaError, match=r"a.csv cannot be read as CSV: .* Expected 2 columns, got 1"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 1 has 1 cells and the header 2;"):
         read_columns(path)
 
 
@@ -216,8 +216,10 @@ def test_parquet_nulls(tmp_path):
     path = parquet(tmp_path / "a.parquet", ht=[1.0, None], n=[1, None], Jet_n=[[1, None], []], void=pa.nulls(2))
     assert ak.array_equal(read_columns(path, ["ht"])["ht"], ak.Array([1, NAN]), equal_nan=True, dtype_exact=False)
     assert np.isnan(read_columns(path, ["void"])["void"]).to_list() == [True, True]
-    for name in ("n", "Jet_n"):
-        with pytest.raises(SchemaError, match=f"a.parquet: column '{name}' is of type int64 and has 1 nulls"):
+    for name, event in {"n": 1, "Jet_n": 0}.items():
+        with pytest.raises(
+            SchemaError, match=f"a.parquet: column '{name}' is of type int64 and has a null in event {event}"
+        ):
             read_columns(path, [name])
 
 
@@ -447,8 +449,8 @@ def test_csv_files_that_are_not_tables(tmp_path):
 
 
 def test_csv_column_that_turns_into_text_far_down(tmp_path, monkeypatch):
-    monkeypatch.setattr(read_arrow, "_CSV_BLOCK", 1000)
+    monkeypatch.setattr(read_csv, "_CSV_BLOCK", 1000)
     path = text(tmp_path / "a.csv", "n,m\n" + "1,2\n" * 1000 + "x,2\n")
-    with pytest.raises(SchemaError, match=r"a.csv: column 'n' is of type string"):
+    with pytest.raises(SchemaError, match=r"a.csv: column 'n' is of numbers, but holds 'x' in event 1000;"):
         read_columns(path)
     assert len(read_columns(path, ["m"])["m"]) == 1001

@@ -1,87 +1,183 @@
-"""Read Parquet and CSV files, with pyarrow."""
+"""Read Parquet files, with pyarrow; and what Parquet and CSV have in common: tables that come in batches."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..schema import SchemaError
-from .tables import Catalogue, Column, Columns, Format, not_a_column, trimmed, unflatten
+from .tables import Catalogue, Column, Columns, Format, Source, jagged, unflatten
 
-__all__ = ["CSV", "PARQUET", "jagged_columns"]
+__all__ = ["PARQUET", "ArrowRanges", "is_arrow_number", "jagged_columns"]
+
+_MAX_CURSORS = 8  # so many ranges may be read by turns without decoding anything twice
+_BUFFER = 1 << 20  # bytes of a column that are read from the file at a time
 
 
-def _is_arrow_number(type_: Any) -> bool:
+def is_arrow_number(type_: Any) -> bool:
+    """Tell whether an arrow type is a number's; a column of nothing but nulls has the type null."""
     import pyarrow.types as pt
 
-    # a column of nothing but nulls has the type null
     return any(test(type_) for test in (pt.is_integer, pt.is_floating, pt.is_boolean, pt.is_null))
 
 
-def _open_parquet(path: str, _tree: str) -> AbstractContextManager[Any]:
-    import pyarrow.parquet
+class _Cursor(NamedTuple):
+    batches: Iterator[Any]
+    rest: Any  # what has been decoded and not been given out
+    skip: int  # so many rows to come are not wanted
 
-    file: AbstractContextManager[Any] = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-    return file
+
+class ArrowRanges:
+    """Ranges of rows out of tables that can only be decoded from certain rows on.
+
+    The decoders are kept where a range ends, and a range that begins there goes on with them.
+
+    Parameters
+    ----------
+    batches
+        Called with (names, row, rows that a batch should have), it returns a row not behind the one asked for and
+        the record batches from there on.
+    """
+
+    def __init__(self, batches: Callable[[list[str], int, int], tuple[int, Iterator[Any]]]) -> None:
+        self._batches = batches
+        self._cursors: dict[tuple[int, tuple[str, ...]], _Cursor] = {}
+
+    def read(self, names: list[str], start: int, stop: int, *, keep: bool) -> list[Any]:
+        """Return rows start..stop as record batches, and keep the decoder if there is something behind them."""
+        if (cursor := self._cursors.pop((start, tuple(names)), None)) is None:
+            begin, batches = self._batches(names, start, min(max(stop - start, 1 << 10), 1 << 16))
+            cursor = _Cursor(batches, None, start - begin)
+        batches, rest, skip = cursor
+        found, wanted = [], stop - start
+        while wanted:
+            if rest is None or rest.num_rows == 0:
+                rest = next(batches)
+            skipped = min(skip, rest.num_rows)
+            taken = rest.slice(skipped, wanted)
+            skip, wanted, rest = skip - skipped, wanted - taken.num_rows, rest.slice(skipped + taken.num_rows)
+            if taken.num_rows:
+                found.append(taken)
+        if keep:
+            while len(self._cursors) >= _MAX_CURSORS:
+                del self._cursors[next(iter(self._cursors))]
+            self._cursors[stop, tuple(names)] = _Cursor(batches, rest, 0)
+        return found
+
+    def close(self) -> None:
+        """Forget all decoders."""
+        self._cursors.clear()
 
 
-def _catalogue_parquet(file: Any) -> Catalogue:
+class _ParquetSource(Source):
+    """A Parquet file. Its groups are the row groups, which may be large: ranges within them are decoded in batches."""
+
+    def __init__(self, path: str, _tree: str) -> None:
+        import pyarrow.parquet
+
+        self._file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
+        meta = self._file.metadata
+        rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        self.catalogue: Catalogue = _catalogue(self._file)
+        self.num_events = int(meta.num_rows)
+        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self.groups = np.unique(self._starts)
+        self._ranges = ArrowRanges(self._batches)
+
+    def close(self) -> None:
+        self._ranges.close()
+        self._file.close()
+
+    def read(self, names: list[str], start: int, stop: int | None) -> Columns:
+        import pyarrow as pa
+
+        stop = self.num_events if stop is None else stop
+        tables: list[Any] = [self._file.schema_arrow.empty_table()]
+        whole: list[int] = []  # row groups that are next to each other
+        touched = (self._starts[:-1] < stop) & (self._starts[1:] > start) & (start < stop)
+        for group in np.flatnonzero(touched).tolist():
+            begin, end = self._starts[group : group + 2].tolist()
+            if start <= begin and end <= stop:
+                whole.append(group)
+                continue
+            tables += [self._file.read_row_groups(whole, columns=names)] if whole else []
+            whole = []
+            batches = self._ranges.read(names, max(start, begin), min(stop, end), keep=stop < end)
+            tables.append(pa.Table.from_batches(batches))
+        tables += [self._file.read_row_groups(whole, columns=names)] if whole else []
+        table = pa.concat_tables(table.select(names) for table in tables)
+        table.validate(full=True)
+        return {name: _column(name, table.column(name), start) for name in names}
+
+    def _batches(self, names: list[str], start: int, num_rows: int) -> tuple[int, Iterator[Any]]:
+        group = int(np.searchsorted(self._starts, start, "right")) - 1
+        return int(self._starts[group]), self._file.iter_batches(num_rows, row_groups=[group], columns=names)
+
+
+def _catalogue(file: Any) -> Catalogue:
     import pyarrow.types as pt
 
     def numeric(type_: Any) -> bool:
         if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
             type_ = type_.value_type
-        return _is_arrow_number(type_)
+        return is_arrow_number(type_)
 
     return {field.name: Column(None, str(field.type), numeric(field.type)) for field in file.schema_arrow}
 
 
-def _read_parquet(file: Any, _catalogue: Catalogue, names: list[str]) -> Columns:
+def _column(name: str, column: Any, start: int) -> Any:
+    """Return an arrow column as numbers or lists, over the buffers of arrow where they are in one piece."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    def numbers(name: str, column: Any) -> np.ndarray:
-        if pa.types.is_null(column.type):
-            column = column.cast(pa.float64())
-        if column.null_count and not pa.types.is_floating(column.type):
-            raise SchemaError(
-                f"column {name!r} is of type {column.type} and has {column.null_count} nulls, for which such "
-                "numbers have no NaN; fill them or write the column as floating point"
-            )
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())
-        array: np.ndarray = column.to_numpy()  # nulls become NaN
-        return array
-
-    table = file.read(columns=names)
-    table.validate(full=True)
-    columns = {}
-    for name in names:
-        column = table.column(name)
-        if pa.types.is_nested(column.type):
-            lengths = pc.list_value_length(column).fill_null(0).to_numpy()
-            columns[name] = unflatten(numbers(name, pc.list_flatten(column)), lengths)
-        else:
-            columns[name] = numbers(name, column)
-    return columns
+    if not pa.types.is_nested(column.type):
+        return _numbers(name, column, column, start)
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_fixed_size_list(array.type) or array.null_count:
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        return unflatten(_numbers(name, pc.list_flatten(array), array, start), lengths)
+    offsets = array.offsets.to_numpy()
+    first = int(offsets[0])
+    values = array.values.slice(first, int(offsets[-1]) - first)
+    return jagged(_numbers(name, values, array, start), offsets - offsets[0] if first else offsets)
 
 
-_CSV_BLOCK = 1 << 23  # bytes; a line must fit into it, and the first block tells the types
+def _numbers(name: str, numbers: Any, column: Any, start: int) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_null(numbers.type):
+        numbers = numbers.cast(pa.float64())
+    if numbers.null_count and not pa.types.is_floating(numbers.type):
+        place = pc.index(numbers.is_null(), True).as_py()
+        if numbers is not column:  # numbers of lists
+            place = pc.list_parent_indices(column)[place].as_py()
+        raise SchemaError(
+            f"column {name!r} is of type {numbers.type} and has a null in event {start + place}, for which "
+            "such numbers have no NaN; fill it or write the column as floating point"
+        )
+    if pa.types.is_boolean(numbers.type):
+        numbers = numbers.cast(pa.int8())
+    if isinstance(numbers, pa.ChunkedArray):
+        return np.asarray(numbers.to_numpy())  # nulls become NaN
+    return np.asarray(numbers.to_numpy(zero_copy_only=False))
 
 
 _CELL = re.compile(r"(.*\D)(0|[1-9]\d*)_(.*)")  # Jet, 0, px
 
 
-class _Slots(NamedTuple):
+class Slots(NamedTuple):
+    """The flat columns that make up a jagged one."""
+
     cells: list[str]  # the flat columns of a jagged one, slot by slot
     objects: list[list[str]]  # all flat columns of the object, slot by slot
 
 
 def jagged_columns(names: Sequence[str]) -> dict[str, Any]:
-    """Find the jagged columns that flat columns ``Jet0_px, Jet1_px, ...`` make up, each with its `_Slots`."""
+    """Find the jagged columns that flat columns ``Jet0_px, Jet1_px, ...`` make up, each with its `Slots`."""
     objects: dict[str, dict[int, dict[str, str]]] = {}
     for name in names:
         if cell := _CELL.fullmatch(name):
@@ -92,84 +188,8 @@ def jagged_columns(names: Sequence[str]) -> dict[str, Any]:
             if all(feature in slots.get(slot, ()) for slot in range(len(slots))):
                 cells = [slots[slot][feature] for slot in range(len(slots))]
                 everything = [list(slots[slot].values()) for slot in range(len(slots))]
-                found[f"{object_}_{feature}" if feature else object_] = _Slots(cells, everything)
+                found[f"{object_}_{feature}" if feature else object_] = Slots(cells, everything)
     return found
 
 
-def _open_csv(path: str, _tree: str) -> AbstractContextManager[Any]:
-    return nullcontext(path)  # it is read from its beginning twice
-
-
-def _csv_stream(path: str) -> Any:
-    import pyarrow as pa
-
-    return pa.input_stream(path, compression="gzip" if path.lower().endswith(".gz") else None)
-
-
-def _catalogue_csv(path: str) -> Catalogue:
-    import pyarrow.csv
-
-    options = pyarrow.csv.ReadOptions(block_size=_CSV_BLOCK)
-    with _csv_stream(path) as stream, pyarrow.csv.open_csv(stream, options) as reader:
-        schema = reader.schema
-    if repeated := [name for name, times in Counter(schema.names).items() if times > 1]:
-        raise SchemaError(f"column {repeated[0]!r} stands there {schema.names.count(repeated[0])} times; rename it")
-    numeric = {field.name for field in schema if _is_arrow_number(field.type)}
-    jagged = {name: slots for name, slots in jagged_columns(schema.names).items() if name not in schema.names}
-    jagged = {name: slots for name, slots in jagged.items() if numeric.issuperset(slots.cells)}
-    cells = {cell for slots in jagged.values() for cell in slots.cells}
-    flat = {f.name: Column(f.name, str(f.type), f.name in numeric, f.name in cells) for f in schema}
-    return flat | {name: Column(slots, "numbered columns", True) for name, slots in jagged.items()}
-
-
-def _read_csv(path: str, catalogue: Catalogue, names: list[str]) -> Columns:
-    import pyarrow.csv
-
-    sources = {name: catalogue[name].source for name in names}
-    flat = {name for name, source in sources.items() if isinstance(source, str)}
-    for source in sources.values():
-        flat.update(*(() if isinstance(source, str) else source.objects))
-    if not flat:
-        return {}  # no name at all would mean every column
-    options = pyarrow.csv.ReadOptions(block_size=_CSV_BLOCK)
-    with _csv_stream(path) as stream:
-        only = pyarrow.csv.ConvertOptions(include_columns=sorted(flat))
-        table = pyarrow.csv.read_csv(stream, options, convert_options=only)
-    empty = {name: table[name].is_null(nan_is_null=True).to_numpy() for name in flat}
-    columns: Columns = {}
-    for name, source in sources.items():
-        if isinstance(source, str):
-            columns[name] = _csv_numbers(table, [source], np.zeros(1, bool), empty)[:, 0]
-        else:
-            absent = np.stack([np.all([empty[cell] for cell in cells], axis=0) for cells in source.objects], axis=1)
-            columns[name] = trimmed(_csv_numbers(table, source.cells, absent, empty), ~absent)
-    return columns
-
-
-def _csv_numbers(table: Any, names: list[str], absent: np.ndarray, empty: dict[str, np.ndarray]) -> np.ndarray:
-    """Return flat columns side by side; integers stay integers unless a cell that is not absent is empty."""
-    import pyarrow as pa
-
-    arrays = []
-    for name in names:
-        column = table[name]
-        if pa.types.is_null(column.type):
-            arrays.append(np.zeros(len(column), dtype=bool))  # takes the type of its neighbours
-        elif pa.types.is_boolean(column.type):
-            arrays.append(column.cast(pa.int8()).fill_null(0).to_numpy())
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            arrays.append(column.fill_null(0).to_numpy())
-        else:  # only further down than the part of the file that the catalogue has looked at
-            raise not_a_column(name, column.type)
-    matrix = np.stack(arrays, axis=1)
-    holes = np.stack([empty[name] for name in names], axis=1) & ~absent
-    if matrix.dtype == bool or holes.any():
-        matrix = matrix.astype(np.float64)
-        matrix[holes] = np.nan
-    return matrix
-
-
-PARQUET = Format("Parquet", b"PAR1", _open_parquet, _catalogue_parquet, _read_parquet)
-
-
-CSV = Format("CSV", b"", _open_csv, _catalogue_csv, _read_csv)
+PARQUET = Format("Parquet", b"PAR1", _ParquetSource)

@@ -1,93 +1,185 @@
-"""Read HDF5 files, with h5py."""
+"""Read HDF5 files, with h5py. Which datasets make up which columns is found in `hdf5_layouts`."""
 
 import re
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from ..schema import SchemaError
-from .tables import (
-    NUMBERS,
-    Catalogue,
-    Column,
-    Columns,
-    Format,
-    collection_of,
-    counter_of,
-    trimmed,
-    unflatten,
-    unique_names,
-)
+from .hdf5_layouts import HDF5_COUNTER, Cells, catalogue_of, vlen_type
+from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of, trimmed, unflatten
 
 __all__ = ["HDF5", "HDF5_COUNTER"]
 
-HDF5_COUNTER = "counter_of"  # attribute of the counters that the writer added
+_EVENTS_PER_GROUP = 1 << 13  # at least, where chunks are smaller; twice that, where there are none
 
 
-def _open_hdf5(path: str, _tree: str) -> AbstractContextManager[Any]:
-    import h5py
+class _Hdf5Source(Source):
+    """An HDF5 file. It has as many events as most of its columns; its groups are rows of chunks."""
 
-    file: AbstractContextManager[Any] = h5py.File(path, "r", locking="best-effort")
-    return file
+    def __init__(self, path: str, _tree: str) -> None:
+        import h5py
 
+        self._file = h5py.File(path, "r", locking="best-effort")
+        try:
+            self.catalogue: Catalogue = catalogue_of(self._file)
+            lengths = Counter(len(column.source.block) for column in self.catalogue.values() if column.numeric)
+            self.num_events = lengths.most_common(1)[0][0] if lengths else 0
+            self.groups = self._groups()
+            self._heaps_checked = False
+        except BaseException:
+            self.close()
+            raise
 
-class _Dataset(NamedTuple):
-    dataset: Any
-    field: str | None  # of a structured dataset
-    axes: int
-    number: Any  # the type of the numbers, where the entries are lists of any length
+    def close(self) -> None:
+        self._file.close()
 
+    def read(self, names: list[str], start: int, stop: int | None) -> Columns:
+        if not self._heaps_checked and any(vlen_type(self.catalogue[name].source) is not None for name in names):
+            _check_heaps(self._file)
+            self._heaps_checked = True
+        return _Range(self.catalogue, start, stop, self.num_events).columns(names)
 
-def _catalogue_hdf5(file: Any) -> Catalogue:
-    import h5py
-
-    items: list[tuple[str, str, Any]] = []
-
-    def add(short: str, full: str, dataset: Any, dtype: Any, field: str | None) -> None:
-        base, inner = dtype.subdtype or (dtype, ())
-        shape = (*(dataset.shape or ()), *inner)
-        number = h5py.check_vlen_dtype(base)  # of lists of any length
-        numeric = getattr(number or base, "name", "") in NUMBERS and len(shape) in ((1,) if number else (1, 2))
-        source = _Dataset(dataset, field, len(shape), number)
-        items.append((short, full, Column(source, f"{dtype} {shape}", numeric, HDF5_COUNTER in dataset.attrs)))
-
-    def visit(name: str, dataset: Any) -> None:
-        if not isinstance(dataset, h5py.Dataset):
-            return
-        if dataset.dtype.fields is None or len(dataset.shape or ()) != 1:
-            return add(name, name, dataset, dataset.dtype, None)
-        group = name[: name.rfind("/") + 1]
-        for field, (dtype, *_) in dataset.dtype.fields.items():
-            add(group + field, f"{name}/{field}", dataset, dtype, field)
-
-    file.visititems(visit)
-    return unique_names(items)
-
-
-def _read_hdf5(file: Any, catalogue: Catalogue, names: list[str]) -> Columns:
-    if any(catalogue[name].source.number is not None for name in names):
-        _check_heaps(file)
-    collections: dict[str, list[str]] = {}
-    for name in names:
-        collections.setdefault(collection_of(name), []).append(name)
-    columns: Columns = {}
-    for collection, wanted in collections.items():
-        columns |= {name: _hdf5_numbers(catalogue[name]) for name in wanted}
-        if padded := {name: columns[name] for name in wanted if catalogue[name].source.axes == 2}:
-            present = _hdf5_present(catalogue, collection, padded)
-            columns |= {name: trimmed(matrix, present) for name, matrix in padded.items()}
-    return columns
+    def _groups(self) -> np.ndarray:
+        columns = [column.source.block for column in self.catalogue.values() if column.numeric]
+        blocks = [block for block in columns if len(block) == self.num_events]
+        if not blocks:
+            return np.zeros(1, dtype=np.int64)
+        block = max(blocks, key=lambda block: block.num_bytes)
+        edges = [np.arange(a, b, block.chunk_rows(2 * _EVENTS_PER_GROUP)) for a, b in pairwise(block.starts)]
+        edges = np.unique(np.concatenate([*edges, [self.num_events]]).astype(np.int64))
+        # chunks of few events are taken together; parts (folds) always begin a group
+        keep, last = [], -_EVENTS_PER_GROUP
+        for edge in edges.tolist():
+            if edge in block.starts or edge - last >= _EVENTS_PER_GROUP:
+                keep.append(edge)
+                last = edge
+        return np.asarray(keep, dtype=np.int64)
 
 
-def _hdf5_numbers(column: Column) -> Any:
-    dataset, field, _, number = column.source
-    array = dataset[()] if field is None else dataset.fields(field)[()]
-    if number is None:
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    lengths = np.frompyfunc(len, 1, 1)(array).astype(np.int64)
-    values = np.concatenate([np.empty(0, number), *array])
-    return unflatten(values.astype(number.newbyteorder("="), copy=False), lengths)
+class _Range:
+    """Events start..stop of a file; what several columns need is read once."""
+
+    def __init__(self, catalogue: Catalogue, start: int, stop: int | None, num_events: int) -> None:
+        self._catalogue, self._start, self._stop, self._num_events = catalogue, start, stop, num_events
+        self._blocks: dict[tuple[int, str | None], np.ndarray] = {}
+        self._masks: dict[tuple[int, str | None], np.ndarray] = {}
+
+    def columns(self, names: list[str]) -> Columns:
+        collections: dict[tuple[str, int], list[str]] = {}
+        for name in names:
+            source = self._catalogue[name].source
+            if self._stop is not None and len(source.block) != self._num_events:
+                raise SchemaError(
+                    f"column {name!r} has {len(source.block)} events and most others have {self._num_events}; columns "
+                    "that are read together must have one entry per event each"
+                )
+            own = id(source.block) if source.in_cube else 0  # which tells its particles without its siblings
+            collections.setdefault((collection_of(name), own), []).append(name)
+        columns: Columns = {}
+        for (collection, own), wanted in collections.items():
+            columns |= {name: self._numbers(name) for name in wanted}
+            padded = {name: columns[name] for name in wanted if self._catalogue[name].source.axes == 2}
+            if padded:
+                present = self._cube_present(wanted[0]) if own else self._present(collection, padded)
+                columns |= {name: trimmed(matrix, present) for name, matrix in padded.items()}
+        return columns
+
+    def _raw(self, source: Cells) -> np.ndarray:
+        key = id(source.block), source.field
+        if key not in self._blocks:
+            self._blocks[key] = source.block.read(source.field, self._start, self._stop)
+        return self._blocks[key]
+
+    def _numbers(self, name: str) -> Any:
+        source = self._catalogue[name].source
+        try:
+            array = self._raw(source)
+        except OSError as error:
+            filters = source.block.missing_filters()
+            if not filters:
+                raise
+            raise SchemaError(
+                f"column {name!r} is compressed with {', '.join(filters)}, which h5py has not got: "
+                "pip install hdf5plugin"
+            ) from error
+        if (number := vlen_type(source)) is not None:
+            lengths = np.frompyfunc(len, 1, 1)(array).astype(np.int64)
+            values = np.concatenate([np.empty(0, number), *array])
+            return unflatten(values.astype(number.newbyteorder("="), copy=False), lengths)
+        array = array[(slice(None), *source.take)]
+        return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+    def _cube_present(self, name: str) -> np.ndarray:
+        """Tell which (event, slot) of a dataset of 3 axes holds a particle: by its mask, or by NaN or 0 throughout."""
+        source = self._catalogue[name].source
+        key = id(source.block), source.field
+        if key not in self._masks:
+            if source.mask is None:
+                cube = self._raw(source)
+                self._masks[key] = ~(
+                    np.all(cube == 0, axis=source.features) | np.all(cube != cube, axis=source.features)
+                )
+            else:
+                mask = self._raw(source.mask)[(slice(None), *source.mask.take)]
+                self._masks[key] = self._checked_mask(f"the mask of {name!r}", mask)
+        return self._masks[key]
+
+    def _checked_mask(self, what: str, mask: np.ndarray) -> np.ndarray:
+        if mask.dtype.kind != "b" and np.any(wrong := (mask != 0) & (mask != 1)):
+            event, slot = np.argwhere(wrong)[0]
+            raise SchemaError(f"{what} is {mask[event, slot]} in event {self._start + event}; it must be 0 or 1")
+        return mask.astype(bool)
+
+    def _present(self, collection: str, padded: Columns) -> np.ndarray:
+        """Tell which (event, slot) holds a particle: by the counter, the mask, or the collection's NaNs together."""
+        name, shape = next((name, matrix.shape) for name, matrix in padded.items())
+        counter = self._catalogue.get(counter_of(collection))
+        lengths = self._numbers(counter_of(collection)) if counter and counter.numeric else None
+        if isinstance(lengths, np.ndarray) and lengths.ndim == 1 and lengths.dtype.kind in "iu":
+            return self._counted(collection, name, shape, lengths)
+        mask = self._catalogue.get(f"{collection}_mask")
+        if mask and mask.numeric and mask.source.axes == 2 and not mask.source.in_cube:
+            matrix = self._numbers(f"{collection}_mask")
+            if matrix.shape == shape:
+                return self._checked_mask(f"the mask {collection + '_mask'!r}", matrix)
+        absent = None
+        for sibling, column in self._catalogue.items():
+            if (
+                collection_of(sibling) != collection
+                or not column.numeric
+                or column.source.axes != 2
+                or column.source.in_cube
+            ):
+                continue
+            matrix = padded[sibling] if sibling in padded else self._numbers(sibling)
+            if matrix.shape != shape:
+                raise SchemaError(
+                    f"columns {name!r} and {sibling!r} belong to one collection, but have shapes "
+                    f"{self._shape(name)} and {self._shape(sibling)}; the padded columns of a collection must have the "
+                    "same shape"
+                )
+            if matrix.dtype.kind == "f":  # integers have no NaN: they are absent where the others are
+                absent = np.isnan(matrix) if absent is None else absent & np.isnan(matrix)
+        return np.ones(shape, dtype=bool) if absent is None else ~absent
+
+    def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
+        if len(lengths) != shape[0] or np.any(wrong := (lengths < 0) | (lengths > shape[1])):
+            has = f"{len(self._catalogue[counter_of(collection)].source.block)} entries"
+            if len(lengths) == shape[0]:
+                has = f"{lengths[wrong][0]} in event {self._start + np.argmax(wrong)}"
+            raise SchemaError(
+                f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {self._shape(name)}, but "
+                f"has {has}; it must have one from 0 to {shape[1]} per event"
+            )
+        present: np.ndarray = np.arange(shape[1]) < lengths[:, None]
+        return present
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        block = self._catalogue[name].source.block
+        return (len(block), *self._numbers(name).shape[1:])
 
 
 def _check_heaps(file: Any) -> None:
@@ -113,32 +205,4 @@ def _check_heaps(file: Any) -> None:
         at = at + step.astype(np.int64)
 
 
-def _hdf5_present(catalogue: Catalogue, collection: str, padded: Columns) -> np.ndarray:
-    """Tell which (event, slot) holds a particle: the counter says so, or else the collection's NaNs together."""
-    name, shape = next((name, matrix.shape) for name, matrix in padded.items())
-    counter = catalogue.get(counter_of(collection))
-    lengths = _hdf5_numbers(counter) if counter and counter.numeric else None
-    if isinstance(lengths, np.ndarray) and lengths.ndim == 1 and lengths.dtype.kind in "iu":
-        if len(lengths) != shape[0] or np.any(wrong := (lengths < 0) | (lengths > shape[1])):
-            event = f", {lengths[wrong][0]} in event {np.argmax(wrong)}" if len(lengths) == shape[0] else ""
-            raise SchemaError(
-                f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {shape}, but has "
-                f"{len(lengths)} entries{event}; it must have one from 0 to {shape[1]} per event"
-            )
-        return np.arange(shape[1]) < lengths[:, None]
-    absent = None
-    for sibling, column in catalogue.items():
-        if collection_of(sibling) != collection or not column.numeric or column.source.axes != 2:
-            continue
-        matrix = padded[sibling] if sibling in padded else _hdf5_numbers(column)
-        if matrix.shape != shape:
-            raise SchemaError(
-                f"columns {name!r} and {sibling!r} belong to one collection, but have shapes {shape} and "
-                f"{matrix.shape}; the padded columns of a collection must have the same shape"
-            )
-        if matrix.dtype.kind == "f":  # integers have no NaN: they are absent where the others are
-            absent = np.isnan(matrix) if absent is None else absent & np.isnan(matrix)
-    return np.ones(shape, dtype=bool) if absent is None else ~absent
-
-
-HDF5 = Format("HDF5", b"\x89HDF", _open_hdf5, _catalogue_hdf5, _read_hdf5)
+HDF5 = Format("HDF5", b"\x89HDF", _Hdf5Source)

@@ -1,15 +1,15 @@
 """Columns of tables: what they are made of, and which of them go together."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..schema import SchemaError
 
-__all__ = ["Column", "Columns", "Format", "checked_columns", "collection_of", "counter_of", "number_type"]
+__all__ = ["Column", "Columns", "Format", "Source", "checked_columns", "collection_of", "counter_of", "number_type"]
 
 Columns = dict[str, Any]  # the values are ak.Array; Any, because awkward is imported only where a file is read
 
@@ -26,41 +26,61 @@ class Column(NamedTuple):
 Catalogue = dict[str, Any]  # the values are Column
 
 
+class Source(ABC):
+    """An open file of one format."""
+
+    catalogue: Catalogue
+    num_events: int
+    groups: np.ndarray  # where the file's own parts begin, and where the last one ends
+
+    @abstractmethod
+    def read(self, names: list[str], start: int, stop: int | None) -> Columns:
+        """Read events start..stop of columns (None: all); what follows on an earlier range is not decoded again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+
 class Format(NamedTuple):
-    """A kind of file: how to open one, list its columns and read some of them."""
+    """A kind of file, what it begins with, and how to open one (path, name of the tree)."""
 
     kind: str
     magic: bytes
-    open: Callable[[str, str], AbstractContextManager[Any]]
-    catalogue: Callable[[Any], Catalogue]
-    read: Callable[[Any, Catalogue, list[str]], Columns]
+    open: Callable[[str, str], Source]
 
 
 NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
-def checked_columns(columns: Mapping[str, Any]) -> Columns:
-    """Return columns as plain awkward arrays, or say which of them cannot be columns of one table."""
-    import awkward as ak
+def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
+    """Return columns as plain awkward arrays, or say which of them cannot be columns of one table.
 
+    Parameters
+    ----------
+    columns
+        Names and values, one entry per event each.
+    start
+        The number of the first event, for the messages.
+    """
     plain = {name: _as_column(name, values) for name, values in columns.items()}
     first: dict[str, tuple[str, Any]] = {}  # of each collection: the name and the list lengths of its first column
     for name, array in plain.items():
-        start, reference = next(iter(plain.items()))
+        begin, reference = next(iter(plain.items()))
         if len(array) != len(reference):
             raise SchemaError(
-                f"column {start!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
+                f"column {begin!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
                 "that are read or written together must have one entry per event each"
             )
         if array.ndim == 1:
             continue
-        lengths = ak.to_numpy(ak.num(array))
+        lengths = _lengths(array)
         sibling, expected = first.setdefault(collection_of(name), (name, lengths))
         if not np.array_equal(lengths, expected):
             event = int(np.argmax(lengths != expected))
             raise SchemaError(
                 f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
-                f"{lengths[event]} entries in event {event}; their lists must have the same lengths"
+                f"{lengths[event]} entries in event {start + event}; their lists must have the same lengths"
             )
     return plain
 
@@ -88,6 +108,8 @@ def _as_column(name: str, values: Any) -> Any:
     import awkward as ak
 
     array = ak.Array(values)
+    if _is_plain(array.layout):
+        return array
     if isinstance(array.type.content, ak.types.RegularType):
         array = ak.from_regular(array, axis=1)
     type_ = number_type(array)
@@ -98,6 +120,29 @@ def _as_column(name: str, values: Any) -> Any:
     if fault := ak.validity_error(array):
         raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}")
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
+
+
+def _is_plain(layout: Any) -> bool:
+    """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
+    if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
+        offsets, content = layout.offsets.data, layout.content
+        if layout.parameters or offsets[0] < 0 or offsets[-1] > content.length or np.any(offsets[1:] < offsets[:-1]):
+            return False
+        layout = content
+    return bool(
+        layout.is_numpy and layout.data.ndim == 1 and not layout.parameters
+        and layout.dtype.name in NUMBERS and layout.dtype.name != "bool"
+    )  # fmt: skip
+
+
+def _lengths(array: Any) -> np.ndarray:
+    import awkward as ak
+
+    if hasattr(array.layout, "offsets"):
+        offsets: np.ndarray = np.asarray(array.layout.offsets.data)
+        return offsets[1:] - offsets[:-1]
+    lengths: np.ndarray = ak.to_numpy(ak.num(array))
+    return lengths
 
 
 def not_a_column(name: str, type_: Any) -> SchemaError:
@@ -111,9 +156,15 @@ def first_line(text: str) -> str:
 
 
 def unflatten(values: np.ndarray, lengths: np.ndarray) -> Any:
+    return jagged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+
+def jagged(values: np.ndarray, offsets: np.ndarray) -> Any:
+    """Return lists over numbers, without a copy; event i has the numbers offsets[i]..offsets[i + 1]."""
     import awkward as ak
 
-    return ak.unflatten(values, lengths)
+    index = ak.index.Index32 if offsets.dtype == np.int32 else ak.index.Index64
+    return ak.Array(ak.contents.ListOffsetArray(index(offsets), ak.contents.NumpyArray(values)))
 
 
 def trimmed(matrix: np.ndarray, present: np.ndarray) -> Any:

@@ -1,12 +1,12 @@
-"""The ``lumigraph`` command: fit, predict and evaluate, from a YAML file or from options."""
+"""The ``lumigraph`` command: fit, predict, evaluate and inspect, from a YAML file or from options."""
 
-import inspect
 import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from .schema import EventSchema, near
 from .training import TrainConfig
 from .version import __version__
 
-__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "main", "predict"]
+__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "inspect", "main", "predict"]
 
 
 @dataclass
@@ -241,6 +241,27 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
         print(f"pictures: {pictures}")
 
 
+def inspect(file: str, columns: list[str] | None = None, yaml: bool = False) -> None:
+    """Print what a file holds, and a schema of its events to be pasted into a configuration.
+
+    Parameters
+    ----------
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file.
+    columns
+        Columns to look at, as [ht,Jet_px]; all if not given.
+    yaml
+        Print the schema only.
+    """
+    from .data.inspection import inspect_file
+    from .data.report import report_text
+    from .data.suggestion import schema_yaml, suggested_schema
+
+    report = inspect_file(file, columns)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 160)
+    print(schema_yaml(report, suggested_schema(report), width) if yaml else report_text(report, width))
+
+
 def _print_metrics(metrics: dict[str, Any]) -> None:
     for name, value in metrics.items():
         print(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
@@ -258,6 +279,7 @@ def _logger(config: dict[str, Any]) -> Any:
 _FLAGS = {
     "resume": "go on from the last checkpoint in the folder",
     "overwrite": "replace what is there; without it nothing is overwritten",
+    "yaml": "print the schema only",
 }
 
 
@@ -269,11 +291,11 @@ def _parser() -> Any:
         description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
     )  # fmt: skip
     commands = parser.add_subcommands()
-    for command in (fit, predict, evaluate):
+    for command in (fit, predict, evaluate, inspect):
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
-        flags: set[Any] = {"resume", "overwrite"} & set(inspect.signature(command).parameters)
+        flags: set[Any] = _FLAGS.keys() & set(signature(command).parameters)
         sub.add_function_arguments(command, as_positional=command is not fit, skip=flags)
         for flag in sorted(flags):
             sub.add_argument(f"--{flag}", action="store_true", help=_FLAGS[flag])
@@ -286,7 +308,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from jsonargparse import ArgumentError
 
     parser = _parser()
-    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate}
+    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate, "inspect": inspect}
     try:
         options = parser.parse_args(args)
     except ArgumentError as error:
@@ -301,7 +323,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, OSError) and error.strerror:
             return _complain(f"{error.filename}: {error.strerror}", 1)
-        return _complain(str(error), 1)
+        # what was written before is told in a note
+        return _complain("; ".join([str(error), *getattr(error, "__notes__", [])]), 1)
     return 0
 
 

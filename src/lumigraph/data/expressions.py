@@ -15,7 +15,6 @@ from ..schema import SchemaError, near
 from . import operations
 from .operations import Unfit
 from .syntax import Call, Column, short, translate
-from .tables import unflatten
 
 __all__ = ["FUNCTIONS", "Expression"]
 
@@ -23,11 +22,18 @@ __all__ = ["FUNCTIONS", "Expression"]
 FUNCTIONS: dict[str, str] = {name: function.says for name, function in operations.FUNCTIONS.items()}
 
 
+_Loaded = Mapping[str, Any]  # the values are _Array
+
+
 class _Lists(NamedTuple):
-    """Lists of the events: how long they are, and the first column that has them."""
+    """Lists of the events: the first column that has them, and where each begins and ends in its numbers."""
 
     column: str
-    lengths: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
 
 
 class _Array(NamedTuple):
@@ -145,7 +151,7 @@ class Expression:
         result = _value(self._root, _load({name: columns[name] for name in self.names}))
         if not isinstance(result, _Array):
             return np.full(num_events, result)
-        return result.values if result.lists is None else unflatten(result.values, result.lists.lengths)
+        return result.values if result.lists is None else _in_lists(result.values, result.lists.offsets)
 
     def _error(self, fault: Unfit) -> SchemaError:
         return SchemaError(f"expression {short(self.text)!r}: {fault}")
@@ -163,8 +169,8 @@ class Expression:
         return f"Expression({self.text!r})"
 
 
-def _value(node: Any, columns: Mapping[str, _Array]) -> Any:
-    """Return the value of a node: an array, or a Python number where no column takes part."""
+def _value(node: Any, columns: _Loaded) -> Any:
+    """Return the value of a node: an array, or the Python number of a literal."""
     if isinstance(node, Column):
         return columns[node.name]
     if not isinstance(node, Call):
@@ -186,60 +192,80 @@ def _value(node: Any, columns: Mapping[str, _Array]) -> Any:
         result = node.operation.apply(*values)
     except Unfit as fault:
         raise Unfit(f"{node.text!r} {fault}") from None
-    # numbers of literals stay Python's, which leave float32 what it is
-    return _Array(result, lists) if any(isinstance(o, _Array) for o in operands) else np.asarray(result).item()
+    return _Array(result, lists)
 
 
-def _common_lists(operands: list[Any], text: str) -> _Lists | None:
+def _common_lists(operands: list[Any], text: str) -> Any:
+    """Return the _Lists that operands share, None where all have one number per event."""
     common: _Lists | None = None
     for lists in (operand.lists for operand in operands if isinstance(operand, _Array)):
         if common is None or lists is None:
             common = common or lists
         elif lists is not common:
-            event = int(np.not_equal(lists.lengths, common.lengths).argmax())
+            one, other = common.lengths, lists.lengths
+            event = int(np.not_equal(one, other).argmax())
             raise Unfit(
                 f"{text!r} puts lists of different lengths together: in event {event} {common.column!r} has "
-                f"{common.lengths[event]} entries and {lists.column!r} {lists.lengths[event]}"
+                f"{one[event]} entries and {lists.column!r} {other[event]}"
             )
     return common
 
 
-def _load(columns: Mapping[str, Any]) -> dict[str, _Array]:
+def _load(columns: Mapping[str, Any]) -> _Loaded:
     """Strip columns of their lists; columns with lists of the same lengths share them."""
     loaded: dict[str, _Array] = {}
     known: list[_Lists] = []
     for name, column in columns.items():
-        values, lengths = _flat(name, column)
+        values, offsets = _flat(name, column)
         lists = None
-        if lengths is not None:
-            lists = next((other for other in known if np.array_equal(other.lengths, lengths)), None)
+        if offsets is not None:
+            lists = next((other for other in known if np.array_equal(other.offsets, offsets)), None)
             if lists is None:
-                lists = _Lists(name, lengths)
+                lists = _Lists(name, offsets)
                 known.append(lists)
         loaded[name] = _Array(_computable(name, values), lists)
     return loaded
 
 
 def _flat(name: str, column: Any) -> tuple[Any, np.ndarray | None]:
-    """Return the numbers of a column, masked where one is missing, and for lists how many each event has."""
+    """Return the numbers of a column, masked where one is missing, and for lists where each begins and ends."""
     import awkward as ak
 
     array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
     values: Any = np.empty(0, object)
-    lengths = None
+    offsets = None
     if isinstance(array, ak.Array):
         if array.ndim == 2:
-            array, lengths = ak.flatten(array), ak.to_numpy(ak.fill_none(ak.num(array), 0))
+            array, offsets = _without_lists(array)
         with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text
             values = ak.to_numpy(array, allow_missing=True)
     else:
         values = np.ma.asarray(array) if np.ma.isMaskedArray(array) else np.asarray(array)
         if values.ndim == 2:
-            values, lengths = values.ravel(), np.full(len(values), values.shape[1])
+            values, offsets = values.ravel(), np.arange(len(values) + 1) * values.shape[1]
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
         raise Unfit(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
-    return values, lengths
+    return values, offsets
+
+
+def _without_lists(array: Any) -> tuple[Any, np.ndarray]:
+    """Return the entries of lists, and where each list begins and ends in them; a missing list is empty."""
+    import awkward as ak
+
+    layout = array.layout
+    if isinstance(layout, ak.contents.ListOffsetArray):  # what files give: nothing needs to be moved
+        offsets = np.asarray(layout.offsets, dtype=np.int64)
+        return ak.Array(layout.content[offsets[0] : offsets[-1]]), offsets - offsets[0]
+    lengths = ak.to_numpy(ak.fill_none(ak.num(array), 0))
+    return ak.flatten(array), np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _in_lists(values: np.ndarray, offsets: np.ndarray) -> Any:
+    import awkward as ak
+
+    lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(values))
+    return ak.Array(lists)
 
 
 def _computable(name: str, values: Any) -> np.ndarray:

@@ -176,7 +176,7 @@ def _extreme(f: np.ufunc) -> Callable[..., Any]:
 
 
 def _elementwise(names: str, takes: Callable[[Any], Any], gives: str = "number") -> dict[str, Operation]:
-    return {name: Operation(getattr(np, name), (takes,), gives, f"numpy.{name}(x)") for name in names.split()}
+    return {name: Operation(getattr(np, name), (takes,), gives, f"{name}(x), as in NumPy") for name in names.split()}
 
 
 #: Operators by the name of their node in the syntax tree.
@@ -213,26 +213,37 @@ FUNCTIONS: dict[str, Operation] = {
     **_elementwise("floor ceil round", floating),
     **_elementwise("sign", number),
     **_elementwise("isnan isfinite", number, "condition"),
-    "abs": Operation(_exact(np.abs, lambda a: a), (number,), "number", "numpy.abs(x)"),
-    "arctan2": Operation(np.arctan2, (floating, floating), "number", "numpy.arctan2(y, x)"),
-    "hypot": Operation(np.hypot, (floating, floating), "number", "numpy.hypot(x, y)"),
-    "minimum": Operation(np.minimum, (number, number), "number", "numpy.minimum(a, b)"),
-    "maximum": Operation(np.maximum, (number, number), "number", "numpy.maximum(a, b)"),
-    "clip": Operation(np.clip, (number, number, number), "number", "numpy.clip(x, least, most)"),
-    "where": Operation(_where, (flag, anything, anything), None, "a where the condition c is true, else b: (c, a, b)"),
-    "delta_phi": Operation(_delta_phi, (floating, floating), "number", "a - b in (-pi, pi]: (a, b)"),
-    "delta_r": Operation(
-        _delta_r, (floating,) * 4, "number", "distance in eta and phi of two directions: (eta1, phi1, eta2, phi2)"
+    "abs": Operation(_exact(np.abs, lambda a: a), (number,), "number", "abs(x), as in NumPy"),
+    "arctan2": Operation(np.arctan2, (floating, floating), "number", "arctan2(y, x), as in NumPy"),
+    "hypot": Operation(np.hypot, (floating, floating), "number", "hypot(x, y), as in NumPy"),
+    "minimum": Operation(np.minimum, (number, number), "number", "minimum(a, b), as in NumPy"),
+    "maximum": Operation(np.maximum, (number, number), "number", "maximum(a, b), as in NumPy"),
+    "clip": Operation(np.clip, (number, number, number), "number", "clip(x, least, most), as in NumPy"),
+    "where": Operation(
+        _where, (flag, anything, anything), None, "where(c, a, b): a where the condition c is true, else b"
     ),
-    "sum": _reduction(_sum, number, "number", "sum over the list of an event; 0 if it is empty"),
-    "count": _reduction(lambda values, lengths: lengths, anything, "number", "length of the list of an event"),
+    "delta_phi": Operation(_delta_phi, (floating, floating), "number", "delta_phi(a, b): a - b brought into (-pi, pi]"),
+    "delta_r": Operation(
+        _delta_r,
+        (floating,) * 4,
+        "number",
+        "delta_r(eta1, phi1, eta2, phi2): distance of two directions in eta and phi",
+    ),
+    "sum": _reduction(_sum, number, "number", "sum(x): sum over the list of an event; 0 if it is empty"),
+    "count": _reduction(
+        lambda values, lengths: lengths, anything, "number", "count(x): length of the list of an event"
+    ),
     "any": _reduction(
-        partial(_by_event, np.logical_or, empty=False), flag, "condition", "whether any is true; false if empty"
+        partial(_by_event, np.logical_or, empty=False), flag, "condition", "any(x): whether any is true; false if empty"
     ),
     "all": _reduction(
-        partial(_by_event, np.logical_and, empty=True), flag, "condition", "whether all are true; true if empty"
+        partial(_by_event, np.logical_and, empty=True), flag, "condition", "all(x): whether all are true; true if empty"
     ),
-    "max": _reduction(_extreme(np.maximum), floating, "number", "largest in the list of an event; NaN if empty"),
-    "min": _reduction(_extreme(np.minimum), floating, "number", "smallest in the list of an event; NaN if empty"),
-    "mean": _reduction(_mean, floating, "number", "mean over the list of an event; NaN if it is empty"),
+    "max": _reduction(
+        _extreme(np.maximum), floating, "number", "max(x): largest in the list of an event; NaN if empty"
+    ),
+    "min": _reduction(
+        _extreme(np.minimum), floating, "number", "min(x): smallest in the list of an event; NaN if empty"
+    ),
+    "mean": _reduction(_mean, floating, "number", "mean(x): mean over the list of an event; NaN if it is empty"),
 }

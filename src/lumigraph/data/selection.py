@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from .expressions import Expression
 from .tables import counter_of
 
 __all__ = ["file_columns", "numbered_as", "prepared"]
+
+
+_parsed = lru_cache(Expression)  # every chunk asks for the same ones
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[s
     def add(name: str, known: Collection[str], what: str) -> None:
         if name in known:
             earlier = list(derived)[: list(derived).index(name)]
-            for part in Expression(derived[name]).names:
+            for part in _parsed(derived[name]).names:
                 add(part, earlier, f"the derived column {name!r}")
         elif name in names:
             found[name] = None
@@ -64,9 +68,9 @@ def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[s
     for name in wanted:
         add(name, derived, "the schema")
     for vec, text in schema.object_selection.items():
-        for name in Expression(text).names:
+        for name in _parsed(text).names:
             add(name, derived, f"the selection of {vec!r}")
-    for name in Expression(schema.event_selection).names if schema.event_selection else ():
+    for name in _parsed(schema.event_selection).names if schema.event_selection else ():
         if name not in _counters(schema):
             add(name, derived, "the event selection")
     return list(found)
@@ -91,19 +95,19 @@ def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str,
     """
     columns = dict(columns)
     for name, text in schema.derived.items():
-        expression = Expression(text)
+        expression = _parsed(text)
         if all(part in columns for part in expression.names):  # others are not wanted, so their columns were not read
             columns[name] = expression.evaluate(columns)
     selected = {}
     for vec, text in schema.object_selection.items():
-        keep = Expression(text).evaluate(columns)
+        keep = _parsed(text).evaluate(columns)
         for name in columns:
             if _owner(name, schema) == vec:
                 selected[name] = _kept(name, columns[name], keep, f"the selection {text!r} of {vec!r}")
     columns |= selected
     if not schema.event_selection:
         return columns, None
-    expression = Expression(schema.event_selection)
+    expression = _parsed(schema.event_selection)
     counted = {n: _count(c, columns, schema) for n, c in _counters(schema).items() if n in expression.names}
     keep = expression.evaluate({**columns, **counted})
     if _is_list(keep) or np.asarray(keep).dtype != bool or np.ndim(keep) != 1:

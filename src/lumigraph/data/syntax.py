@@ -22,10 +22,16 @@ _MAX_DEPTH = 50  # operations inside one another, and operands in a row
 _MAX_EXPONENT = 16
 _CHARACTERS = frozenset(string.ascii_letters + string.digits + string.whitespace + "_.,+-*/%<>=!&|^~()")
 _REFUSED = {
+    "Await": "await",
+    "BinOp": "this operator",
     "Attribute": "attribute access",
     "Call": "a call other than of a function by its name with arguments by their place",
     "Compare": "a comparison with in or is",
+    "GeneratorExp": "a comprehension",
     "Starred": "a starred argument",
+    "Tuple": "a tuple",
+    "Yield": "yield",
+    "YieldFrom": "yield",
 }
 
 
@@ -147,20 +153,35 @@ class _Reader:
                 f"{_MAX_EXPONENT}"
             )
 
-    def _call(self, node: ast.expr, operation: Operation, nodes: list[ast.expr], depth: int) -> Call:
+    def _call(self, node: ast.expr, operation: Operation, nodes: list[ast.expr], depth: int) -> Any:
         if len(nodes) > _MAX_DEPTH:
             raise Unfit(_too_deep())
         operands = tuple(self.read(operand, depth + 1) for operand in nodes)
         if len(operands) != len(operation.takes):
-            takes = f"it takes {len(operation.takes)} {operation.says}"
-            raise Unfit(f"{self._source(node)!r} has {len(operands)} arguments: {takes}")
+            raise Unfit(f"{self._source(node)!r} has {len(operands)} arguments; expected is {operation.says}")
         for source, operand, take in zip(nodes, operands, operation.takes, strict=True):
             if take in (flag, condition) and _gives(operand) == "number":
                 raise Unfit(
                     f"{self._source(source)!r} in {self._source(node)!r} is a number where a condition belongs: "
                     "compare it with something, and put comparisons that & | ^ join into brackets"
                 )
-        return Call(self._source(node), operation, operands)
+        call = Call(self._source(node), operation, operands)
+        return call if any(isinstance(operand, Column | Call) for operand in operands) else _constant(call)
+
+
+def _constant(call: Call) -> bool | int | float:
+    """Return the value of an operation on literals: a Python number, which leaves float32 what it is."""
+    if call.operation.reduces:
+        raise Unfit(f"{call.text!r} takes a list per event, got a number")
+    try:
+        values = [take(operand) for take, operand in zip(call.operation.takes, call.operands, strict=True)]
+        with np.errstate(all="ignore"):
+            value = np.asarray(call.operation.apply(*values)).item()
+    except Unfit as fault:
+        raise Unfit(f"{call.text!r} {fault}") from None
+    if not math.isfinite(value):
+        raise Unfit(f"{call.text!r} is {value}, but a finite number is expected of literals")
+    return value
 
 
 def _gives(operand: Any) -> str | None:

@@ -76,7 +76,10 @@ class _ParquetSource(Source):
     def __init__(self, path: str, _tree: str) -> None:
         import pyarrow.parquet
 
-        self._file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
+        # with pre_buffer, the whole of a row group would be held in memory
+        self._file = pyarrow.parquet.ParquetFile(
+            path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+        )
         meta = self._file.metadata
         rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.catalogue: Catalogue = _catalogue(self._file)

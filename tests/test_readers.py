@@ -13,7 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from lumigraph.data import hdf5_layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers
+from lumigraph.data import (
+    hdf5_cells,
+    hdf5_layouts,
+    layouts,
+    read_arrow,
+    read_csv,
+    read_hdf5,
+    read_root,
+    readers,
+    tables,
+    writers,
+)
 from lumigraph.data.readers import column_names, read_columns
 from lumigraph.data.writers import write_columns
 from lumigraph.schema import SchemaError
@@ -125,7 +136,9 @@ def test_lists_of_a_collection_must_have_the_same_lengths(tmp_path):
     assert list(read_columns(path, ["Jet_py", "Mu_px"])) == ["Jet_py", "Mu_px"]
 
 
-@pytest.mark.parametrize("module", [hdf5_layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers])
+@pytest.mark.parametrize(
+    "module", [hdf5_cells, hdf5_layouts, layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers]
+)
 def test_nothing_heavy_is_imported_with_the_module(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text())
     imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
@@ -360,7 +373,7 @@ def test_hdf5_lists_structures_and_groups(tmp_path):
             np.ones(3) * 1j,
         )
         file["deep"] = np.zeros((2, 2), [("x", "f4")])
-    expected = ["Mu_px", "ht", "n", "Jet_px", "table/clash", "group/ht", "clash", "group/flag"]
+    expected = ["Mu_px", "ht", "n", "Jet_px", "table/clash", "group/ht", "clash", "group/flag", "cube_0", "cube_1"]
     assert sorted(column_names(path)) == sorted(expected)
     got = read_columns(path)
     assert got["Mu_px"].to_list() == [[1, 2], [], [3]]

@@ -9,7 +9,7 @@ import numpy as np
 from ..schema import SchemaError
 from .tables import Catalogue, Column, Columns, Format, Source, jagged, unflatten
 
-__all__ = ["PARQUET", "ArrowRanges", "is_arrow_number", "jagged_columns"]
+__all__ = ["PARQUET", "ArrowRanges", "is_arrow_number", "jagged_columns", "numbers_of"]
 
 _MAX_CURSORS = 8  # so many ranges may be read by turns without decoding anything twice
 _BUFFER = 1 << 20  # bytes of a column that are read from the file at a time
@@ -76,7 +76,10 @@ class _ParquetSource(Source):
     def __init__(self, path: str, _tree: str) -> None:
         import pyarrow.parquet
 
-        self._file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
+        # with pre_buffer, the whole of a row group would be held in memory
+        self._file = pyarrow.parquet.ParquetFile(
+            path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+        )
         meta = self._file.metadata
         rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.catalogue: Catalogue = _catalogue(self._file)
@@ -108,7 +111,7 @@ class _ParquetSource(Source):
         tables += [self._file.read_row_groups(whole, columns=names)] if whole else []
         table = pa.concat_tables(table.select(names) for table in tables)
         table.validate(full=True)
-        return {name: _column(name, table.column(name), start) for name in names}
+        return {name: numbers_of(name, table.column(name), start) for name in names}
 
     def _batches(self, names: list[str], start: int, num_rows: int) -> tuple[int, Iterator[Any]]:
         group = int(np.searchsorted(self._starts, start, "right")) - 1
@@ -126,7 +129,7 @@ def _catalogue(file: Any) -> Catalogue:
     return {field.name: Column(None, str(field.type), numeric(field.type)) for field in file.schema_arrow}
 
 
-def _column(name: str, column: Any, start: int) -> Any:
+def numbers_of(name: str, column: Any, start: int) -> Any:
     """Return an arrow column as numbers or lists, over the buffers of arrow where they are in one piece."""
     import pyarrow as pa
     import pyarrow.compute as pc

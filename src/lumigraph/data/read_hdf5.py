@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..schema import SchemaError
-from .hdf5_layouts import HDF5_COUNTER, Cells, catalogue_of, vlen_type
+from .hdf5_cells import Cells, missing_filters, vlen_type
+from .hdf5_layouts import HDF5_COUNTER, catalogue_of
 from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of, trimmed, unflatten
 
 __all__ = ["HDF5", "HDF5_COUNTER"]
@@ -49,11 +50,11 @@ class _Hdf5Source(Source):
             return np.zeros(1, dtype=np.int64)
         block = max(blocks, key=lambda block: block.num_bytes)
         edges = [np.arange(a, b, block.chunk_rows(2 * _EVENTS_PER_GROUP)) for a, b in pairwise(block.starts)]
-        edges = np.unique(np.concatenate([*edges, [self.num_events]]).astype(np.int64))
+        starts = np.unique(np.concatenate([*edges, [self.num_events]]).astype(np.int64))
         # chunks of few events are taken together; parts (folds) always begin a group
         keep, last = [], -_EVENTS_PER_GROUP
-        for edge in edges.tolist():
-            if edge in block.starts or edge - last >= _EVENTS_PER_GROUP:
+        for edge in starts.tolist():
+            if edge == self.num_events or edge in block.starts or edge - last >= _EVENTS_PER_GROUP:
                 keep.append(edge)
                 last = edge
         return np.asarray(keep, dtype=np.int64)
@@ -98,7 +99,7 @@ class _Range:
         try:
             array = self._raw(source)
         except OSError as error:
-            filters = source.block.missing_filters()
+            filters = missing_filters(source.block.datasets[0])
             if not filters:
                 raise
             raise SchemaError(
@@ -119,9 +120,7 @@ class _Range:
         if key not in self._masks:
             if source.mask is None:
                 cube = self._raw(source)
-                self._masks[key] = ~(
-                    np.all(cube == 0, axis=source.features) | np.all(cube != cube, axis=source.features)
-                )
+                self._masks[key] = ~(np.all(cube == 0, axis=-1) | np.all(cube != cube, axis=-1))
             else:
                 mask = self._raw(source.mask)[(slice(None), *source.mask.take)]
                 self._masks[key] = self._checked_mask(f"the mask of {name!r}", mask)

@@ -32,7 +32,7 @@ class _RootSource(Source):
     def __init__(self, path: str, tree: str) -> None:
         import uproot
 
-        self._file = uproot.open({path: None})
+        self._file = uproot.open({path: None}, array_cache=None)  # it would keep whole ranges
         try:
             self._tree = self._file[_name_of_tree(self._file, path, tree)]
             self.catalogue: Catalogue = _catalogue(self._tree)

@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Any
 
 from ..schema import SchemaError, near
+from .layouts import Constituents, joined, with_constituents
 from .read_arrow import PARQUET
 from .read_csv import CSV
 from .read_hdf5 import HDF5
 from .read_root import ROOT
-from .tables import Columns, Format, Source, checked_columns, first_line, not_a_column
+from .tables import Catalogue, Columns, Format, Source, checked_columns, first_line, not_a_column
 
 __all__ = ["EventFile", "column_names", "expand_paths", "format_of", "open_events", "read_columns"]
 
@@ -93,10 +94,30 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     Notes
     -----
     **Padded columns.** In HDF5 a dataset of shape (events, slots) is jagged. With a counter (``nJet`` for the
-    collection ``Jet``) the first so many slots are particles; without one, a slot is absent where every
-    floating-point column of its collection is NaN. In CSV the columns ``Jet0_px, Jet1_px, ...``, numbered from 0,
-    make up ``Jet_px``, and a slot is absent where all cells of the object are empty or NaN. A NaN in a part of a
-    particle stays.
+    collection ``Jet``) the first so many slots are particles; without one, those where ``Jet_mask``, of the same shape
+    and 0 or 1, is 1; without either, a slot is absent where every floating-point column of its collection is NaN.
+    Zeros alone do not make a slot absent: an eta or a charge may be 0. In CSV the columns ``Jet0_px, Jet1_px, ...``,
+    numbered from 0, make up ``Jet_px``, and a slot is absent where all cells of the object are empty or NaN. A NaN in
+    a part of a particle stays.
+
+    **Datasets of three axes** (HDF5), ``D`` of shape (events, slots, features), are jagged columns ``D_pt, ...``, named
+    by an attribute ``features``, ``feature_names``, ``columns`` or ``names`` of the dataset, by a dataset ``D_names``,
+    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``. Particles are where ``D_mask`` or ``mask``, of shape
+    (events, slots), is 1; without a mask a slot is absent where all features are 0 or all are NaN.
+
+    **JetNet** (HDF5): ``particle_features`` gives ``Particle_etarel, Particle_phirel, Particle_ptrel``, of what its
+    mask tells to be particles; ``jet_features`` gives ``Jet_pt, Jet_eta, Jet_mass, Jet_num_particles`` (and before
+    them ``Jet_type``, where it has five).
+
+    **Top tagging reference set** (any format; HDF5 as pandas writes it with ``format="table"``): the columns ``E_0,
+    PX_0, PY_0, PZ_0, E_1, ...`` make up ``Constituent_E, Constituent_px, Constituent_py, Constituent_pz``; a slot is
+    absent where all four are 0 or all four are NaN.
+
+    **Fold files of LUMIN** (HDF5): the columns that the meta data name, the folds one after the other; a cell of
+    ``matrix_inputs`` is the column ``{vec}_{feat}``, a number per event, NaN where the object is absent.
+
+    **CSV** has the types that fit all cells of a column: integers if all are, booleans (int8) if all are, otherwise
+    floating point with NaN for what is empty.
 
     Examples
     --------
@@ -144,7 +165,7 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     if not given:
         raise SchemaError("no file is given; give one path or pattern, or several")
     found: dict[str, None] = {}
-    for path in map(os.fspath, given):
+    for path in [os.fspath(path) for path in given]:
         name, tree = _split(path)
         matches = [name]
         if glob.has_magic(name) and not os.path.exists(name):
@@ -223,8 +244,9 @@ class EventFile:
         self._format = _FORMATS[format_of(self._name)[0]]
         self._closed = False
         self._source: Source | None = None
-        source = self._opened()
-        catalogue = source.catalogue
+        self._catalogue: Catalogue = {}
+        self._process = 0
+        source, catalogue = self._opened()
         self.names = [name for name, column in catalogue.items() if column.numeric]
         self.columns = [name for name in self.names if not catalogue[name].implied]
         self.types = {name: str(column.type) for name, column in catalogue.items()}
@@ -276,13 +298,13 @@ class EventFile:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_source": None}
+        return self.__dict__ | {"_source": None, "_catalogue": {}}
 
     def __repr__(self) -> str:
         return f"EventFile({self.path!r}, {self.num_events} events, {len(self.names)} columns)"
 
     def _read(self, names: Sequence[str], start: int, stop: int | None) -> Columns:
-        catalogue = self._opened().catalogue
+        source, catalogue = self._opened()
         with _explained(self._name, self._format):
             for name in names:
                 if name not in catalogue:
@@ -291,11 +313,15 @@ class EventFile:
                     raise not_a_column(name, catalogue[name].type)
             if not names:
                 return {}
-            read = self._opened().read(list(dict.fromkeys(names)), start, stop)
-            return checked_columns({name: read[name] for name in names}, start)
+            flat: dict[str, None] = {}
+            for name in names:
+                made = catalogue[name].source
+                cells = made.cells if isinstance(made, Constituents) else [[name]]
+                flat.update(dict.fromkeys(cell for component in cells for cell in component))
+            return checked_columns(joined(list(names), catalogue, source.read(list(flat), start, stop)), start)
 
-    def _opened(self) -> Source:
-        """Return the file as this process has opened it."""
+    def _opened(self) -> tuple[Source, Catalogue]:
+        """Return the file as this process has opened it, and its columns."""
         if self._closed:
             raise ValueError(f"{self.path} has been closed; open it again")
         if self._source is not None and self._process != os.getpid():
@@ -305,7 +331,8 @@ class EventFile:
         if self._source is None:
             self._process = os.getpid()
             self._source = _opened(self._name, self._tree, self._format)
-        return self._source
+            self._catalogue = with_constituents(self._source.catalogue)
+        return self._source, self._catalogue
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -1,15 +1,26 @@
 """Columns of tables: what they are made of, and which of them go together."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..schema import SchemaError
 
-__all__ = ["Column", "Columns", "Format", "Source", "checked_columns", "collection_of", "counter_of", "number_type"]
+__all__ = [
+    "Column",
+    "Columns",
+    "Format",
+    "Source",
+    "checked_columns",
+    "collection_of",
+    "counter_of",
+    "memory_columns",
+    "number_type",
+]
 
 Columns = dict[str, Any]  # the values are ak.Array; Any, because awkward is imported only where a file is read
 
@@ -83,6 +94,87 @@ def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
                 f"{lengths[event]} entries in event {start + event}; their lists must have the same lengths"
             )
     return plain
+
+
+def memory_columns(table: Any) -> Columns:
+    """Return the named columns of a table in memory, without a copy where it is one of plain columns.
+
+    Parameters
+    ----------
+    table
+        A DataFrame, a mapping of names to columns, an awkward array of records, a NumPy structured array or a pyarrow
+        Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is missing is an empty list);
+        records in records, as in ``events.Jet.px``, become ``Jet_px``.
+
+    Raises
+    ------
+    SchemaError
+        If it is none of these, or a name is no text.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> memory_columns(pd.DataFrame({"ht": [5.0, 6.0], "Jet_px": [[2.0, 3.0], []]}))
+    {'ht': array([5., 6.]), 'Jet_px': <Array [[2, 3], []] type='2 * var * float64'>}
+    """
+    if _is_a(table, "pandas", "DataFrame"):
+        pairs = [(name, _from_series(str(name), table.iloc[:, i])) for i, name in enumerate(table.columns)]
+    elif _is_a(table, "pyarrow", "Table"):
+        from .read_arrow import numbers_of
+
+        pairs = [(name, numbers_of(name, table.column(i), 0)) for i, name in enumerate(table.column_names)]
+    elif _is_a(table, "awkward", "Array") and table.fields:
+        pairs = [pair for name in table.fields for pair in _from_records(name, table[name])]
+    elif isinstance(table, np.ndarray) and table.dtype.names:
+        pairs = [(name, table[name]) for name in table.dtype.names]
+    elif isinstance(table, Mapping):
+        pairs = list(table.items())
+    else:
+        raise SchemaError(
+            f"a table must be a DataFrame, a mapping of names to columns, an awkward array of records, a structured "
+            f"array or a pyarrow Table, got {type(table).__name__}; give columns by name, as in {{'Jet_px': ...}}"
+        )
+    for name, times in Counter(name for name, _ in pairs).items():
+        if not isinstance(name, str):
+            raise SchemaError(f"columns have names, got {name!r}; rename it to a text")
+        if times > 1:
+            raise SchemaError(f"column {name!r} is there {times} times; rename it")
+    return dict(pairs)
+
+
+def _is_a(table: Any, module: str, name: str) -> bool:
+    """Tell whether a table is of a class of a library, without importing the library."""
+    return module in sys.modules and isinstance(table, getattr(sys.modules[module], name))
+
+
+def _from_series(name: str, series: Any) -> Any:
+    import pyarrow as pa
+
+    from .read_arrow import is_arrow_number, numbers_of
+
+    if series.dtype == object:
+        cells, missing = series.to_numpy(), series.isna().to_numpy()
+        if missing.all() or not all(isinstance(cell, Sequence | np.ndarray) for cell in cells[~missing]):
+            return cells
+        if any(isinstance(cell, str | bytes) for cell in cells[~missing]):
+            return cells
+        lengths = np.zeros(len(cells), dtype=np.int64)
+        lengths[~missing] = np.frompyfunc(len, 1, 1)(cells[~missing])
+        full = list(cells[lengths > 0])
+        return unflatten(np.concatenate(full) if full else np.empty(0), lengths)
+    if isinstance(series.dtype, np.dtype):
+        return series.to_numpy()
+    array = pa.array(series)  # pandas' own types: what has nulls
+    array = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    if pa.types.is_nested(array.type):
+        return numbers_of(name, array, 0)
+    if not is_arrow_number(array.type):
+        return series.to_numpy()
+    return numbers_of(name, array.cast(pa.float64()) if array.null_count else array, 0)
+
+
+def _from_records(name: str, array: Any) -> list[tuple[str, Any]]:
+    return [(f"{name}_{field}", array[field]) for field in array.fields] if array.fields else [(name, array)]
 
 
 def collection_of(column: str) -> str:

@@ -9,7 +9,17 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from lumigraph import EventDataset, EventSchema, InteractionNet, Model, ModelBuilder
+from lumigraph import (
+    EventDataset,
+    EventSchema,
+    InteractionNet,
+    LorentzBoostNet,
+    Model,
+    ModelBuilder,
+    MultiHead,
+    SchemaError,
+    load_sample,
+)
 from lumigraph.blocks import CatEmbedder, RecurrentHead, lookup_uniform_init
 from lumigraph.training import TrainConfig
 
@@ -425,3 +435,100 @@ def test_partials_are_kept(tmp_path):
     again = Model.load(model.save(tmp_path / "m.pt"))
     x = np.random.default_rng(0).normal(size=(4, 2))
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+# ----------------------------------------------------------------------------------------------- scaling of features
+
+NET = partial(
+    InteractionNet, intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3, outfunc_depth=1, outfunc_width=4,
+    outfunc_out_sz=3, agg_method="sum",
+)  # fmt: skip
+STEPS = {"transforms": {"ht": "log", "E": "log", "px": "symlog"}, "clip": {"E": (1, 500), "met": (0, 200)}}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return load_sample().select(range(400))
+
+
+def scaled(sample, matrix_head=NET, **options):
+    torch.manual_seed(0)
+    args = {"head": {"matrix_head": matrix_head}, **BODY}
+    return Model(ModelBuilder.from_dataset(sample, head=MultiHead, model_args=args, all_events=sample, **options))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scaling": "robust", **STEPS}, {"standardise": False, **STEPS}, {"clip": 2.0}]
+)
+def test_scaling_is_saved_in_the_model_and_the_same_for_a_loaded_one(sample, options, tmp_path):
+    model = scaled(sample, **options)
+    model.fit(1, sample, 100, progress_bar=False)
+    expected = model.predict(sample)
+    path = model.save(tmp_path / "model.pt")
+    again = Model.load(path)
+    np.testing.assert_array_equal(again.predict(sample), expected)
+    assert list(again.get_weights()) == list(model.get_weights())
+    other = scaled(sample)  # with a scaling of its own, which the weights replace
+    other.set_weights(model.get_weights())
+    np.testing.assert_array_equal(other.predict(sample), expected)
+    grown = Model(ModelBuilder.from_model_builder(path, pretrain_file=path))
+    np.testing.assert_array_equal(grown.predict(sample), expected)
+
+
+def test_a_model_scales_as_a_preparation_by_hand_does(sample):
+    model, raw = scaled(sample, scaling="none", **STEPS), scaled(sample, standardise=False)
+    prepared, feats = sample.select(range(len(sample))), list(sample.schema.feats_per_vec)
+    prepared.u = torch.stack([sample.u[:, 0].log(), sample.u[:, 1].clamp(0, 200)], dim=1)
+    prepared.x = sample.x.clone()
+    energy, px = feats.index("E"), feats.index("px")
+    prepared.x[:, energy] = sample.x[:, energy].clamp(1, 500).log()
+    prepared.x[:, px] = sample.x[:, px].sign() * (1 + sample.x[:, px].abs()).log()
+    np.testing.assert_allclose(model.predict(sample), raw.predict(prepared), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(model.predict(sample), raw.predict(sample))
+
+
+def test_without_steps_a_model_has_mean_and_deviation_only(sample):
+    names = [name for name in scaled(sample).get_weights() if ".scale." in name]
+    assert {name.rsplit(".", 1)[1] for name in names} == {"mean", "std"}
+
+
+@pytest.mark.parametrize("options", [{"transforms": {"px": "symlog"}}, {"clip": {"E": (0, 100)}}])
+def test_four_momenta_are_boosted_as_they_are(sample, options):
+    name = next(iter(next(iter(options.values()))))
+    with pytest.raises(ValueError, match=f"LorentzBoostNet boosts four-momenta as they are, so that '{name}' can be"):
+        scaled(sample, partial(LorentzBoostNet, n_particles=3), **options)
+
+
+def test_further_features_beside_four_momenta_are_scaled(sample):
+    net = partial(LorentzBoostNet, n_particles=3)
+    model = scaled(sample, net, transforms={"log_pt": "symlog"}, clip={"eta": (-2, 2)}, scaling="robust")
+    head = model.head.matrix_head
+    further = [head.feats_per_vec[i] for i in head.further]
+    assert head.scale.transform.tolist() == [2 if name == "log_pt" else 0 for name in further]
+    assert head.scale.high.tolist() == [2 if name == "eta" else float("inf") for name in further]
+
+
+def test_chosen_features_keep_their_own_scaling():
+    events, _ = data()
+    built = ModelBuilder.from_dataset(events, "regression", input_mask=[4, 1], transforms={"f1": "symlog"},
+                                      clip={"f4": (-1, 1)}, model_args=BODY)  # fmt: skip
+    scale = Model(built).head.scale
+    assert scale.transform.tolist() == [0, 2]
+    assert scale.high.tolist() == [1, float("inf")]
+    torch.testing.assert_close(scale.mean[0], events.u[:, 4].clamp(-1, 1).mean())
+
+
+def test_the_target_of_a_regression_is_standardised_whatever_becomes_of_features():
+    events, table = data()
+    for options, standardised in (({"scaling": "none"}, True), ({"standardise": False}, False)):
+        built = ModelBuilder.from_dataset(events, "regression", model_args=BODY, **options)
+        assert ("y_mean" in built.model_args["tail"]) == standardised
+        assert built.scaling == {}
+    built = ModelBuilder.from_dataset(events, "regression", model_args=BODY)
+    assert built.model_args["tail"]["y_mean"] == pytest.approx([table["y"].mean()], rel=1e-5)
+    assert built.model_args["tail"]["y_std"] == pytest.approx([table["y"].std(ddof=0)], rel=1e-5)
+
+
+def test_a_feature_that_does_not_exist(sample):
+    with pytest.raises(SchemaError, match="transforms names 'hT', which is no feature of the schema: did you mean ht"):
+        scaled(sample, transforms={"hT": "log"})

@@ -237,10 +237,11 @@ class TestCaptured:
             x = torch.randn(rows, 4) * 10
             torch.testing.assert_close(exported(x), scale(x))
 
+    @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of the exporter itself
     def test_onnx_gives_the_same(self, tmp_path, plain_python):
         pytest.importorskip("onnxscript")
         runtime = pytest.importorskip("onnxruntime")
-        scale, path = all_steps(torch.float32), tmp_path / "scale.onnx"
+        scale, path = all_steps(torch.float32).eval(), tmp_path / "scale.onnx"
         rows = torch.export.Dim("rows")
         torch.onnx.export(scale, (torch.randn(3, 4),), path, dynamo=True, dynamic_shapes=({0: rows},), verbose=False)
         x = torch.randn(9, 4) * 10

@@ -100,8 +100,8 @@ class TestFit:
         data = events()
         assert fit_scaling([data], SCHEMA, scaling="none") == {}
         found = fit_scaling([data], SCHEMA, scaling="none", transforms={"ht": "log"})
-        np.testing.assert_allclose(applied(found["u"], data.u)[:, 0], np.log(data.u[:, 0].double()), rtol=1e-12)
-        np.testing.assert_array_equal(applied(found["x"], data.x), data.x.double())
+        np.testing.assert_allclose(applied(found["u"], data.u)[:, 0], np.log(data.u[:, 0].double().numpy()), rtol=1e-12)
+        np.testing.assert_array_equal(applied(found["x"], data.x), data.x.double().numpy())
 
     def test_targets_are_weighed_too(self):
         data = events()

@@ -104,6 +104,7 @@ class Standardise(nn.Module):
     high: Tensor | None
     transform: Tensor | None
     limit: Tensor | None
+    _plain = True  # shift and scale only: one look at this is quicker than one at each buffer
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -144,6 +145,7 @@ class Standardise(nn.Module):
         self.low, self.high = low, high
         self.transform = codes if bool(codes.any()) else None
         self.limit = None if limit is None else self.mean.new_tensor(limit)
+        self._plain = self.low is None and self.transform is None and self.limit is None
 
     def _numbers(self, name: str, value: Any, finite: bool = False) -> Tensor:
         given = torch.as_tensor(value)
@@ -175,6 +177,8 @@ class Standardise(nn.Module):
 
     def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
         """Return the features as a model takes them."""
+        if self._plain:
+            return (x - self.mean) / self.std
         if self.low is not None:
             x = torch.clamp(x, self.low, self.high)
         if self.transform is not None:
@@ -190,6 +194,7 @@ class Standardise(nn.Module):
                 setattr(
                     self, name, None if value is None else torch.empty_like(value, dtype=dtype, device=self.mean.device)
                 )
+            self._plain = self.low is None and self.transform is None and self.limit is None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ __all__ = ["CollectionReport", "ColumnReport", "FileReport", "inspect_file"]
 _MOST_VALUES = 100  # different whole numbers of a column that are counted
 _WIDEST_RANGE = 100_000  # of whole numbers in which values are counted
 _EVENTS_AT_ONCE = 20_000
+_FEWEST_EVENTS = 1000
 _CELLS_AT_ONCE = 2_000_000  # events x columns
 
 
@@ -55,19 +56,18 @@ class ColumnReport:
     nans: int = 0
     infinities: int = 0
     zeros: int = 0
-    minimum: float = float("nan")
-    maximum: float = float("nan")
+    minimum: int | float = float("nan")
+    maximum: int | float = float("nan")
     mean: float = float("nan")
     values: dict[int, int] | None = field(default_factory=dict)
 
     def add(self, numbers: np.ndarray) -> None:
         """Take more numbers into account."""
-        finite = numbers
+        before, finite = self.count - self.nans - self.infinities, numbers
         if numbers.dtype.kind == "f":
             finite = numbers[np.isfinite(numbers)]
             nans = int(np.isnan(numbers).sum())
             self.nans, self.infinities = self.nans + nans, self.infinities + len(numbers) - len(finite) - nans
-        before = self.count - self.nans - self.infinities if self.count else 0
         self.zeros += len(numbers) - int(np.count_nonzero(numbers))
         real = numbers if len(finite) == len(numbers) else numbers[~np.isnan(numbers)]
         if len(real):
@@ -194,7 +194,7 @@ def inspect_file(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     with open_events(path) as file:
         names = _each_once(file.names) if columns is None else list(dict.fromkeys(columns))
         scan = _Scan(file, names)
-        step = max(min(_CELLS_AT_ONCE // max(len(names), 1), _EVENTS_AT_ONCE), 1000)
+        step = max(min(_CELLS_AT_ONCE // max(len(names), 1), _EVENTS_AT_ONCE), _FEWEST_EVENTS)
         for start in range(0, max(file.num_events, 1), step):
             scan.add(start, min(start + step, file.num_events))
         unusable = {name: (type_, _why_not(type_)) for name, type_ in file.types.items() if name not in file.names}
@@ -253,7 +253,12 @@ class _Scan:
                 try:
                     self.file.read([name], start, stop)
                 except SchemaError as reason:
-                    self.failed[name] = (self.file.types.get(name, ""), first_line(str(reason)))
+                    if reason.__cause__ is not None:  # the file is corrupt
+                        raise
+                    self.failed[name] = (
+                        self.file.types.get(name, ""),
+                        first_line(str(reason).removeprefix(f"{self.file.path}: ")),
+                    )
             self.names = [name for name in self.names if name not in self.failed]
             if not self.names or not self.failed:
                 raise error from None
@@ -270,7 +275,7 @@ def _outer(collection: str, collections: dict[str, Any]) -> str | None:
 
 
 def _why_not(type_: str) -> str:
-    if re.search(r"str|char|utf8|object|\|S\d|<U\d", type_, re.IGNORECASE):
+    if re.search(r"string|str\b|char|utf8|object|\|S\d|<U\d", type_, re.IGNORECASE):
         return "text; only numbers can be read"
     if len(re.findall(r"list<|vector<|RVec<|\[\d*\]", type_)) > 1 or type_.count(",") > 1:
         return "lists of lists; a column must hold a number or a list of numbers per event"

@@ -55,7 +55,7 @@ def _multiplicity(collection: CollectionReport) -> str:
     low, middle, high = (collection.quantile(q) for q in (0.05, 0.5, 0.95))
     most = max(len(collection.multiplicities) - 1, 0)
     return (
-        f"{collection.name}: {collection.quantile(0)} to {most} per event, mean {collection.mean:.3g}, "
+        f"{collection.name}: {collection.quantile(0.0)} to {most} per event, mean {collection.mean:.3g}, "
         f"median {middle}, 5% and 95% quantiles {low} and {high}"
     )
 
@@ -90,7 +90,7 @@ def _short_type(column: ColumnReport) -> str:
     return number[1] if number else type_
 
 
-def _number(value: float) -> str:
+def _number(value: int | float) -> str:
     if math.isnan(value):
         return "-"
     if abs(value) < 1e9 and (isinstance(value, int) or abs(value) >= 1e4):
@@ -128,5 +128,6 @@ def _listed(reasons: Mapping[str, str], width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    indents = {"initial_indent": "  ", "subsequent_indent": "      "}
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, **indents)
+    return textwrap.wrap(
+        text, width, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    )

@@ -1,6 +1,7 @@
 """A schema for a file, guessed from the names of its columns and from what they hold."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 
 from ..schema import EventSchema
@@ -71,7 +72,8 @@ def left_out(report: FileReport, schema: EventSchema) -> dict[str, str]:
     reasons = {}
     for name, column in report.columns.items():
         if name not in used:
-            reasons[name] = _unfit(column, report) or _unfit_feature(name, report) or "no part of an object"
+            nan = "has NaN" if column.nans else ""
+            reasons[name] = _unfit(column, report) or _unfit_feature(name, report) or nan or "no part of an object"
     return reasons
 
 
@@ -89,18 +91,22 @@ def schema_yaml(report: FileReport, schema: EventSchema, width: int = 100) -> st
         event_feats: [ht, met]
         targets: [label]
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
-    def flow(value: object, indent: int) -> str:
-        text = yaml.safe_dump(value, default_flow_style=True, width=width - indent, allow_unicode=True)
-        return text.removesuffix("...\n").strip().replace("\n", "\n" + " " * indent)
+    def scalar(value: object) -> str:
+        text: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"))
+        return text.removesuffix("...\n").strip().replace(" ", "\0")  # not to be torn apart
 
-    lines = ["data:", f"  file: {flow(report.path, 0)}", "  event_schema:"]
+    lines = ["data:", f"  file: {scalar(report.path)}", "  event_schema:"]
     entries = schema.to_dict()
     for name in dict.fromkeys(["collections", "vecs", *entries]):  # objects before their features
         if value := entries[name]:
-            lines.append(f"    {name}: {flow(value, 6)}")
-    return "\n".join(lines)
+            text = f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
+            lines += textwrap.wrap(
+                text, width, initial_indent=f"    {name}: ", subsequent_indent=" " * 6,
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _is(pattern: str, name: str) -> bool:
@@ -196,4 +202,4 @@ def _unfit_feature(name: str, report: FileReport) -> str:
         return "a code or a reference, no quantity"
     if _is(_WEIGHT_LIKE, feature):
         return "a weight"
-    return "has NaN" if report.columns[name].nans else ""
+    return ""

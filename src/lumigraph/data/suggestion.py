@@ -91,7 +91,7 @@ def schema_yaml(report: FileReport, schema: EventSchema, width: int = 100) -> st
         event_feats: [ht, met]
         targets: [label]
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     def scalar(value: object) -> str:
         text: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"))

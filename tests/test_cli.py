@@ -265,3 +265,99 @@ def test_the_installed_command_exits_with_the_status(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.strip() == "lumigraph: error: there is no model file nowhere.pt"
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_predictions_are_appended_to_the_columns_of_the_input(trained, sample, tmp_path, suffix):
+    parts = [write_columns(tmp_path / f"part{i}.{suffix}", {k: v[i::3] for k, v in sample.items()}) for i in range(3)]
+    out = tmp_path / f"scored.{suffix}"
+    arguments = ["predict", str(trained / "model.pt"), str(tmp_path / f"part*.{suffix}"), "--columns", "all"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    found, expected = read_columns(out), [read_columns(part) for part in parts]
+    assert list(found) == [*expected[0], "score"]
+    for name in expected[0]:
+        assert ak.to_list(found[name]) == sum((ak.to_list(part[name]) for part in expected), []), name
+    model = Model.load(trained / "model.pt")
+    scores = np.concatenate([model.predict(part)[:, 0] for part in parts])
+    np.testing.assert_allclose(found["score"], scores, atol=1e-6)
+
+
+def test_several_files_need_a_name_for_their_scores(trained, sample, tmp_path, capsys):
+    for i in range(2):
+        write_columns(tmp_path / f"part{i}.root", sample)
+    _, sentence = error_of(capsys, "predict", trained / "model.pt", tmp_path / "part*.root")
+    assert "2 files" in sentence
+    assert "--out" in sentence
+
+
+def test_scores_are_not_written_over_a_column_of_the_input(trained, sample, tmp_path, capsys):
+    file = write_columns(tmp_path / "events.parquet", {**sample, "score": np.zeros(600)})
+    out = tmp_path / "scored.parquet"
+    arguments = ["predict", trained / "model.pt", file, "--out", out, "--columns", "all"]
+    assert "the input has a column 'score' already" in error_of(capsys, *arguments)[1]
+    assert not out.exists()
+
+
+def test_what_was_predicted_before_a_corrupt_event_is_kept(trained, sample, tmp_path, capsys):
+    write_columns(tmp_path / "part0.root", sample)
+    jets = ak.to_list(sample["Jet_px"])
+    jets[37][1] = float("nan")
+    bad = write_columns(tmp_path / "part1.root", {**sample, "Jet_px": jets})
+    out = tmp_path / "scores.root"
+    out.write_text("precious")
+    arguments = ["predict", trained / "model.pt", tmp_path / "part*.root", "--out", out, "--overwrite"]
+    _, sentence = error_of(capsys, *arguments)
+    assert f"{bad}: event 37: column 'Jet_px' is NaN" in sentence
+    assert f"first 600 events are kept in {tmp_path / 'scores.partial.root'}" in sentence
+    assert out.read_text() == "precious"
+    kept = read_columns(tmp_path / "scores.partial.root")
+    assert ak.to_list(kept["event"]) == ak.to_list(sample["event"])
+    np.testing.assert_allclose(kept["score"], Model.load(trained / "model.pt").predict(tmp_path / "part0.root")[:, 0])
+
+
+def test_an_event_that_is_not_selected_has_no_score(config, sample, tmp_path):
+    config["data"]["file"] = str(write_columns(tmp_path / "events.parquet", sample))
+    config["data"]["event_schema"]["event_selection"] = "ht > 300 and nJet >= 4"
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    out = tmp_path / "scores.parquet"
+    assert main(["predict", str(tmp_path / "run/model.pt"), config["data"]["file"], "--out", str(out)]) == 0
+    found = read_columns(out)
+    assert ak.to_list(found["event"]) == ak.to_list(sample["event"])
+    assert (np.isnan(np.asarray(found["score"])) == ~np.asarray(sample["ht"] > 300)).all()
+
+
+def test_a_training_streams_from_files_with_preprocessing(config, sample, tmp_path, capsys):
+    for i, name in enumerate(("train0", "train1", "val", "test")):
+        write_columns(tmp_path / f"{name}.parquet", {k: v[i::4] for k, v in sample.items()})
+    config["data"] |= {
+        "file": [str(tmp_path / "train*.parquet")],
+        "val_file": str(tmp_path / "val.parquet"),
+        "test_file": str(tmp_path / "test.parquet"),
+        "in_memory": False,
+        "loading": {"num_workers": 1, "buffer_size": 4},
+    }
+    config["model"] |= {"scaling": "robust", "transforms": {"ht": "log"}, "clip": 5.0}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    assert "300 training, 150 validation, 150 test events" in capsys.readouterr().out
+    model = Model.load(tmp_path / "run" / "model.pt")
+    median = np.median(np.log(np.concatenate([ak.to_numpy(sample["ht"][i::4]) for i in (0, 1)])))
+    assert float(model.head.flat_head.scale.mean[0]) == pytest.approx(median, abs=0.02)
+    del config["data"]["test_file"]
+    file.write_text(yaml.safe_dump(config))
+    assert "go together" in error_of(capsys, "fit", "--config", file, "--out", tmp_path / "other", *QUICK)[1]
+
+
+def test_a_training_on_two_processes_writes_once(sample, tmp_path):
+    file = write_columns(tmp_path / "events.parquet", sample)
+    options = ["--config", str(EXAMPLE), "--data.file", str(file), "--out", str(tmp_path / "run"), *QUICK]
+    options += ["--training.accelerator", "cpu", "--training.devices", "2"]
+    command = [Path(sys.executable).with_name("lumigraph"), "fit", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training, ") == done.stdout.count("auc") == 1
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "history.csv", "roc.png"}
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 2

@@ -14,6 +14,7 @@ import pytest
 import uproot
 
 from lumigraph.data import (
+    event_file,
     hdf5_cells,
     hdf5_layouts,
     layouts,
@@ -137,7 +138,20 @@ def test_lists_of_a_collection_must_have_the_same_lengths(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", [hdf5_cells, hdf5_layouts, layouts, read_arrow, read_csv, read_hdf5, read_root, readers, tables, writers]
+    "module",
+    [
+        event_file,
+        hdf5_cells,
+        hdf5_layouts,
+        layouts,
+        read_arrow,
+        read_csv,
+        read_hdf5,
+        read_root,
+        readers,
+        tables,
+        writers,
+    ],
 )
 def test_nothing_heavy_is_imported_with_the_module(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text())

@@ -19,7 +19,7 @@ from torch_geometric.loader import DataLoader as PyGDataLoader
 from lumigraph.adapters import particles_of, to_rows
 from lumigraph.data import EventDataset, table_to_tensor, write_columns
 from lumigraph.data import dataset as module
-from lumigraph.data.readers import EventFile
+from lumigraph.data.event_file import EventFile
 from lumigraph.schema import EventSchema, SchemaError
 
 SCHEMA = EventSchema(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lumigraph import EventDataset, EventSchema, SchemaError
 from lumigraph.data import EventStream, write_columns
-from lumigraph.data.readers import EventFile
+from lumigraph.data.event_file import EventFile
 from lumigraph.data.stream import _cut
 
 SCHEMA = EventSchema(

@@ -2,12 +2,17 @@
 
 from .batching import EventBatches, balanced_weights
 from .dataset import EventDataset, Paths, table_to_tensor
+from .event_file import EventFile
 from .expressions import FUNCTIONS, Expression
+from .inspection import FileReport, inspect_file
 from .loader import EventLoader
-from .readers import EventFile, column_names, expand_paths, open_events, read_columns
+from .readers import column_names, expand_paths, open_events, read_columns
+from .reweighting import SpectrumWeights
 from .samples import SAMPLE_SCHEMA, load_sample, sample_path
 from .selection import numbered_as
 from .stream import EventStream
+from .suggestion import suggested_schema
+from .tables import memory_columns
 from .writers import ColumnWriter, check_writable, write_columns
 
 __all__ = [
@@ -20,16 +25,21 @@ __all__ = [
     "EventLoader",
     "EventStream",
     "Expression",
+    "FileReport",
     "Paths",
+    "SpectrumWeights",
     "balanced_weights",
     "check_writable",
     "column_names",
     "expand_paths",
+    "inspect_file",
     "load_sample",
+    "memory_columns",
     "numbered_as",
     "open_events",
     "read_columns",
     "sample_path",
+    "suggested_schema",
     "table_to_tensor",
     "write_columns",
 ]

@@ -123,7 +123,7 @@ class _Texts(pickle.Unpickler):
     """Unpickles lists and texts: nothing that a pickle could call is found."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"{module}.{name} is not a text")
+        raise SchemaError(f"the names of its columns are pickled with {module}.{name}, but must be texts alone")
 
 
 def _pandas_names(dataset: Any, field: str, column: Column) -> list[str]:

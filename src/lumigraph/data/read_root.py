@@ -54,7 +54,9 @@ class _RootSource(Source):
     def _column(self, name: str, start: int, stop: int) -> Any:
         import awkward as ak
 
-        edges = self._edges.setdefault(name, self._edges_of(self.catalogue[name].source))
+        if name not in self._edges:
+            self._edges[name] = self._edges_of(self.catalogue[name].source)
+        edges = self._edges[name]
         remainders = self._remainders.setdefault(name, {})
         rest = remainders.pop(start, None)
         if rest is not None and start + len(rest) >= stop:

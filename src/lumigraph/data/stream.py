@@ -17,8 +17,9 @@ from ..schema import EventSchema, SchemaError
 from .batching import check_place, this_rank
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
+from .event_file import EventFile
 from .loader import EventLoader
-from .readers import EventFile, expand_paths, open_events
+from .readers import expand_paths, open_events
 from .selection import numbered_as
 from .tables import Columns
 

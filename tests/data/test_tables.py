@@ -1,0 +1,69 @@
+"""Tables in memory: every kind gives the same named columns."""
+
+import awkward as ak
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from lumigraph.data.tables import checked_columns, memory_columns
+from lumigraph.schema import SchemaError
+
+JETS = [[1.5, 2.5], [], [3.5]]
+TABLES = {
+    "mapping": {"ht": np.arange(3.0), "Jet_px": ak.Array(JETS)},
+    "frame": pd.DataFrame({"ht": np.arange(3.0), "Jet_px": JETS}),
+    "frame of arrays": pd.DataFrame({"ht": np.arange(3.0), "Jet_px": [np.array(jets) for jets in JETS]}),
+    "frame with a missing cell": pd.DataFrame({"ht": np.arange(3.0), "Jet_px": [JETS[0], None, JETS[2]]}),
+    "frame of arrow": pd.DataFrame(
+        {"ht": np.arange(3.0), "Jet_px": pd.Series(JETS, dtype=pd.ArrowDtype(pa.list_(pa.float64())))}
+    ),
+    "records": ak.Array({"ht": np.arange(3.0), "Jet_px": ak.Array(JETS)}),
+    "records in records": ak.zip({"ht": np.arange(3.0), "Jet": ak.zip({"px": ak.Array(JETS)})}, depth_limit=1),
+    "arrow": pa.table({"ht": np.arange(3.0), "Jet_px": JETS}),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_of_all_kinds(kind):
+    columns = memory_columns(TABLES[kind])
+    assert list(columns) == ["ht", "Jet_px"]
+    checked = checked_columns(columns)
+    assert checked["ht"].to_list() == [0, 1, 2]
+    assert checked["Jet_px"].to_list() == JETS
+    assert str(checked["Jet_px"].type) == "3 * var * float64"
+
+
+def test_structured_arrays():
+    table = np.zeros(3, [("ht", "f4"), ("n", "i8")])
+    table["n"] = [1, 2, 3]
+    columns = memory_columns(table)
+    assert {name: column.dtype.name for name, column in columns.items()} == {"ht": "float32", "n": "int64"}
+    assert columns["n"].tolist() == [1, 2, 3]
+
+
+def test_missing_numbers_and_texts_in_a_frame():
+    frame = pd.DataFrame(
+        {"n": pd.array([1, None], dtype="Int64"), "m": pd.array([1, 2], dtype="Int32"), "s": ["a", "b"]}
+    )
+    columns = memory_columns(frame)
+    np.testing.assert_array_equal(columns["n"], [1, np.nan])
+    assert columns["m"].dtype == np.int32
+    assert list(columns["s"]) == ["a", "b"]
+
+
+def test_flat_columns_of_a_frame_are_not_copied():
+    values = np.arange(3.0)
+    assert np.shares_memory(memory_columns({"x": values})["x"], values)
+    assert np.shares_memory(memory_columns(pa.table({"x": values}))["x"], values)
+
+
+def test_what_is_no_table():
+    with pytest.raises(SchemaError, match=r"got list; give columns by name"):
+        memory_columns([1, 2])
+    with pytest.raises(SchemaError, match=r"got Array; give columns by name"):
+        memory_columns(ak.Array(JETS))
+    with pytest.raises(SchemaError, match=r"columns have names, got 0; rename it"):
+        memory_columns(pd.DataFrame([[1.0]]))
+    with pytest.raises(SchemaError, match=r"column 'a' is there 2 times"):
+        memory_columns(pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]))

@@ -276,7 +276,7 @@ def test_predictions_are_appended_to_the_columns_of_the_input(trained, sample, t
     found, expected = read_columns(out), [read_columns(part) for part in parts]
     assert list(found) == [*expected[0], "score"]
     for name in expected[0]:
-        assert ak.to_list(found[name]) == sum((ak.to_list(part[name]) for part in expected), []), name
+        assert ak.to_list(found[name]) == ak.to_list(ak.concatenate([part[name] for part in expected])), name
     model = Model.load(trained / "model.pt")
     scores = np.concatenate([model.predict(part)[:, 0] for part in parts])
     np.testing.assert_allclose(found["score"], scores, atol=1e-6)
@@ -339,6 +339,7 @@ def test_a_training_streams_from_files_with_preprocessing(config, sample, tmp_pa
         "loading": {"num_workers": 1, "buffer_size": 4},
     }
     config["model"] |= {"scaling": "robust", "transforms": {"ht": "log"}, "clip": 5.0}
+    config["data"]["reweight"] = {"feats": ["ht"], "source": 0, "target": 1, "num_bins": 4}
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config))
     assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0

@@ -43,6 +43,9 @@ class DataConfig:
         Events per batch.
     loading
         Further arguments of the loader of training events, such as max_pairs, bucketed, num_workers, buffer_size.
+    reweight
+        Give one class of the training events the spectrum of another: feats, source, target and num_bins, see
+        lumigraph.data.reweighted.
     """
 
     event_schema: EventSchema
@@ -54,6 +57,7 @@ class DataConfig:
     in_memory: bool = True
     batch_size: int = 256
     loading: dict[str, Any] = field(default_factory=dict)
+    reweight: dict[str, Any] | None = None
 
 
 @dataclass
@@ -125,6 +129,7 @@ def fit(
     from lightning.pytorch.utilities import rank_zero_only
 
     from .blocks import CatEmbedder
+    from .data import reweighted
     from .model import Model, ModelBuilder
     from .plotting import draw_results
     from .saving import to_object
@@ -158,6 +163,8 @@ def fit(
         print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
     if first and overwrite and not resume:  # not before everything else is known to be right
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if data.reweight is not None:
+        train = reweighted(train, **data.reweight)
     trained.fit(
         training.n_epochs, train, data.batch_size, val=val, loading=data.loading, folder=folder, resume=resume,
         config=training, logger=_logger(logger) if logger else False,

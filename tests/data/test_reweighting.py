@@ -4,7 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumigraph.data.reweighting import SpectrumWeights, quantile_edges
+from lumigraph import EventDataset, EventSchema, SchemaError
+from lumigraph.data import EventStream, write_columns
+from lumigraph.data.reweighting import SpectrumWeights, quantile_edges, reweighted
 
 PT, ETA = np.array([20.0, 30.0, 45.0, 70.0, 120.0, 400.0]), np.array([-2.5, -1.0, 0.0, 1.0, 2.5])
 
@@ -162,3 +164,43 @@ def test_edges_by_quantiles_are_different_ones():
             quantile_edges(bad, 2)
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         quantile_edges([1.0, 2.0], 0)
+
+
+@pytest.mark.parametrize("kind", ["memory", "stream"])
+def test_training_events_are_reweighted_in_memory_and_from_files(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 4000)
+    columns = {
+        "pt": rng.exponential(np.where(label == 1, 80.0, 50.0)),
+        "eta": rng.normal(np.where(label == 1, 0.0, 0.5)),
+        "label": label,
+        "w": np.where(rng.random(4000) < 0.1, -0.5, 1.0),
+    }
+    schema = EventSchema(event_feats=("eta", "pt"), targets=("label",), weight="w")
+    events = EventDataset.from_columns(columns, schema)
+    if kind == "stream":
+        events = EventStream(write_columns(tmp_path / "events.parquet", columns), schema, chunk_size=700)
+    before = events.mean_weight()
+    flat = reweighted(events, ["pt", "eta"], source=0, target=1, num_bins=4)
+    assert flat.mean_weight() == pytest.approx(before, rel=1e-6)
+    assert events.mean_weight() == before
+    found = EventDataset.concatenate(list(flat.chunks()))
+    w, pt, eta = found.weight.numpy(), found.u[:, 1].numpy(), found.u[:, 0].numpy()
+    assert (w[label == 1] == columns["w"][label == 1].astype("f4")).all()
+    edges = [quantile_edges(v[label == 1], 4) for v in (pt, eta)]
+    for edge in edges:
+        edge[0], edge[-1] = -np.inf, np.inf
+    spectra = [np.histogram2d(pt[s], eta[s], edges, weights=w[s])[0] for s in (label == 0, label == 1)]
+    np.testing.assert_allclose(spectra[0] / spectra[0].sum(), spectra[1] / spectra[1].sum(), atol=1e-5)
+    batch = next(iter(flat.loader(100)))
+    assert torch.equal(batch.weight, found.weight[:100])
+
+
+def test_reweighting_needs_event_features_and_a_label():
+    schema = EventSchema(event_feats=("pt",), targets=("label",))
+    events = EventDataset.from_columns({"pt": [1.0, 2.0], "label": [0, 1]}, schema)
+    with pytest.raises(SchemaError, match="'pT' is no event feature: did you mean pt"):
+        reweighted(events, ["pT"], source=0, target=1)
+    unlabelled = EventDataset.from_columns({"pt": [1.0, 2.0]}, EventSchema(event_feats=("pt",)))
+    with pytest.raises(SchemaError, match="needs events with one target"):
+        reweighted(unlabelled, ["pt"], source=0, target=1)

@@ -7,7 +7,7 @@ from .expressions import FUNCTIONS, Expression
 from .inspection import FileReport, inspect_file
 from .loader import EventLoader
 from .readers import column_names, expand_paths, open_events, read_columns
-from .reweighting import SpectrumWeights
+from .reweighting import SpectrumWeights, quantile_edges, reweighted
 from .samples import SAMPLE_SCHEMA, load_sample, sample_path
 from .selection import numbered_as
 from .stream import EventStream
@@ -37,7 +37,9 @@ __all__ = [
     "memory_columns",
     "numbered_as",
     "open_events",
+    "quantile_edges",
     "read_columns",
+    "reweighted",
     "sample_path",
     "suggested_schema",
     "table_to_tensor",

@@ -1,7 +1,8 @@
 """Events in memory: indexed, split, measured, and served as Batches."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..schema import EventSchema, SchemaError, near
 from .batching import EventBatches
 from .columns import Arrays, assemble
 from .loader import EventLoader
+from .tables import memory_columns
 
 __all__ = ["EventDataset", "table_to_tensor"]
 
@@ -65,14 +67,24 @@ class EventDataset(torch.utils.data.Dataset):
 
     @classmethod
     def from_columns(cls, columns: Any, schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
-        """Take events from named columns: a dict of awkward or NumPy arrays, or a DataFrame.
+        """Take events from named columns in memory.
+
+        Parameters
+        ----------
+        columns
+            A mapping of names to awkward or NumPy arrays, a DataFrame, an awkward array of records, a NumPy structured
+            array or a pyarrow Table. A column holds a number or a list of numbers per event.
+        schema
+            What to take.
+        labelled
+            Whether targets and weight are needed; without it they may be missing.
 
         Raises
         ------
         SchemaError
             If a column is missing, or holds what it should not.
         """
-        return cls(assemble(columns, schema, labelled=labelled), schema)
+        return cls(assemble(memory_columns(columns), schema, labelled=labelled), schema)
 
     @classmethod
     def from_file(cls, path: Paths, schema: EventSchema, *, labelled: bool = True) -> "EventDataset":
@@ -281,6 +293,14 @@ class EventDataset(torch.utils.data.Dataset):
             return torch.zeros(value.size(1)), torch.ones(value.size(1))
         value = value.double()
         return value.mean(0).float(), value.std(0, correction=0).float()
+
+    def weighted(self, weights: Callable[["EventDataset"], Any]) -> "EventDataset":
+        """Return the same events with other weights, (B,): those that a function gives for them."""
+        other = copy(self)
+        other.weight = torch.as_tensor(np.asarray(weights(self)), dtype=torch.float32)
+        if other.weight.shape != (len(self),):
+            raise ValueError(f"weights must give {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
+        return other
 
     def mean_weight(self) -> float:
         """Return the mean weight of the events, 1 without weights."""

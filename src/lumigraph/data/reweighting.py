@@ -1,11 +1,17 @@
 """Weights that give one class the spectrum of another."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["SpectrumWeights", "quantile_edges"]
+from ..schema import SchemaError, near
+from .dataset import EventDataset
+from .stream import EventStream
+
+__all__ = ["SpectrumWeights", "quantile_edges", "reweighted"]
+
+Events = TypeVar("Events", EventDataset, EventStream)
 
 
 class SpectrumWeights:
@@ -200,3 +206,61 @@ def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
 def _share(spectrum: np.ndarray, chosen: np.ndarray) -> float:
     size = np.abs(spectrum)
     return float(size[chosen].sum() / size.sum()) if size.any() else 0.0
+
+
+def reweighted(
+    events: Events,
+    feats: Sequence[str],
+    *,
+    source: float | int,
+    target: float | int,
+    num_bins: int = 20,
+    keep_total: bool = True,
+) -> Events:
+    """Return training events in which one class has the spectrum of another, by their weights.
+
+    Parameters
+    ----------
+    events
+        An `EventDataset` or an `EventStream` with one target; a stream is read once.
+    feats
+        Event features whose joint spectrum it is, such as pT and eta of a jet.
+    source, target
+        Labels of the class that is weighed, and of that whose spectrum it gets.
+    num_bins
+        Bins of each feature, in which the target has equally many events.
+    keep_total
+        As in `SpectrumWeights`.
+
+    Raises
+    ------
+    SchemaError
+        If a feature is no event feature.
+
+    Examples
+    --------
+    >>> from lumigraph import load_sample
+    >>> train, _, _ = load_sample().split()
+    >>> flat = reweighted(train, ["ht"], source=0, target=1)
+    >>> tt = flat.y[:, 0] == 0
+    >>> [round(float((w * train.u[tt, 0]).sum() / w.sum())) for w in (train.weight[tt], flat.weight[tt])]  # mean of ht
+    [348, 460]
+    """
+    schema = events.schema
+    for name in feats:
+        if name not in schema.event_feats:
+            raise SchemaError(f"{name!r} is no event feature: {near(name, schema.event_feats)}; name it in event_feats")
+    columns = [list(schema.event_feats).index(name) for name in feats]
+
+    def parts(of: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        if of.y is None or of.y.size(1) != 1:
+            raise SchemaError(f"reweighting needs events with one target, the label; they have {list(schema.targets)}")
+        return of.u[:, columns].numpy(), of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
+
+    found = [parts(chunk) for chunk in events.chunks()]
+    values, labels = (np.concatenate(column) for column in list(zip(*found, strict=True))[:2])
+    edges = [quantile_edges(values[labels == target, i], num_bins) for i in range(len(columns))]
+    spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)
+    for chunk in found:
+        spectrum.update(*chunk)
+    return events.weighted(lambda chunk: spectrum.weights(*parts(chunk)))

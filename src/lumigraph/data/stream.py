@@ -1,6 +1,6 @@
 """Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -110,6 +110,7 @@ class EventStream:
         self._chunks: list[_Chunk] = []
         self._columns: list[list[str]] = []
         self._share: _Share | None = None
+        self._weights: Callable[[EventDataset], Any] | None = None
         self._files = _OpenFiles(self.paths)
         first, unit = 0, -1
         for i, path in enumerate(self.paths):
@@ -165,7 +166,7 @@ class EventStream:
         if self._share is not None:
             events = events.select(self._in_share(chunk)[events.numbers])
         events.numbers = events.numbers + chunk.first
-        return events
+        return events if self._weights is None else events.weighted(self._weights)
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
         """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
@@ -228,7 +229,7 @@ class EventStream:
     def _of(self, schema: EventSchema) -> "EventStream":
         """Return the same events with fewer columns."""
         fewer = copy(self)
-        fewer.schema = schema
+        fewer.schema, fewer._weights = schema, None
         names = [self._files[i].names for i in range(len(self.paths))]
         fewer._columns = [sources(schema, known) or list(known[:1]) for known in names]
         return fewer
@@ -241,11 +242,17 @@ class EventStream:
             left_out |= {"max_particles": None}
         return self._of(replace(self.schema, **{**left_out, **kept}))
 
+    def weighted(self, weights: Callable[[EventDataset], Any]) -> "EventStream":
+        """Return the same events with other weights, (B,): those that a function gives for the events of a chunk."""
+        other = copy(self)
+        other._weights = weights
+        return other
+
     def mean_weight(self) -> float:
         """Return the mean weight of the events, 1 without weights."""
-        if self.schema.weight is None:
+        if self.schema.weight is None and self._weights is None:
             return 1.0
-        parts = self._without_particles(weight=self.schema.weight).chunks()
+        parts = (self if self._weights else self._without_particles(weight=self.schema.weight)).chunks()
         return sum(float(part.weight.double().sum()) for part in parts if part.weight is not None) / len(self)
 
     def cat_szs(self) -> list[int]:

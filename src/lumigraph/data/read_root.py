@@ -32,7 +32,8 @@ class _RootSource(Source):
     def __init__(self, path: str, tree: str) -> None:
         import uproot
 
-        self._file = uproot.open({path: None})
+        # without a cache: it would keep 100 MB of each file, and no range is read twice
+        self._file = uproot.open({path: None}, array_cache=None)
         try:
             self._tree = self._file[_name_of_tree(self._file, path, tree)]
             self.catalogue: Catalogue = _catalogue(self._tree)

@@ -9,7 +9,17 @@ import numpy as np
 
 from ..schema import SchemaError
 
-__all__ = ["Column", "Columns", "Format", "Source", "checked_columns", "collection_of", "counter_of", "number_type"]
+__all__ = [
+    "Column",
+    "Columns",
+    "Format",
+    "Source",
+    "checked_columns",
+    "collection_of",
+    "counter_of",
+    "is_plain",
+    "number_type",
+]
 
 Columns = dict[str, Any]  # the values are ak.Array; Any, because awkward is imported only where a file is read
 
@@ -108,7 +118,7 @@ def _as_column(name: str, values: Any) -> Any:
     import awkward as ak
 
     array = ak.Array(values)
-    if _is_plain(array.layout):
+    if is_plain(array.layout):
         return array
     if isinstance(array.type.content, ak.types.RegularType):
         array = ak.from_regular(array, axis=1)
@@ -122,7 +132,7 @@ def _as_column(name: str, values: Any) -> Any:
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
 
 
-def _is_plain(layout: Any) -> bool:
+def is_plain(layout: Any) -> bool:
     """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
     if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
         offsets, content = layout.offsets.data, layout.content

@@ -1,4 +1,4 @@
-"""What lumigraph is measured against: the obvious PyG layer, the bare products of matrices, and LUMIN."""
+"""What lumigraph is measured against: the obvious PyG layer, the bare products of matrices, and toolkits elsewhere."""
 
 import subprocess
 from collections.abc import Callable
@@ -39,20 +39,21 @@ def products(pairs: int, channels: int, block: int, device: str = "cpu") -> Call
     return run
 
 
-class Lumin:
-    """LUMIN's heads in a process of its own environment, timed on request.
+class Worker:
+    """Another toolkit in a process of its own environment, timed on request.
 
     Parameters
     ----------
     python
-        The interpreter of an environment with LUMIN.
+        The interpreter of an environment with the toolkit.
+    script
+        A file beside this one that answers each case, a line, with seconds.
     """
 
-    def __init__(self, python: str) -> None:
-        worker = Path(__file__).with_name("lumin_worker.py")
-        self.process = subprocess.Popen(
-            [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+    def __init__(self, python: str, script: str) -> None:
+        self.script = script
+        command = [python, str(Path(__file__).with_name(script))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def contestant(self, *case: object) -> Callable[[], float]:
         """Return a function that gives the seconds of one run of a case."""
@@ -63,7 +64,7 @@ class Lumin:
             print(*case, file=self.process.stdin, flush=True)
             line = self.process.stdout.readline()
             if not line:
-                raise RuntimeError("LUMIN's process has ended, see above")
+                raise RuntimeError(f"the process of {self.script} has ended, see above")
             return float(line)
 
         return measure

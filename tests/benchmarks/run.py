@@ -7,33 +7,23 @@ faster. ``--lumin`` is the interpreter of an environment with LUMIN 0.9.1; witho
 """
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from lumigraph import CompleteGraph, InteractionNet, LorentzBoostNet, keep_pages
+from lumigraph import CompleteGraph, InteractionNet, LorentzBoostNet
 from lumigraph.nn import InteractionConv
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import Lumin, ObviousConv, products
-from timing import Ratio, paired, ratio, seconds
+from peers import ObviousConv, Worker, products
+from tables import Row, print_table
+from timing import paired, ratio, seconds
 
 FEATURES, WIDTH = 6, 64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-class Row(NamedTuple):
-    """A measured figure, and what is asked of it with either allocator."""
-
-    what: str
-    found: Ratio | str
-    asked: tuple[str, str] = ("", "")
 
 
 class Setting:
@@ -64,7 +54,7 @@ class Setting:
         return seconds(run)
 
 
-def against_pyg(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def against_pyg(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Forward and training step against the obvious PyG layer, and as a fraction of the products of matrices."""
     for n in (32, 64, 128):
         s = Setting([n] * (8192 // n))
@@ -80,7 +70,7 @@ def against_pyg(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
         yield Row(f"training step as a fraction of four times, n = {n}", ratio(least, ours, 4), ("0.55", "0.6"))
 
 
-def against_lumin(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def against_lumin(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Forward against LUMIN's InteractionNet, which multiplies by dense incidence matrices."""
     for n in (32, 64, 128) if lumin else ():
         vecs, feats = [f"p{i}" for i in range(n)], [f"f{i}" for i in range(FEATURES)]
@@ -103,7 +93,7 @@ def forward_of(net: torch.nn.Module, x: object) -> Callable[[], float]:
     return seconds(run)
 
 
-def boost(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def boost(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Forward of the boost network against LUMIN's: 16 objects, 32 combinations, default features."""
     if lumin:
         vecs, feats = [f"p{i}" for i in range(16)], ["px", "py", "pz", "E"]
@@ -114,7 +104,7 @@ def boost(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
         yield Row("forward of the boost network against LUMIN's", ratio(theirs, ours), ("5", "2.5"))
 
 
-def ragged(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def ragged(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Events of 5 to 120 particles against as many pairs in events of 64."""
     lengths = torch.randint(5, 121, (128,), generator=torch.Generator().manual_seed(0)).tolist()
     s = Setting(lengths)
@@ -125,7 +115,7 @@ def ragged(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
         yield Row(f"{what}, 5 to 120 particles against equal events", found, ("0.8", "0.8"))
 
 
-def small(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def small(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Where overhead rules: few particles, single events."""
     for n, events in ((8, 1024), (8, 1), (32, 1), (128, 1)):
         s = Setting([n] * events)
@@ -135,7 +125,7 @@ def small(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
             yield Row(f"{what} against PyG, n = {n}, B = {events}", ratio(theirs, ours), ("1", "1"))
 
 
-def memory(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def memory(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Peak memory of a training step beyond what the process had, n = 1024, B = 8, and one event of it in PyG."""
     script = """
 import sys
@@ -163,7 +153,7 @@ print(status("VmHWM") - before)
         yield Row("the same with a list of edges: 8 times one event", f"{8 * peak(False) / 1024:.1f} GB")
 
 
-def crowded(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
+def crowded(rounds: int, lumin: Worker | None) -> Iterator[Row]:
     """Events of 4096 particles on a GPU: whether they run."""
     if DEVICE == "cuda":
         s = Setting([4096])
@@ -175,40 +165,14 @@ def crowded(rounds: int, lumin: Lumin | None) -> Iterator[Row]:
 CASES = {f.__name__: f for f in (against_pyg, against_lumin, ragged, small, memory, boost, crowded)}
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Measure with one allocator, and print the rows as JSON."""
+def prepare(options: argparse.Namespace) -> tuple[int, Worker | None]:
+    """Return what the cases are called with."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    if options.allocator == "keep":
-        keep_pages()
-    lumin = Lumin(options.lumin) if options.lumin and DEVICE == "cpu" else None
-    rows = [row for name in options.only or CASES for row in CASES[name](options.rounds, lumin)]
-    print(json.dumps([(row.what, str(row.found), row.asked) for row in rows]))
-
-
-def main() -> None:
-    """Measure with either allocator, each in a process of its own, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lumin", metavar="PYTHON", help="interpreter of an environment with LUMIN 0.9.1")
-    parser.add_argument("--only", nargs="+", choices=CASES, help="some of the cases")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--allocator", choices=("default", "keep"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.allocator:
-        return measure(options)
-    results = []
-    for allocator in ("default", "keep"):
-        environment = {**os.environ, "KEEP_PAGES": str(int(allocator == "keep")), "THREADS": str(options.threads)}
-        command = [sys.executable, __file__, *sys.argv[1:], "--allocator", allocator]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    print(f"| {'what':62} | {'default allocator':22} | asked    | {'page-keeping':22} | asked    |")
-    print("| --- " * 5 + "|")
-    for (what, default, asked), (_, keep, _) in zip(*results, strict=True):
-        print(f"| {what:62} | {default:22} | {asked[0]:8} | {keep:22} | {asked[1]:8} |")
-    return None
+    return options.rounds, Worker(options.lumin, "lumin_worker.py") if options.lumin and DEVICE == "cpu" else None
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lumin", metavar="PYTHON", help="interpreter of an environment with LUMIN 0.9.1")
+    print_table(parser, CASES, prepare)

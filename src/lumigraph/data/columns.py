@@ -16,6 +16,7 @@ import torch
 from .. import kinematics
 from ..schema import EventSchema, SchemaError, near
 from .selection import file_columns, numbered_as, prepared
+from .tables import is_plain
 
 __all__ = ["Arrays", "assemble", "sources"]
 
@@ -282,7 +283,10 @@ def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
     array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
     values: Any = np.empty(0, object)
     lengths = None
-    if isinstance(array, ak.Array):
+    if isinstance(array, ak.Array) and array.ndim == 2 and is_plain(array.layout):  # the usual case, made fast
+        offsets = array.layout.offsets.data
+        values, lengths = array.layout.content.data[offsets[0] : offsets[-1]], np.diff(offsets).astype(np.int64)
+    elif isinstance(array, ak.Array):
         if array.ndim == 2:
             array, lengths = ak.flatten(array), ak.to_numpy(ak.fill_none(ak.num(array), 0))
         with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text

@@ -18,6 +18,7 @@ __all__ = [
     "checked_columns",
     "collection_of",
     "counter_of",
+    "is_plain",
     "memory_columns",
     "number_type",
 ]
@@ -200,7 +201,7 @@ def _as_column(name: str, values: Any) -> Any:
     import awkward as ak
 
     array = ak.Array(values)
-    if _is_plain(array.layout):
+    if is_plain(array.layout):
         return array
     if isinstance(array.type.content, ak.types.RegularType):
         array = ak.from_regular(array, axis=1)
@@ -214,7 +215,7 @@ def _as_column(name: str, values: Any) -> Any:
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
 
 
-def _is_plain(layout: Any) -> bool:
+def is_plain(layout: Any) -> bool:
     """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
     if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
         offsets, content = layout.offsets.data, layout.content

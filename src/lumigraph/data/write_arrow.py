@@ -33,7 +33,12 @@ class ParquetFile(AppendedFile):
                 arrays[name] = pa.LargeListArray.from_arrays(offsets, arrays[name])
         table = pa.table(arrays)
         if self._writer is None:
-            self._writer = pyarrow.parquet.ParquetWriter(self.path, table.schema, write_page_checksum=True)
+            # continuous numbers hardly repeat: with a dictionary the file would be larger, and be read more slowly
+            whole = {name: column.lengths is None for name, column in chunk.items() if column.values.dtype.kind != "f"}
+            repeated = [name if flat else f"{name}.list.element" for name, flat in whole.items()]
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self.path, table.schema, write_page_checksum=True, use_dictionary=repeated
+            )
         self._writer.write_table(table, row_group_size=max(len(table), 1))
 
     def close(self, num_events: int) -> None:

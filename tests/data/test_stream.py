@@ -136,6 +136,51 @@ def test_an_epoch_goes_on_at_any_batch(files, batch, batch_size, epoch):
     assert numbers(other) == expected[min(batch, len(expected) - 1) :]
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_particles": 12},
+        {"max_pairs": 30},
+        {"batch_size": 9, "max_pairs": 40},
+        {"batch_size": 8, "bucketed": True},
+        {"max_particles": 15, "bucketed": True},
+    ],
+)
+def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
+    events = stream(files)
+    for num_ranks in (1, 2):
+        loaders = [
+            events.loader(**limits, shuffle=shuffle, seed=1, buffer_size=4, rank=r, num_ranks=num_ranks, num_workers=0)
+            for r in range(num_ranks)
+        ]
+        epochs = [[list(loader) for loader in loaders] for _ in range(2)]
+        for shares in epochs:
+            assert {len(share) for share in shares} == {len(loaders[0])}
+            assert sorted(flat(flat(numbers(share)) for share in shares)) == list(range(161))
+            for batch in flat(shares):
+                n = batch.ptr.diff()
+                assert batch.num_graphs <= limits.get("batch_size", 161)
+                assert int(n.sum()) <= limits.get("max_particles", 999)
+                assert int((n * (n - 1)).sum()) <= limits.get("max_pairs", 9999)
+        assert (numbers(epochs[0][0]) != numbers(epochs[1][0])) == shuffle
+        if limits.get("bucketed"):
+            assert np.mean([float(batch.ptr.diff().float().std(correction=0)) for batch in epochs[0][0]]) < 0.5
+    other = events.loader(**limits, shuffle=shuffle, seed=1, buffer_size=4, rank=1, num_ranks=2, num_workers=1)
+    middle = len(other) // 2
+    other.load_state_dict({"epoch": 1, "batch": middle})
+    assert numbers(other) == numbers(epochs[1][1])[middle:]
+
+
+def test_an_event_beyond_a_limit_is_named(files):
+    events = stream(files)
+    with pytest.raises(ValueError, match=r"event (\d+) has 4 particles, more than max_particles=3") as error:
+        events.loader(max_particles=3)
+    assert int(events.read().ptr.diff()[int(str(error.value).split()[1])]) == 4
+    with pytest.raises(ValueError, match="a batch needs a limit"):
+        events.loader()
+
+
 def test_selected_events_are_counted_and_shared(files):
     schema = EventSchema(**{**SCHEMA.to_dict(), "event_selection": "nJet >= 2 and number % 3 != 0"})
     events = stream(files, schema)

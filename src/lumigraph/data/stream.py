@@ -8,17 +8,15 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
-from torch_geometric.data import Batch
 
 from ..checks import check_counts
 from ..schema import EventSchema, SchemaError
-from .batching import check_place, this_rank
+from .batching import check_place
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
 from .event_file import EventFile
 from .loader import EventLoader
+from .mixing import ByNumber, Mixing, WithinLimits
 from .readers import expand_paths, open_events
 from .selection import numbered_as
 from .tables import Columns
@@ -26,7 +24,7 @@ from .tables import Columns
 __all__ = ["EventStream"]
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     """Events of one file that are read at once."""
 
     file: int
@@ -35,14 +33,6 @@ class _Chunk(NamedTuple):
     first: int  # number of its first event, counted over all files
     unit: int  # chunks of one unit are parts of what a file can only read from its beginning
     place: int  # in its unit
-
-
-class _Piece(NamedTuple):
-    """Some of the events of a chunk that are selected: from one of them to another."""
-
-    chunk: int
-    start: int
-    stop: int
 
 
 class _Share(NamedTuple):
@@ -107,7 +97,7 @@ class EventStream:
         check_counts(chunk_size=chunk_size)
         self.schema, self.labelled, self.chunk_size = schema, labelled, chunk_size
         self.paths = expand_paths(paths)
-        self._chunks: list[_Chunk] = []
+        self.chunk_list: list[Chunk] = []
         self._columns: list[list[str]] = []
         self._share: _Share | None = None
         self._weights: Callable[[EventDataset], Any] | None = None
@@ -123,26 +113,34 @@ class EventStream:
             self._columns.append(columns or file.names[:1])
             for start, stop, place in _cut(file.groups, chunk_size):
                 unit += not (file.sequential and place)
-                self._chunks.append(_Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
+                self.chunk_list.append(Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
             first += file.num_events
-        self._chunks = self._chunks or [_Chunk(0, 0, 0, 0, 0, 0)]
+        self.chunk_list = self.chunk_list or [Chunk(0, 0, 0, 0, 0, 0)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(files={len(self.paths)}, events={len(self)})"
 
     def __len__(self) -> int:
         """Return the number of events that are selected; with a selection they are counted when first asked for."""
-        return int(self._counts.sum())
+        return int(self.counts.sum())
 
     @cached_property
-    def _counts(self) -> np.ndarray:
+    def lengths(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Number and particles of each selected event, by chunk; found in one pass when first asked for."""
+        schema = replace(self.schema, event_feats=(), cat_feats=(), targets=(), weight=None, ids=())
+        parts = (self._of(schema).events_of(i) for i in range(len(self.chunk_list)))
+        none = np.zeros(self.chunk_size, np.int64)
+        return [(p.numbers, none[: len(p)] if p.ptr is None else p.ptr.diff().numpy()) for p in parts]
+
+    @cached_property
+    def counts(self) -> np.ndarray:
         """Selected events of each chunk."""
         if self.schema.event_selection:
             counting = self._without_particles()
-            return np.array([len(counting._read(i)) for i in range(len(self._chunks))], dtype=np.int64)
-        return np.array([self._in_share(chunk).sum() for chunk in self._chunks], dtype=np.int64)
+            return np.array([len(counting.events_of(i)) for i in range(len(self.chunk_list))], dtype=np.int64)
+        return np.array([self._in_share(chunk).sum() for chunk in self.chunk_list], dtype=np.int64)
 
-    def _in_share(self, chunk: _Chunk) -> np.ndarray:
+    def _in_share(self, chunk: Chunk) -> np.ndarray:
         """Return which events of a chunk belong to this part of a split."""
         numbers = np.arange(chunk.first, chunk.first + chunk.stop - chunk.start)
         if self._share is None:
@@ -150,12 +148,12 @@ class EventStream:
         drawn = _uniform(numbers, self._share.seed)
         return (drawn >= self._share.low) & (drawn < self._share.high)
 
-    def _read(self, number: int) -> EventDataset:
+    def events_of(self, number: int) -> EventDataset:
         """Return the selected events of a chunk."""
-        chunk = self._chunks[number]
+        chunk = self.chunk_list[number]
         return self._events(chunk, self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop))
 
-    def _events(self, chunk: _Chunk, columns: Columns) -> EventDataset:
+    def _events(self, chunk: Chunk, columns: Columns) -> EventDataset:
         """Return the selected events of a chunk from its columns."""
         path = self.paths[chunk.file]
         try:
@@ -170,8 +168,8 @@ class EventStream:
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
         """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
-        for number in range(len(self._chunks)):
-            events = self._read(number)
+        for number in range(len(self.chunk_list)):
+            events = self.events_of(number)
             if len(events):
                 yield from events.chunks(len(events) if chunk_size is None else chunk_size)
 
@@ -183,7 +181,7 @@ class EventStream:
         columns
             Columns to read as they are, of those that a file has; all that repeat no others if not given.
         """
-        for chunk in self._chunks:
+        for chunk in self.chunk_list:
             file, needed = self._files[chunk.file], self._columns[chunk.file]
             asked = file.columns if columns is None else [name for name in columns if name in file.names]
             found = file.read(list(dict.fromkeys([*asked, *needed])), chunk.start, chunk.stop)
@@ -193,7 +191,7 @@ class EventStream:
 
     def read(self) -> EventDataset:
         """Return all events as a data set in memory."""
-        return EventDataset.concatenate(list(self.chunks()) or [self._read(0)])
+        return EventDataset.concatenate(list(self.chunks()) or [self.events_of(0)])
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventStream", ...]:
         """Split the events at random into disjoint parts, the same ones for the same seed.
@@ -222,7 +220,8 @@ class EventStream:
 
     def _part(self, share: _Share) -> "EventStream":
         part = copy(self)
-        part.__dict__.pop("_counts", None)
+        for counted in ("counts", "lengths"):
+            part.__dict__.pop(counted, None)
         part._share = share
         return part
 
@@ -263,8 +262,11 @@ class EventStream:
 
     def loader(
         self,
-        batch_size: int,
+        batch_size: int | None = None,
         *,
+        max_particles: int | None = None,
+        max_pairs: int | None = None,
+        bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
         buffer_size: int = 8,
@@ -276,8 +278,11 @@ class EventStream:
 
         Parameters
         ----------
-        batch_size
-            Events per batch; the last one of a rank may have fewer, or one more.
+        batch_size, max_particles, max_pairs
+            Most events, particles and ordered pairs of particles of a batch; at least one of them. With
+            ``batch_size`` alone the last batch of a rank may have fewer events, or one more.
+        bucketed
+            Whether events of nearly the same multiplicity share a batch.
         shuffle
             Whether to shuffle: chunks come in random order, and the events of ``buffer_size`` chunks at a time are
             mixed; anew in each epoch, and the same for the same seed, epoch and ranks.
@@ -289,118 +294,30 @@ class EventStream:
             Processes that read and mix; the order of the events does not depend on it.
         rank, num_ranks
             Which share of the events to load, out of how many; by default that of this process in a distributed
-            training. Each event is in exactly one share. The shares differ by one event at most and have equally many
-            batches.
+            training. Each event is in exactly one share, and the shares have equally many batches. With
+            ``batch_size`` alone each rank reads its own chunks, and the shares differ by one event at most.
 
         Raises
         ------
         ValueError
-            If there are no events, fewer than ranks, or the batch size is not positive.
+            If there are no events or too few for the ranks, or a limit is missing, not positive or too small.
+
+        Notes
+        -----
+        **Limits** other than ``batch_size`` need the particles of each event: they are counted in one pass when the
+        loader is made. The same chunks are then mixed in every epoch, in another order each time, and every rank reads
+        all of them.
         """
-        check_counts(batch_size=batch_size, buffer_size=buffer_size)
+        check_counts(buffer_size=buffer_size)
         check_counts(0, seed=seed, num_workers=num_workers)
         check_place(rank, num_ranks)
         if len(self) == 0:
             raise ValueError("the files have no events that are selected, so there is nothing to load")
-        return EventLoader(
-            _Streamed(self, batch_size, shuffle, seed, buffer_size if shuffle else 1, num_workers, rank, num_ranks)
-        )
-
-    def _order(self, shuffle: bool, buffer_size: int, rng: np.random.Generator) -> list[int]:
-        """Return the chunks in the order of an epoch."""
-        if not shuffle:
-            return list(range(len(self._chunks)))
-        drawn = rng.permutation(self._chunks[-1].unit + 1)
-        # as many units at a time as the buffer mixes, each from its beginning to its end
-        return sorted(
-            range(len(self._chunks)),
-            key=lambda i: (drawn[(c := self._chunks[i]).unit] // buffer_size, c.place, drawn[c.unit]),
-        )
-
-
-class _Window(NamedTuple):
-    """Events that are mixed: where they stand in what a rank is given, and where they are from."""
-
-    start: int
-    pieces: list[_Piece]
-    seed: tuple[int, ...]
-
-
-class _Streamed:
-    """The batches of an epoch of a stream."""
-
-    def __init__(
-        self, stream: EventStream, batch_size: int, shuffle: bool, seed: int, buffer_size: int, num_workers: int,
-        rank: int | None, num_ranks: int | None,
-    ) -> None:  # fmt: skip
-        self.stream, self.batch_size, self.shuffle, self.seed = stream, batch_size, shuffle, seed
-        self.buffer_size, self.num_workers, self.place = buffer_size, num_workers, (rank, num_ranks)
-
-    def num_batches(self) -> int:
-        _, num_ranks = this_rank(*self.place)
-        fewest = len(self.stream) // num_ranks
-        if not fewest:
-            raise ValueError(f"{len(self.stream)} events are too few for {num_ranks} ranks: use fewer processes")
-        return -(-fewest // self.batch_size)
-
-    def windows(self, epoch: int) -> tuple[list[_Window], int]:
-        """Return what this rank mixes in an epoch, and how many events these are."""
-        rank, num_ranks = this_rank(*self.place)
-        order = self.stream._order(self.shuffle, self.buffer_size, np.random.default_rng((self.seed, epoch)))
-        ends = np.cumsum(self.stream._counts[order])
-        low, high = (len(self.stream) * r // num_ranks for r in (rank, rank + 1))
-        pieces = []
-        for chunk, end, count in zip(order, ends.tolist(), self.stream._counts[order].tolist(), strict=True):
-            start, stop = max(low, end - count), min(high, end)
-            if start < stop:
-                pieces.append(_Piece(chunk, start - end + count, stop - end + count))
-        windows, position = [], 0
-        for i in range(0, len(pieces), self.buffer_size):
-            windows.append(_Window(position, pieces[i : i + self.buffer_size], (self.seed, epoch, rank, i)))
-            position += sum(piece.stop - piece.start for piece in windows[-1].pieces)
-        return windows, position
-
-    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        windows, total = self.windows(epoch)
-        ends = [*range(self.batch_size, self.num_batches() * self.batch_size, self.batch_size), total]
-        position = start * self.batch_size  # of the next batch in what this rank is given
-        ends = ends[start:]
-        starts_of_next = [*(window.start for window in windows[1:]), total]
-        windows = [window for window, after in zip(windows, starts_of_next, strict=True) if after > position]
-        rest: list[EventDataset] = []  # events of the window before that do not fill a batch
-        waiting = 0
-        for window, (events, order) in zip(windows, self._load(windows), strict=True):
-            at = max(position - window.start, 0) if not waiting else 0
-            while ends and waiting + len(order) - at >= ends[0] - position:
-                take = ends[0] - position - waiting
-                part = events.select(order[at : at + take])
-                yield EventDataset.concatenate([*rest, part]).batch()
-                at, position, rest, waiting = at + take, ends.pop(0), [], 0
-            if at < len(order):
-                rest.append(events.select(order[at:]))
-                waiting += len(order) - at
-
-    def _load(self, windows: Any) -> Iterator[tuple[EventDataset, np.ndarray]]:
-        if not self.num_workers:
-            return map(self._mixed, windows)
-        mixed: Any = self._mixed
-        return iter(
-            DataLoader(
-                windows, batch_size=None, collate_fn=mixed, num_workers=self.num_workers, generator=torch.Generator()
-            )
-        )
-
-    def _mixed(self, window: _Window) -> tuple[EventDataset, np.ndarray]:
-        """Return the events of a window, and the order in which to take them."""
-        parts = []
-        for number, start, stop in window.pieces:
-            events = self.stream._read(number)
-            events.ids = {}  # no batch has them
-            parts.append(events.between(start, stop))
-        events = EventDataset.concatenate(parts)
-        if not self.shuffle:
-            return events, np.arange(len(events))
-        return events, np.random.default_rng(window.seed).permutation(len(events))
+        mixing = Mixing(self, shuffle, seed, buffer_size, num_workers, rank, num_ranks)
+        if batch_size is not None and max_particles is None and max_pairs is None and not bucketed:
+            return EventLoader(ByNumber(mixing if shuffle else mixing._replace(buffer_size=1), batch_size))
+        limits = {"batch_size": batch_size, "max_particles": max_particles, "max_pairs": max_pairs}
+        return EventLoader(WithinLimits(mixing, {**limits, "bucketed": bucketed}))
 
 
 class _OpenFiles:

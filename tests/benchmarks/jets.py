@@ -1,4 +1,4 @@
-"""Jets to measure with: 5 to 80 particles of six features each, a label and a weight."""
+"""Jets to measure with: 5 to 80 particles of six features each, a label, and the number of the event as its weight."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ SCHEMA = EventSchema(collections=("Part",), feats_per_vec=FEATURES, targets=("la
 _AT_ONCE = 20_000  # events
 
 
-def jets(num_events: int, seed: int) -> dict[str, Any]:
-    """Return columns of so many events."""
+def jets(first: int, last: int) -> dict[str, Any]:
+    """Return columns of the events of these numbers."""
     import awkward as ak
 
-    rng = np.random.default_rng(seed)
+    rng, num_events = np.random.default_rng(first), last - first
     lengths = rng.integers(FEWEST, MOST + 1, num_events)
     columns = {
         f"Part_{feat}": ak.unflatten(rng.standard_normal(int(lengths.sum()), np.float32), lengths) for feat in FEATURES
     }
-    return columns | {"label": rng.integers(0, 2, num_events), "weight": rng.random(num_events, np.float32)}
+    return columns | {"label": rng.integers(0, 2, num_events), "weight": np.arange(first, last, dtype=np.float32)}
 
 
 def write_jets(folder: Path, suffix: str, num_events: int, num_files: int) -> list[str]:
@@ -34,5 +34,5 @@ def write_jets(folder: Path, suffix: str, num_events: int, num_files: int) -> li
         paths.append(str(folder / f"jets{number}.{suffix}"))
         with ColumnWriter(paths[-1]) as writer:
             for start in range(first, last, _AT_ONCE):
-                writer.append(jets(min(_AT_ONCE, last - start), start))
+                writer.append(jets(start, min(start + _AT_ONCE, last)))
     return paths

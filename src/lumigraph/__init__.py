@@ -16,7 +16,7 @@ from .blocks import (
     MultiHead,
     RecurrentHead,
 )
-from .data import EventDataset, load_sample
+from .data import EventDataset, EventStream, load_sample
 from .graph import CompleteGraph
 from .memory import keep_pages
 from .model import Model, ModelBuilder
@@ -33,6 +33,7 @@ __all__ = [
     "CompleteGraph",
     "EventDataset",
     "EventSchema",
+    "EventStream",
     "FullyConnected",
     "InteractionNet",
     "LorentzBoostNet",

@@ -36,11 +36,11 @@ def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = Non
     tensor([0, 0, 2, 2, 2])
     """
     if num_nodes is not None and ptr.device.type == "cpu" and not torch.compiler.is_compiling():
-        found = int(ptr[-1] - ptr[0])
+        found = int(ptr[-1]) - int(ptr[0])
         if found != num_nodes:  # torch would write past the end
             raise ValueError(f"ptr has offsets for {found} particles, but there are {num_nodes}")
     events = torch.arange(ptr.numel() - 1, device=ptr.device)
-    return _repeat(events, ptr.diff(), num_nodes)
+    return _repeat(events, ptr, num_nodes)
 
 
 def ptr_to_slot(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, " particles"]:
@@ -51,17 +51,22 @@ def ptr_to_slot(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, " particles"]
     >>> ptr_to_slot(torch.tensor([0, 2, 2, 5]))
     tensor([0, 1, 0, 1, 2])
     """
-    first = _repeat(ptr[:-1], ptr.diff(), int(ptr[-1]))
+    first = _repeat(ptr[:-1], ptr, int(ptr[-1]))
     if first.device.type == "cpu":
-        return torch.from_numpy(np.arange(first.numel()) - first.numpy())
+        slot = np.arange(first.numel())
+        slot -= first.numpy()  # in place: another array of this size would take as long as all the rest
+        return torch.from_numpy(slot)
     return torch.arange(first.numel(), device=ptr.device) - first
 
 
-def _repeat(values: Tensor, times: Tensor, total: int | None) -> Tensor:
-    if type(values) is Tensor and values.device.type == "cpu" and not torch.compiler.is_compiling():
+def _repeat(values: Tensor, ptr: Tensor, total: int | None) -> Tensor:
+    """Return the value of its event for each particle."""
+    if type(ptr) is Tensor and ptr.device.type == "cpu" and not torch.compiler.is_compiling():
         with suppress(RuntimeError):  # of transforms, whose tensors have no numbers
-            return torch.from_numpy(np.repeat(values.numpy(), times.numpy()))  # in a third of torch's time
-    return values.repeat_interleave(times, output_size=total)
+            offsets = ptr.numpy()
+            # in a third of torch's time
+            return torch.from_numpy(np.repeat(values.numpy(), offsets[1:] - offsets[:-1]))
+    return values.repeat_interleave(ptr.diff(), output_size=total)
 
 
 def _holds_integers(x: Tensor) -> bool:

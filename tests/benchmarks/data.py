@@ -69,23 +69,24 @@ def list_of_data(values: torch.Tensor, lengths: torch.Tensor, **fields: torch.Te
 def jagged(files: Callable[[], Files], options: argparse.Namespace, weaver: Worker | None) -> Iterator[Row]:
     """Values and lengths to a Batch, against what PyG makes of a list of Data; the same contents."""
     lengths = torch.randint(FEWEST, MOST + 1, (BATCH_SIZE,), generator=torch.Generator().manual_seed(0))
-    values, y = torch.randn(int(lengths.sum()), len(FEATURES)), torch.rand(BATCH_SIZE, 1)
+    values = torch.randn(int(lengths.sum()), len(FEATURES))
+    labels = {"y": torch.rand(BATCH_SIZE, 1), "weight": torch.rand(BATCH_SIZE)}
     slot = torch.cat([torch.arange(n) for n in lengths.tolist()])
 
     def made() -> list[Data]:
-        events = list_of_data(values, lengths, y=y)
+        events = list_of_data(values, lengths, **labels)
         for event, place in zip(events, slot.split(lengths.tolist()), strict=True):
             event.slot = place
         return events
 
     there = made()
-    ours, theirs = from_jagged(values, lengths=lengths, y=y), Batch.from_data_list(there)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ("x", "slot", "batch", "ptr", "y"))
+    ours, theirs = from_jagged(values, lengths=lengths, **labels), Batch.from_data_list(there)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ("x", "slot", "batch", "ptr", "y", "weight"))
     collate, make, own = paired(
         [
             seconds(lambda: Batch.from_data_list(there)),
             seconds(lambda: Batch.from_data_list(made())),
-            seconds(lambda: from_jagged(values, lengths=lengths, y=y)),
+            seconds(lambda: from_jagged(values, lengths=lengths, **labels)),
         ],
         max(options.rounds, 15),
     )

@@ -89,7 +89,7 @@ class EventFile:
         self.types = {name: str(column.type) for name, column in catalogue.items()}
         self.num_events = int(source.num_events)
         self.groups = source.groups
-        self.sequential = self._format.kind in ("Parquet", "CSV")
+        self.sequential = self._format.kind in ("Parquet", "CSV", "ROOT")
 
     def read(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Columns:
         """Read events ``start`` to ``stop`` (default: the end) of columns.

@@ -32,9 +32,10 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed
 	-$(INSTALL) triton  # for Linux only; where it can't be had the tests of its kernels are left out
 	touch $@
 
-# ratios to PyG, and to LUMIN if LUMIN names the interpreter of an environment that has it
+# ratios to PyG, and to LUMIN and weaver-core if LUMIN and WEAVER name the interpreters of environments that have them
 benchmark: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/run.py $(if $(LUMIN),--lumin $(LUMIN))
+	$(BIN)/python tests/benchmarks/data.py $(if $(WEAVER),--weaver $(WEAVER))
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -59,16 +59,27 @@ class Mixing(NamedTuple):
         """Return what is mixed: as many pieces at a time as the buffer holds."""
         return [pieces[i : i + self.buffer_size] for i in range(0, len(pieces), self.buffer_size)]
 
-    def load(self, windows: Any) -> Iterator[EventDataset]:
+    def load(self, windows: list[_Window]) -> Iterator[EventDataset]:
         """Yield the events of each window, read here or by the workers."""
         if not self.num_workers:
             return map(self.events_of, windows)
-        read: Any = self.events_of
-        return iter(
-            DataLoader(
-                windows, batch_size=None, collate_fn=read, num_workers=self.num_workers, generator=torch.Generator()
-            )
-        )
+        # a worker reads whole runs, as it goes on in parts of files where another one would begin anew
+        owners = [run % self.num_workers for run in self.runs(windows)]
+
+        def loader(worker: int) -> Iterator[EventDataset]:
+            mine: Any = [window for window, owner in zip(windows, owners, strict=True) if owner == worker]
+            read: Any = self.events_of
+            loader: Any = DataLoader(mine, batch_size=None, collate_fn=read, num_workers=1, generator=torch.Generator())
+            return iter(loader)
+
+        loaders = {worker: loader(worker) for worker in set(owners)}
+        return (next(loaders[owner]) for owner in owners)
+
+    def runs(self, windows: list[_Window]) -> list[int]:
+        """Return which windows are in one run, by its number: those that go on in the same large parts of files."""
+        chunks = self.stream.chunk_list
+        begins = [chunks[window[-1].chunk].place == 0 for window in windows]
+        return [run - begins[0] for run in accumulate(map(int, begins))]
 
     def events_of(self, window: _Window) -> EventDataset:
         """Return the events of a window, piece by piece."""
@@ -158,9 +169,10 @@ class WithinLimits:
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from a certain one on."""
-        order = np.arange(len(self.windows))
-        if self.mixing.shuffle:
-            order = np.random.default_rng((self.mixing.seed, epoch)).permutation(len(order))
+        runs = np.array(self.mixing.runs(self.windows))
+        if self.mixing.shuffle:  # the windows of a run stay in their order
+            runs = np.random.default_rng((self.mixing.seed, epoch)).permutation(runs.max() + 1)[runs]
+        order = runs.argsort(kind="stable")
         while start >= len(self.plans[order[0]]):
             start, order = start - len(self.plans[order[0]]), order[1:]
         for i, events in zip(order, self.mixing.load([self.windows[i] for i in order]), strict=True):

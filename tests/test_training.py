@@ -9,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from lumigraph import EventDataset, EventSchema
@@ -134,6 +135,23 @@ def test_resuming_a_finished_training_changes_nothing(tmp_path):
     again = network()
     assert train(again, events(), events(50), folder=tmp_path, resume=True) == history
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_stopped_in_the_validation_and_resumed_nothing_of_the_epoch_is_missing(tmp_path):
+    class Stop(Callback):
+        def on_validation_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                raise RuntimeError("stopped")
+
+    options = {"n_epochs": 4, "patience": 3, "checkpoint_every": 1}
+    undisturbed, resumed = network(), network()
+    history = train(undisturbed, events(), events(50), **options, folder=tmp_path / "undisturbed")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(network(), events(), events(50), **options, folder=tmp_path / "stopped", callbacks=[Stop()])
+    again = train(resumed, events(), events(50), **options, folder=tmp_path / "stopped", resume=True)
+    assert again.keys() == history.keys()
+    assert all(again[name] == pytest.approx(history[name], rel=1e-9) for name in history)
+    assert all(torch.equal(a, b) for a, b in zip(undisturbed.parameters(), resumed.parameters(), strict=True))
 
 
 def test_errors_are_sentences():

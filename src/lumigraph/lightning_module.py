@@ -10,13 +10,13 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from .training import BatchLoss, TrainConfig
 
-__all__ = ["History", "TrainingModule"]
+__all__ = ["History", "StepCheckpoint", "TrainingModule"]
 
 
 class TrainingModule(lightning.LightningModule):
@@ -133,6 +133,18 @@ class TrainingModule(lightning.LightningModule):
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class StepCheckpoint(ModelCheckpoint):
+    """A checkpoint after so many steps, but not after the last one of an epoch.
+
+    A training that goes on from there would leave out the validation and the losses of that epoch; and its own
+    checkpoint follows.
+    """
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *step: Any, **named: Any) -> None:
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, *step, **named)
 
 
 class History(Callback):

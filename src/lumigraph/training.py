@@ -192,6 +192,8 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: An
     import lightning
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
+    from .lightning_module import StepCheckpoint
+
     if config.patience is not None and validated:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True))
     if config.progress_bar:
@@ -202,7 +204,7 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: An
     )  # fmt: skip
     if config.checkpoint_every is not None:
         callbacks.append(
-            ModelCheckpoint(
+            StepCheckpoint(
                 dirpath=folder / "checkpoints", filename="last", every_n_train_steps=config.checkpoint_every,
                 enable_version_counter=False, save_on_train_epoch_end=False,
             )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lumigraph import EventDataset, EventSchema, SchemaError
 from lumigraph.data import EventStream, write_columns
 from lumigraph.data.event_file import EventFile
+from lumigraph.data.read_arrow import _ParquetSource
 from lumigraph.data.stream import _cut
 
 SCHEMA = EventSchema(
@@ -123,6 +124,51 @@ def test_workers_do_not_change_the_order(files):
     alone, shared = (stream(files).loader(20, shuffle=True, seed=1, buffer_size=2, num_workers=n) for n in (0, 2))
     for _ in range(2):
         assert numbers(alone) == numbers(shared)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Numbers of rows that were decoded of row groups that were not read as a whole."""
+    sizes = []
+
+    def batches(self, *place):
+        begin, found = of_source(self, *place)
+        return begin, (sizes.append(batch.num_rows) or batch for batch in found)
+
+    of_source = _ParquetSource._batches
+    monkeypatch.setattr(_ParquetSource, "_batches", batches)
+    return sizes
+
+
+@pytest.fixture(scope="module")
+def large_groups(tmp_path_factory):
+    """Twelve files of one row group each, of 4000 events."""
+    folder = tmp_path_factory.mktemp("groups")
+    for i in range(12):
+        number = np.arange(4000 * i, 4000 * (i + 1))
+        write_columns(folder / f"{i:02}.parquet", {"number": number})
+    return folder / "*.parquet"
+
+
+@pytest.mark.parametrize(("buffer_size", "num_ranks"), [(16, 1), (8, 3), (8, 4)])
+def test_a_rank_decodes_its_own_share_only(large_groups, decoded, buffer_size, num_ranks):
+    seen = []
+    for rank in range(num_ranks):
+        decoded.clear()
+        events = stream(large_groups, EventSchema(event_feats=("number",)), 1000)
+        loader = events.loader(512, shuffle=True, buffer_size=buffer_size, rank=rank, num_ranks=num_ranks)
+        seen += flat(numbers(loader))
+        assert sum(decoded) == 48_000 / num_ranks
+    assert sorted(seen) == list(range(48_000))
+
+
+def test_files_of_different_sizes_are_mixed_evenly(tmp_path):
+    for name, size in (("signal", 6000), ("background", 42_000)):
+        write_columns(tmp_path / f"{name}.parquet", {"number": np.full(size, name == "signal", dtype="i1")})
+    events = stream(tmp_path / "*.parquet", EventSchema(event_feats=("number",)), 1000)
+    share = [float(batch.u.mean()) for batch in events.loader(500, shuffle=True)]
+    assert min(share) > 0.05
+    assert max(share) < 0.3
 
 
 @given(st.integers(0, 40), st.integers(1, 30), st.integers(0, 3))

@@ -14,7 +14,10 @@ from .batching import EventBatches, this_rank
 from .dataset import EventDataset
 from .selection import numbered_as
 
-__all__ = ["ByNumber", "Mixing", "WithinLimits"]
+__all__ = ["MOST_AT_ONCE", "ByNumber", "Mixing", "WithinLimits"]
+
+#: so many files are kept open, and so many units of a file may be read side by side without decoding them again
+MOST_AT_ONCE = 8
 
 
 class _Piece(NamedTuple):
@@ -44,20 +47,31 @@ class Mixing(NamedTuple):
         return this_rank(self.rank, self.num_ranks)
 
     def order(self, rng: np.random.Generator) -> list[int]:
-        """Return the chunks in random order, or in that of the files."""
+        """Return the chunks in random order, those of a unit together, or in the order of the files."""
         chunks = self.stream.chunk_list
         if not self.shuffle:
             return list(range(len(chunks)))
         drawn = rng.permutation(chunks[-1].unit + 1).tolist()
-        # as many units at a time as the buffer mixes, each from its beginning to its end
-        return sorted(
-            range(len(chunks)),
-            key=lambda i: (drawn[chunks[i].unit] // self.buffer_size, chunks[i].place, drawn[chunks[i].unit]),
-        )
+        return sorted(range(len(chunks)), key=lambda i: drawn[chunks[i].unit])
 
     def windows(self, pieces: list[_Piece]) -> list[_Window]:
         """Return what is mixed: as many pieces at a time as the buffer holds."""
+        if self.shuffle:
+            pieces = self._side_by_side(pieces)
         return [pieces[i : i + self.buffer_size] for i in range(0, len(pieces), self.buffer_size)]
+
+    def _side_by_side(self, pieces: list[_Piece]) -> list[_Piece]:
+        """Return pieces such that several units are read at a time, evenly from their beginnings to their ends."""
+        units: dict[int, list[_Piece]] = {}
+        for piece in pieces:
+            units.setdefault(self.stream.chunk_list[piece.chunk].unit, []).append(piece)
+        at_once = min(self.buffer_size, MOST_AT_ONCE)
+        turns = [
+            (unit // at_once, place / len(own), unit, piece)
+            for unit, own in enumerate(units.values())
+            for place, piece in enumerate(own)
+        ]
+        return [piece for *_, piece in sorted(turns)]
 
     def load(self, windows: list[_Window]) -> Iterator[EventDataset]:
         """Yield the events of each window, read here or by the workers."""
@@ -78,7 +92,7 @@ class Mixing(NamedTuple):
     def runs(self, windows: list[_Window]) -> list[int]:
         """Return which windows are in one run, by its number: those that go on in the same large parts of files."""
         chunks = self.stream.chunk_list
-        begins = [chunks[window[-1].chunk].place == 0 for window in windows]
+        begins = [any(chunks[piece.chunk].place == 0 for piece in window) for window in windows]
         return [run - begins[0] for run in accumulate(map(int, begins))]
 
     def events_of(self, window: _Window) -> EventDataset:

@@ -16,7 +16,7 @@ from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
 from .event_file import EventFile
 from .loader import EventLoader
-from .mixing import ByNumber, Mixing, WithinLimits
+from .mixing import MOST_AT_ONCE, ByNumber, Mixing, WithinLimits
 from .readers import expand_paths, open_events
 from .selection import numbered_as
 from .tables import Columns
@@ -323,7 +323,7 @@ class EventStream:
 class _OpenFiles:
     """Files by number, the last few of them open."""
 
-    def __init__(self, paths: Sequence[str], most: int = 8) -> None:
+    def __init__(self, paths: Sequence[str], most: int = MOST_AT_ONCE) -> None:
         self.paths, self.most = paths, most
         self.opened: dict[int, EventFile] = {}
 

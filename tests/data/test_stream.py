@@ -254,3 +254,13 @@ def test_chunks_cover_a_file_within_the_limit(sizes, chunk_size):
     inner = set(groups.tolist())
     for (_, stop, _), (_, _, place) in pairwise(chunks):
         assert place == 0 or stop not in inner  # only a group that is too large is cut
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_in_a_worker_is_the_same_sentence(files, tmp_path, num_workers):
+    wrong = table(70, 200)
+    wrong["number"] = np.where(wrong["event"] == 1263, np.nan, wrong["number"])
+    path = write_columns(tmp_path / "wrong.root", wrong)
+    with pytest.raises(SchemaError) as caught:
+        list(stream([files[0], path]).loader(8, shuffle=True, num_workers=num_workers))
+    assert str(caught.value) == f"{path}: event 63: column 'number' is nan, but a finite number is expected"

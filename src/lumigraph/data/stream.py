@@ -8,8 +8,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 
 from ..checks import check_counts
@@ -18,7 +16,7 @@ from .batching import check_place, this_rank
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
 from .event_file import EventFile
-from .loader import EventLoader
+from .loader import EventLoader, made_by_workers
 from .readers import expand_paths, open_events
 from .selection import numbered_as
 from .tables import Columns
@@ -369,7 +367,8 @@ class _Streamed:
         windows = [window for window, after in zip(windows, starts_of_next, strict=True) if after > position]
         rest: list[EventDataset] = []  # events of the window before that do not fill a batch
         waiting = 0
-        for window, (events, order) in zip(windows, self._load(windows), strict=True):
+        loaded = made_by_workers(self._mixed, windows, self.num_workers)
+        for window, (events, order) in zip(windows, loaded, strict=True):
             at = max(position - window.start, 0) if not waiting else 0
             while ends and waiting + len(order) - at >= ends[0] - position:
                 take = ends[0] - position - waiting
@@ -379,16 +378,6 @@ class _Streamed:
             if at < len(order):
                 rest.append(events.select(order[at:]))
                 waiting += len(order) - at
-
-    def _load(self, windows: Any) -> Iterator[tuple[EventDataset, np.ndarray]]:
-        if not self.num_workers:
-            return map(self._mixed, windows)
-        mixed: Any = self._mixed
-        return iter(
-            DataLoader(
-                windows, batch_size=None, collate_fn=mixed, num_workers=self.num_workers, generator=torch.Generator()
-            )
-        )
 
     def _mixed(self, window: _Window) -> tuple[EventDataset, np.ndarray]:
         """Return the events of a window, and the order in which to take them."""

@@ -226,3 +226,19 @@ def test_paths_and_patterns(tmp_path, monkeypatch):
         expand_paths(["*.root", "a.root"])
     with pytest.raises(SchemaError, match="no file is given"):
         expand_paths([])
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "h5", "root"])
+def test_what_cannot_be_decoded_is_named_by_column_and_events(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=5000) for name in ("a", "b", "c")}
+    path = write_columns(tmp_path / f"a.{suffix}", columns)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8  # in the second of the three
+    path.write_bytes(content)
+    with open_events(path) as file:
+        with pytest.raises(
+            SchemaError, match=rf"a.{suffix}: column 'b' cannot be decoded in events \d+ to 5000: .*corrupt"
+        ):
+            file.read(["a", "b", "c"])
+        assert len(file.read(["a", "c"])["c"]) == 5000

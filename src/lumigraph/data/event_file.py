@@ -155,7 +155,18 @@ class EventFile:
                 made = catalogue[name].source
                 cells = made.cells if isinstance(made, Constituents) else [[name]]
                 flat.update(dict.fromkeys(cell for component in cells for cell in component))
-            return checked_columns(joined(list(names), catalogue, source.read(list(flat), start, stop)), start)
+            try:
+                columns = source.read(list(flat), start, stop)
+            except (SchemaError, MemoryError):
+                raise
+            except Exception as error:  # a corrupt file can make the libraries raise anything
+                end = self.num_events if stop is None else stop
+                raise SchemaError(
+                    f"{_unreadable(source, list(flat), start, stop)} cannot be decoded in events {start} to {end}: the "
+                    f"file is truncated or corrupt, get or write it again ({type(error).__name__}: "
+                    f"{first_line(str(error))})"
+                ) from error
+            return checked_columns(joined(list(names), catalogue, columns), start)
 
     def _opened(self) -> tuple[Source, Catalogue]:
         """Return the file as this process has opened it, and its columns."""
@@ -180,6 +191,16 @@ def _opened(name: str, tree: str, format_: Format) -> Source:
             raise SchemaError(f"{name} is empty (0 bytes); write the {format_.kind} file again")
     with _explained(name, format_):
         return format_.open(name, tree)
+
+
+def _unreadable(source: Source, names: list[str], start: int, stop: int | None) -> str:
+    """Say which of the columns it is that cannot be read."""
+    for name in names:
+        try:
+            source.read([name], start, stop)
+        except Exception:  # whatever it is that goes wrong
+            return f"column {name!r}"
+    return "the columns"
 
 
 @contextmanager

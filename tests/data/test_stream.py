@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import awkward as ak
@@ -264,3 +265,35 @@ def test_an_error_in_a_worker_is_the_same_sentence(files, tmp_path, num_workers)
     with pytest.raises(SchemaError) as caught:
         list(stream([files[0], path]).loader(8, shuffle=True, num_workers=num_workers))
     assert str(caught.value) == f"{path}: event 63: column 'number' is nan, but a finite number is expected"
+
+
+def test_a_check_of_events_names_the_file_and_the_event(files):
+    schema = replace(SCHEMA, event_selection="number % 2 == 1")
+
+    def refuse(events):
+        if (wrong := events.u[:, 0] == 101).any():
+            raise SchemaError(f"event {int(wrong.nonzero())}: this one")
+
+    events = stream(files, schema).checked(refuse)
+    halves = events.split((0.5, 0.5))
+    for attempt in (events.read, lambda: list(events.loader(8, shuffle=True)), lambda: [p.read() for p in halves]):
+        with pytest.raises(SchemaError) as caught:
+            attempt()
+        assert str(caught.value) == f"{files[2]}: event 31: this one"
+
+
+def test_identifiers_are_in_all_files_or_in_none_and_keep_their_digits(files, tmp_path):
+    without = write_columns(tmp_path / "d.parquet", {k: v for k, v in table(9, 200).items() if k != "event"})
+    for paths in ([files[0], without], [without, files[0]]):
+        with pytest.raises(SchemaError, match=r"d.parquet: identifier 'event' is missing, but .*a.parquet has it"):
+            stream(paths)
+    assert list(stream(without).read().ids) == []
+    large = {**table(9, 200), "event": 2**53 + 1 + np.arange(9)}
+    large = write_columns(tmp_path / "e.parquet", large)
+    assert stream([files[0], large]).read().ids["event"].tolist()[70:] == [2**53 + 1 + i for i in range(9)]
+    other = write_columns(tmp_path / "f.root", {**table(9, 200), "event": np.arange(9.0)})
+    for paths in ([large, other], [other, large]):
+        with pytest.raises(
+            SchemaError, match=r"identifier 'event' is \w+, but \w+ in .*; together they would lose digits"
+        ):
+            stream(paths).read()

@@ -108,13 +108,11 @@ def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_worker
     if not num_workers:
         yield from map(make, items)
         return
+    attempt: Any = _Attempt(make)
+    inputs: Any = items
     # a generator of its own: a loader must not draw from the random numbers of the training
     for made in DataLoader(
-        items,
-        batch_size=None,
-        collate_fn=_Attempt(make),
-        num_workers=num_workers,
-        generator=torch.Generator(),  # type: ignore[arg-type]
+        inputs, batch_size=None, collate_fn=attempt, num_workers=num_workers, generator=torch.Generator()
     ):
         if isinstance(made, Exception):
             raise made

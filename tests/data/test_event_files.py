@@ -41,13 +41,14 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read_csv, "_CSV_BLOCK", 2000)
-        patch.setattr(writers, "_EVENTS_PER_BASKET", 37)
+        patch.setattr(writers, "_GROUP_EVENTS", 37)
         for suffix in SUFFIXES:
             write_columns(folder / f"events{suffix}", events())
         table = pq.read_table(folder / "events.parquet")
         pq.write_table(table, folder / "events.parquet", row_group_size=70)
         opened = {suffix: open_events(folder / f"events{suffix}") for suffix in SUFFIXES}
-        yield {suffix: (file, read_columns(file.path)) for suffix, file in opened.items()}
+        found = {suffix: (file, read_columns(file.path)) for suffix, file in opened.items()}
+    yield found
     for file in opened.values():
         file.close()
 

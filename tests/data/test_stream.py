@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -285,7 +287,7 @@ def test_a_check_of_events_names_the_file_and_the_event(files):
 def test_identifiers_are_in_all_files_or_in_none_and_keep_their_digits(files, tmp_path):
     without = write_columns(tmp_path / "d.parquet", {k: v for k, v in table(9, 200).items() if k != "event"})
     for paths in ([files[0], without], [without, files[0]]):
-        with pytest.raises(SchemaError, match=r"d.parquet: identifier 'event' is missing, but .*a.parquet has it"):
+        with pytest.raises(SchemaError, match=r"d.parquet: column 'event' is missing, but .*a.parquet has it"):
             stream(paths)
     assert list(stream(without).read().ids) == []
     large = {**table(9, 200), "event": 2**53 + 1 + np.arange(9)}
@@ -297,3 +299,30 @@ def test_identifiers_are_in_all_files_or_in_none_and_keep_their_digits(files, tm
             SchemaError, match=r"identifier 'event' is \w+, but \w+ in .*; together they would lose digits"
         ):
             stream(paths).read()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "root"])
+def test_a_feature_of_an_object_is_in_all_files_or_in_none(tmp_path, suffix):
+    columns = {**table(20), "MET_px": np.ones(20), "MET_py": np.ones(20)}
+    schema = EventSchema(collections=("Jet", "MET"), feats_per_vec=("px", "py"))
+    whole = write_columns(tmp_path / f"a.{suffix}", columns)
+    part = write_columns(tmp_path / f"b.{suffix}", {k: v for k, v in columns.items() if k != "Jet_py"})
+    assert len(stream(part, schema)) == 20  # 0 for all jets
+    for paths in ([whole, part], [part, whole]):
+        with pytest.raises(SchemaError, match=rf"b.{suffix}: column 'Jet_py' is missing, but .*a.{suffix} has it"):
+            stream(paths, schema)
+
+
+@pytest.mark.parametrize("values", [[["a"]] * 3, [[[1.0]]] * 3, ["a"] * 3])
+def test_a_column_that_holds_no_numbers_is_not_taken_for_one_that_is_missing(tmp_path, values):
+    columns = {"Jet_px": [[1.0]] * 3, "Jet_py": values, "MET_px": [1.0] * 3, "MET_py": [1.0] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(SchemaError, match=r"a.parquet: column 'Jet_py' is of type .*; a column must hold a number"):
+        stream(tmp_path / "a.parquet", EventSchema(collections=("Jet", "MET"), feats_per_vec=("px", "py")))
+
+
+def test_an_identifier_that_is_missing_is_named(tmp_path):
+    lines = [f"{i},{'' if i == 37 else 2**53 + i}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["ht,event", *lines]) + "\n")
+    with pytest.raises(SchemaError, match=r"a.csv: event 37: identifier 'event' is missing"):
+        stream(tmp_path / "a.csv", EventSchema(event_feats=("ht",), ids=("event",))).read()

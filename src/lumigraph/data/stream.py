@@ -12,7 +12,7 @@ import numpy as np
 from torch_geometric.data import Batch
 
 from ..checks import check_counts
-from ..schema import EventSchema, SchemaError
+from ..schema import EventSchema, SchemaError, cell_names
 from .batching import check_place, this_rank
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
@@ -20,7 +20,7 @@ from .event_file import EventFile
 from .loader import EventLoader, made_by_workers
 from .readers import expand_paths, open_events
 from .selection import numbered_as
-from .tables import Columns
+from .tables import Columns, not_a_column
 
 __all__ = ["EventStream"]
 
@@ -114,21 +114,21 @@ class EventStream:
         self._weights: Callable[[EventDataset], Any] | None = None
         self._check: Callable[[EventDataset], Any] | None = None
         self._files = _OpenFiles(self.paths)
-        ids: list[str] = []
         first, unit = 0, -1
         for i, path in enumerate(self.paths):
             file = self._files[i]
             try:
+                _refuse_unusable(schema, file, labelled)
                 columns = sources(schema, file.names, labelled=labelled)
             except SchemaError as error:
                 other = f" ({self.paths[0]} has all it needs)" if i else ""
                 raise SchemaError(f"{path}: {error}{other}") from None
-            own = [name for name in schema.ids if name in file.names]
-            if different := {*own} ^ {*(ids := ids if i else own)}:
-                some, none = (path, self.paths[0]) if len(own) > len(ids) else (self.paths[0], path)
-                raise SchemaError(f"{none}: identifier {min(different)!r} is missing, but {some} has it")
             self._firsts.append(first)
             self._columns.append(columns or file.names[:1])
+            if different := {*columns} ^ {*self._columns[0]} if columns else ():
+                name = min(different)
+                without, other = (self.paths[0], path) if name in columns else (path, self.paths[0])
+                raise SchemaError(f"{without}: column {name!r} is missing, but {other} has it")
             for start, stop, place in _cut(file.groups, chunk_size):
                 unit += not (file.sequential and place)
                 self._chunks.append(_Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
@@ -456,6 +456,15 @@ class _OpenFiles:
         while len(self.opened) > self.most:
             self.opened.pop(next(iter(self.opened))).close()
         return file
+
+
+def _refuse_unusable(schema: EventSchema, file: EventFile, labelled: bool) -> None:
+    """Raise a SchemaError if a file has a column that a schema names, but not as numbers."""
+    labels = [*schema.targets, *([schema.weight] if schema.weight else [])] if labelled else []
+    particles = cell_names(schema.objects, schema.feats_per_vec)
+    for name in (*particles, *schema.event_feats, *schema.cat_feats, *labels, *schema.ids):
+        if name in file.types and name not in file.names:
+            raise not_a_column(name, file.types[name])
 
 
 def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:

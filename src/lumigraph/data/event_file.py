@@ -1,5 +1,6 @@
 """Open a file of events of any format, and read ranges of events out of it."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -178,7 +179,14 @@ class EventFile:
             self._source = None
         if self._source is None:
             self._process = os.getpid()
-            self._source = _opened(self._name, self._tree, self._format)
+            source = _opened(self._name, self._tree, self._format)
+            if source.num_events != self.__dict__.get("num_events", source.num_events):
+                source.close()
+                raise SchemaError(
+                    f"{self._name} has changed since it was opened: it had {self.num_events} events, now it has "
+                    f"{source.num_events}; read it anew"
+                )
+            self._source = source
             self._catalogue = with_constituents(self._source.catalogue)
         return self._source, self._catalogue
 
@@ -209,6 +217,8 @@ def _explained(name: str, format_: Format) -> Iterator[None]:
     try:
         yield
     except SchemaError as error:
+        if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         raise SchemaError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # a corrupt file can make the libraries raise anything
         with open(name, "rb") as file:

@@ -362,3 +362,11 @@ def test_a_training_on_two_processes_writes_once(sample, tmp_path):
     assert done.stdout.count("training, ") == done.stdout.count("auc") == 1
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "history.csv", "roc.png"}
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 2
+
+
+def test_a_training_on_files_without_events_names_them(config, sample, tmp_path, capsys):
+    nothing = write_columns(tmp_path / "nothing.parquet", {name: values[:0] for name, values in sample.items()})
+    for in_memory in ("true", "false"):
+        arguments = ["--data.file", str(nothing), "--data.in_memory", in_memory, "--out", str(tmp_path / "run")]
+        _, sentence = error_of(capsys, "fit", "--config", EXAMPLE, *arguments, *QUICK)
+        assert f"{nothing}: there are no events" in sentence

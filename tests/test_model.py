@@ -1,5 +1,6 @@
 """Models: building, training, predicting from every form of input, evaluating, saving."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,7 @@ from lumigraph import (
     load_sample,
     to_columns,
 )
-from lumigraph.data import sample_path, write_columns
+from lumigraph.data import EventStream, read_columns, sample_path, write_columns
 
 SIZES = {
     "intfunc_depth": 2, "intfunc_width": 16, "intfunc_out_sz": 8, "outfunc_depth": 1, "outfunc_width": 8,
@@ -389,3 +390,47 @@ def test_the_importance_of_a_feature_is_that_of_weighted_events():
     model.fit(30, data, 32, lr=0.02, progress_bar=False)
     found = model.get_feat_importance(data)
     assert found["a"].value > 20 * abs(found["b"].value)
+
+
+def test_an_event_of_a_file_that_a_model_cannot_take_is_named_by_its_number_there(model, tmp_path):
+    columns = {name: values[:60] for name, values in read_columns(sample_path()).items()}
+    good = write_columns(tmp_path / "a.parquet", columns)
+    odd = np.asarray(columns["n_jets"]).copy()
+    odd[41] = 40
+    labels = np.asarray(columns["label"]).copy()
+    labels[41] = 3
+    wrong = write_columns(tmp_path / "b.parquet", {**columns, "n_jets": odd})
+    mislabelled = write_columns(tmp_path / "c.root", {**columns, "label": labels})
+    schema = replace(model.schema, event_selection=f"event != {columns['event'][3]}")
+    events = EventStream([good, wrong], schema, chunk_size=32)
+    found = r"b.parquet: event 41: category 'n_jets' has the code 40"
+    for attempt in (
+        lambda: model.predict(events),
+        lambda: model.predict(wrong, bs=7),
+        lambda: model.predict_to_file([good, wrong], tmp_path / "scores.root"),
+        lambda: model.evaluate(events),
+    ):
+        with pytest.raises(ValueError, match=found):
+            attempt()
+    labelled = EventStream([good, mislabelled], schema, chunk_size=32)
+    for attempt in (
+        lambda: model.evaluate(labelled),
+        lambda: model.fit(1, labelled, progress_bar=False),
+        lambda: model.fit(1, EventStream(good, schema), val=labelled, loading={"num_workers": 1}, progress_bar=False),
+    ):
+        with pytest.raises(SchemaError, match=r"c.root: event 41: target 3 is no label .* in column 'label'"):
+            attempt()
+
+
+def test_files_that_have_no_events_or_other_columns_are_named(model, tmp_path):
+    columns = {name: values[:60] for name, values in read_columns(sample_path()).items()}
+    nothing = write_columns(tmp_path / "a.parquet", {name: values[:0] for name, values in columns.items()})
+    with pytest.raises(ValueError, match=r"a.parquet: nothing can be evaluated on 0 events"):
+        model.evaluate(nothing)
+    with pytest.raises(ValueError, match=r"a.parquet: there are no events"):
+        model.fit(1, EventStream(nothing, model.schema))
+    good = write_columns(tmp_path / "b.parquet", columns)
+    more = write_columns(tmp_path / "c.parquet", {**columns, "more": np.arange(60)})
+    with pytest.raises(SchemaError, match=r"c.parquet: .*column 'more' is int64, but missing in the first"):
+        model.predict_to_file([nothing, good, more], tmp_path / "scores.root", columns="all")
+    assert len(read_columns(tmp_path / "scores.partial.root")["score"]) == 60

@@ -371,6 +371,13 @@ def test_hdf5_counters_that_cannot_be(tmp_path, counter, complaint):
         read_columns(path, ["Jet_px"])
 
 
+def test_hdf5_counted_columns_of_one_collection_have_one_shape(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["nJet"], file["Jet_px"], file["Jet_py"] = [1, 2], np.ones((2, 4)), np.ones((2, 2))
+    with pytest.raises(SchemaError, match=r"'Jet_px' and 'Jet_py' .* have shapes \(2, 4\) and \(2, 2\)"):
+        read_columns(tmp_path / "a.h5", ["Jet_px", "Jet_py"])
+
+
 def test_hdf5_lists_structures_and_groups(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

@@ -188,6 +188,9 @@ def _events(data: DataConfig) -> Sequence[Any]:
     if len(given) == 2:
         raise ValueError("data.val_file and data.test_file go together: give both, or neither to split data.file")
     parts = [read(file, data.event_schema) for file in given]
+    for file, part in zip(given, parts, strict=True):
+        if data.in_memory and not len(part):  # a stream says so itself
+            raise ValueError(f"{file}: there are no events that are selected, so there is nothing to learn from")
     return parts if len(parts) == 3 else parts[0].split(data.split, seed=data.split_seed)
 
 

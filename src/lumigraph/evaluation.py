@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from .schema import SchemaError
 __all__ = ["feature_importance", "figures_of_merit", "mean_loss", "parts_of", "parts_of_events", "scored"]
 
 
-Part = tuple[Any, Tensor, Tensor | None]  # inputs, targets and weights of some events
+# inputs, targets and weights of some events, and what lets an error about one of them name it
+Part = tuple[Any, Tensor, Tensor | None, AbstractContextManager[None]]
 
 
 def parts_of(inputs: Any, y: Any, weights: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Part]:
@@ -31,7 +33,7 @@ def parts_of(inputs: Any, y: Any, weights: Any, bs: int, model: nn.Module, names
         step = slice(start, start + num_events(chunk))
         if len(y) < step.stop:
             raise ValueError(f"there are more events than the {len(y)} targets")
-        yield chunk, y[step], None if w is None else w[step]
+        yield chunk, y[step], None if w is None else w[step], numbered_as(start)
         start = step.stop
     if start != len(y):
         raise ValueError(f"there are {start} events, but {len(y)} targets")
@@ -40,30 +42,33 @@ def parts_of(inputs: Any, y: Any, weights: Any, bs: int, model: nn.Module, names
 def parts_of_events(events: EventDataset | EventStream, bs: int, model: nn.Module) -> Iterator[Part]:
     """Yield the events of a data set or a stream as Batches, with targets and weights beside them."""
     device = next(model.parameters(), torch.empty(0)).device
+    start = 0
     for part in events.chunks(bs):
         if part.y is None:
             raise SchemaError("the events have no targets: name them in the schema (targets), and read them")
-        yield part.batch().to(device), part.y, part.weight
+        where = events.naming(part) if isinstance(events, EventStream) else numbered_as(start)
+        yield part.batch().to(device), part.y, part.weight, where
+        start += len(part)
 
 
-def mean_loss(model: nn.Module, loss: EventLoss, parts: Iterable[Part]) -> float:
+def mean_loss(model: nn.Module, loss: EventLoss, parts: Iterable[Part], source: str = "") -> float:
     """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
     total, weight, events = 0.0, 0.0, 0
     with evaluating(model):
-        for chunk, y, w in parts:
-            with numbered_as(events):
+        for chunk, y, w, where in parts:
+            with where:
                 losses = loss(model, chunk, y).cpu().double()
             total += float((losses if w is None else losses * w).sum())
             weight += len(y) if w is None else float(w.double().sum())
             events += len(y)
     if not weight > 0:
-        raise ValueError(f"nothing can be evaluated on {events} events with a total weight of {weight:g}")
+        raise ValueError(f"{source}nothing can be evaluated on {events} events with a total weight of {weight:g}")
     return total / weight
 
 
 def scored(model: Any, events: EventDataset | EventStream) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return predictions (B, n_out), targets (B, T) and weights (B,) of events."""
-    parts = [(model.predict(chunk), y, w) for chunk, y, w in parts_of_events(events, 2048, model.model)]
+    parts = [(model.predict(chunk), y, w) for chunk, y, w, _ in parts_of_events(events, 2048, model.model)]
     weights = [w for _, _, w in parts if w is not None]
     return (
         np.concatenate([out for out, _, _ in parts]),

@@ -20,12 +20,11 @@ from .built_model import BuiltModel
 from .data import EventDataset, EventStream, Paths
 from .prediction import (
     as_targets,
-    check_labels,
-    check_targets,
     named_scores,
     need_events,
     outputs,
     predict_to_file,
+    with_targets,
 )
 from .schema import EventSchema, SchemaError, near
 
@@ -136,14 +135,13 @@ class Model(BuiltModel):
         if config is not None and "lr" not in builder.opt_args:
             told = {"lr": config.lr, **told}
         config = replace(config or TrainConfig(), n_epochs=n_epochs, **options)
-        check_targets(fy, self.objective, self.n_out)
+        fy = with_targets(fy, self.objective, self.n_out)
         if val is not None:
-            check_targets(val, self.objective, self.n_out)
+            val = with_targets(val, self.objective, self.n_out)
         losses, loading = self.loss, {"shuffle": True, "seed": config.seed, **(loading or {})}
         limits = {name: loading[name] for name in ("max_particles", "max_pairs", "num_workers") if name in loading}
 
         def batch_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
-            check_labels(batch.y, self.objective, self.n_out)  # those of a stream have not been looked at before
             return losses(model, batch, batch.y)
 
         self.history = fit(
@@ -271,15 +269,15 @@ class Model(BuiltModel):
         """
         inputs = self._events(inputs)
         if isinstance(inputs, EventDataset | EventStream) and targets is None and weights is None:
-            check_targets(inputs, self.objective, self.n_out)
-            parts = evaluation.parts_of_events(inputs, bs, self.model)
+            parts = evaluation.parts_of_events(with_targets(inputs, self.objective, self.n_out), bs, self.model)
         else:
             if isinstance(inputs, EventDataset):
                 targets = inputs.y if targets is None else targets
                 weights = inputs.weight if weights is None else weights
             y = as_targets(targets, self.objective, self.n_out)
             parts = evaluation.parts_of(inputs, y, weights, bs, self.model, self._flat_names())
-        return evaluation.mean_loss(self.model, self.loss, parts)
+        source = f"{inputs.name}: " if isinstance(inputs, EventStream) else ""
+        return evaluation.mean_loss(self.model, self.loss, parts, source)
 
     def metrics(self, inputs: Any) -> dict[str, Any]:
         """Return loss and figures of merit on a data set, or a file with targets.

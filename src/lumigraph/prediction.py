@@ -18,14 +18,13 @@ from .schema import SchemaError
 
 __all__ = [
     "as_targets",
-    "check_labels",
-    "check_targets",
     "chunks",
     "named_scores",
     "need_events",
     "num_events",
     "outputs",
     "predict_to_file",
+    "with_targets",
 ]
 
 
@@ -75,7 +74,14 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
 
 def outputs(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Tensor | None:
     """Return what a model gives for all events, or None if there are none; arguments as of `chunks`."""
+    check_counts(bs=bs)
     parts: list[Tensor] = []
+    if isinstance(inputs, EventStream):
+        for events in inputs.chunks(bs):
+            with inputs.naming(events):
+                found = outputs(events, bs, model, names)
+            parts += [] if found is None else [found]
+        return torch.cat(parts) if parts else None
     with evaluating(model):
         for chunk in chunks(inputs, bs, model, names):
             with numbered_as(sum(map(len, parts))):
@@ -122,21 +128,26 @@ def predict_to_file(
     with ColumnWriter(out, overwrite=overwrite) as writer:
         for table in stream.tables(None if columns == "all" else stream.schema.ids):
             found = dict(table.columns) or {"row": table.numbers}
-            scores = named_scores(model.predict(table.events), model.objective, stream.schema.targets)
+            with stream.naming(table.events):
+                predictions = model.predict(table.events)
+            scores = named_scores(predictions, model.objective, stream.schema.targets)
             for name, values in scores.items():
                 if name in found:
                     raise SchemaError(f"the input has a column {name!r} already: write the scores alone, columns='ids'")
                 found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
                 found[name][table.events.numbers - table.numbers[:1]] = values
-            writer.append(found)
+            try:
+                writer.append(found)
+            except SchemaError as error:  # one file is not like the others
+                raise SchemaError(f"{table.path}: {error}") from None
             written += len(table.numbers)
     return {"events": written, "columns": list(found)}
 
 
-def check_targets(events: EventDataset | EventStream, objective: str, n_out: int) -> None:
-    """Raise an error unless the targets of events are what a model of so many outputs learns.
+def with_targets(events: Any, objective: str, n_out: int) -> Any:
+    """Return events whose targets are what a model of so many outputs learns, or raise an error.
 
-    The labels of a stream are checked as they are read, see `check_labels`.
+    The labels of a stream are checked as they are read.
     """
     need_events(events)
     targets = events.schema.targets
@@ -145,8 +156,10 @@ def check_targets(events: EventDataset | EventStream, objective: str, n_out: int
     columns = _num_targets(objective, n_out)
     if len(targets) != columns:
         raise SchemaError(f"the data set has {len(targets)} targets {list(targets)}, the model needs {columns}")
-    if isinstance(events, EventDataset) and events.y is not None:
-        check_labels(events.y, objective, n_out)
+    if isinstance(events, EventDataset):
+        _check_labels(events.y, objective, n_out, targets)
+        return events
+    return events.checked(lambda part: _check_labels(part.y, objective, n_out, targets))
 
 
 def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
@@ -156,7 +169,7 @@ def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
     columns = _num_targets(objective, n_out)
     if y.dim() != 2 or y.size(1) != columns:
         raise ValueError(f"targets must have the shape (events, {columns}), got {tuple(y.shape)}")
-    check_labels(y, objective, n_out)
+    _check_labels(y, objective, n_out)
     return y
 
 
@@ -164,14 +177,16 @@ def _num_targets(objective: str, n_out: int) -> int:
     return 1 if objective == "multiclass" else n_out
 
 
-def check_labels(y: Tensor, objective: str, n_out: int) -> None:
+def _check_labels(y: Any, objective: str, n_out: int, names: Sequence[str] = ()) -> None:
     """Raise a SchemaError unless each target (B, T) is a label that the model can learn, or a number."""
     largest = n_out - 1 if objective == "multiclass" else 1
     bad = y.isnan() if objective == "regression" else ~((y >= 0) & (y <= largest) & (y == y.round()))
     if bool(bad.any()):
         what = "number" if objective == "regression" else f"label of a {objective}"
         hint = "" if objective == "regression" else f": labels are whole numbers from 0 to {largest}"
-        raise SchemaError(f"target {float(y[bad][0]):g} is no {what}{hint}")
+        event, column = bad.nonzero()[0].tolist()
+        name = f" in column {names[column]!r}" if names else ""
+        raise SchemaError(f"event {event}: target {float(y[event, column]):g} is no {what}{name}{hint}")
 
 
 def need_events(events: Any) -> None:

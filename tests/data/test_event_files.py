@@ -227,3 +227,41 @@ def test_paths_and_patterns(tmp_path, monkeypatch):
         expand_paths(["*.root", "a.root"])
     with pytest.raises(SchemaError, match="no file is given"):
         expand_paths([])
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "h5", "root"])
+def test_what_cannot_be_decoded_is_named_by_column_and_events(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=5000) for name in ("a", "b", "c")}
+    path = write_columns(tmp_path / f"a.{suffix}", columns)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8  # in the second of the three
+    path.write_bytes(content)
+    with open_events(path) as file:
+        with pytest.raises(
+            SchemaError, match=rf"a.{suffix}: column 'b' cannot be decoded in events \d+ to 5000: .*corrupt"
+        ):
+            file.read(["a", "b", "c"])
+        assert len(file.read(["a", "c"])["c"]) == 5000
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_changes_or_vanishes_before_another_process_opens_it(tmp_path, suffix):
+    path = write_columns(tmp_path / f"a{suffix}", {"a": np.arange(50.0)})
+    with open_events(path) as file:
+        elsewhere = pickle.dumps(file)
+    write_columns(path, {"a": np.arange(90.0)}, overwrite=True)
+    with pytest.raises(SchemaError, match=r"has changed since it was opened: it had 50 events, now it has 90"):
+        pickle.loads(elsewhere).read(["a"], 0, 50)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(elsewhere).read(["a"], 0, 50)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "root"])
+def test_a_file_that_vanishes_while_it_is_read(tmp_path, suffix):
+    path = write_columns(tmp_path / f"a.{suffix}", {"a": np.arange(50.0)})
+    with open_events(path) as file:
+        path.unlink()
+        with pytest.raises(FileNotFoundError):
+            file.read(["a"])

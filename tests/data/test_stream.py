@@ -2,10 +2,13 @@
 
 import math
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -345,3 +348,72 @@ def test_chunks_cover_a_file_within_the_limit(sizes, chunk_size):
     inner = set(groups.tolist())
     for (_, stop, _), (_, _, place) in pairwise(chunks):
         assert place == 0 or stop not in inner  # only a group that is too large is cut
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_in_a_worker_is_the_same_sentence(files, tmp_path, num_workers):
+    wrong = table(70, 200)
+    wrong["number"] = np.where(wrong["event"] == 1263, np.nan, wrong["number"])
+    path = write_columns(tmp_path / "wrong.root", wrong)
+    with pytest.raises(SchemaError) as caught:
+        list(stream([files[0], path]).loader(8, shuffle=True, num_workers=num_workers))
+    assert str(caught.value) == f"{path}: event 63: column 'number' is nan, but a finite number is expected"
+
+
+def test_a_check_of_events_names_the_file_and_the_event(files):
+    schema = replace(SCHEMA, event_selection="number % 2 == 1")
+
+    def refuse(events):
+        if (wrong := events.u[:, 0] == 101).any():
+            raise SchemaError(f"event {int(wrong.nonzero())}: this one")
+
+    events = stream(files, schema).checked(refuse)
+    halves = events.split((0.5, 0.5))
+    for attempt in (events.read, lambda: list(events.loader(8, shuffle=True)), lambda: [p.read() for p in halves]):
+        with pytest.raises(SchemaError) as caught:
+            attempt()
+        assert str(caught.value) == f"{files[2]}: event 31: this one"
+
+
+def test_identifiers_are_in_all_files_or_in_none_and_keep_their_digits(files, tmp_path):
+    without = write_columns(tmp_path / "d.parquet", {k: v for k, v in table(9, 200).items() if k != "event"})
+    for paths in ([files[0], without], [without, files[0]]):
+        with pytest.raises(SchemaError, match=r"d.parquet: column 'event' is missing, but .*a.parquet has it"):
+            stream(paths)
+    assert list(stream(without).read().ids) == []
+    large = {**table(9, 200), "event": 2**53 + 1 + np.arange(9)}
+    large = write_columns(tmp_path / "e.parquet", large)
+    assert stream([files[0], large]).read().ids["event"].tolist()[70:] == [2**53 + 1 + i for i in range(9)]
+    other = write_columns(tmp_path / "f.root", {**table(9, 200), "event": np.arange(9.0)})
+    for paths in ([large, other], [other, large]):
+        with pytest.raises(
+            SchemaError, match=r"identifier 'event' is \w+, but \w+ in .*; together they would lose digits"
+        ):
+            stream(paths).read()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "root"])
+def test_a_feature_of_an_object_is_in_all_files_or_in_none(tmp_path, suffix):
+    columns = {**table(20), "MET_px": np.ones(20), "MET_py": np.ones(20)}
+    schema = EventSchema(collections=("Jet", "MET"), feats_per_vec=("px", "py"))
+    whole = write_columns(tmp_path / f"a.{suffix}", columns)
+    part = write_columns(tmp_path / f"b.{suffix}", {k: v for k, v in columns.items() if k != "Jet_py"})
+    assert len(stream(part, schema)) == 20  # 0 for all jets
+    for paths in ([whole, part], [part, whole]):
+        with pytest.raises(SchemaError, match=rf"b.{suffix}: column 'Jet_py' is missing, but .*a.{suffix} has it"):
+            stream(paths, schema)
+
+
+@pytest.mark.parametrize("values", [[["a"]] * 3, [[[1.0]]] * 3, ["a"] * 3])
+def test_a_column_that_holds_no_numbers_is_not_taken_for_one_that_is_missing(tmp_path, values):
+    columns = {"Jet_px": [[1.0]] * 3, "Jet_py": values, "MET_px": [1.0] * 3, "MET_py": [1.0] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(SchemaError, match=r"a.parquet: column 'Jet_py' is of type .*; a column must hold a number"):
+        stream(tmp_path / "a.parquet", EventSchema(collections=("Jet", "MET"), feats_per_vec=("px", "py")))
+
+
+def test_an_identifier_that_is_missing_is_named(tmp_path):
+    lines = [f"{i},{'' if i == 37 else 2**53 + i}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["ht,event", *lines]) + "\n")
+    with pytest.raises(SchemaError, match=r"a.csv: event 37: identifier 'event' is missing"):
+        stream(tmp_path / "a.csv", EventSchema(event_feats=("ht",), ids=("event",))).read()

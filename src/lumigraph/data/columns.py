@@ -179,6 +179,8 @@ def _identifiers(name: str, column: Any) -> np.ndarray:
         ids = np.empty((0, 0))
     if ids.ndim != 1 or np.ma.is_masked(column):
         raise SchemaError(f"identifier {name!r} must be one value per event, none of them a list or missing")
+    if ids.dtype.kind == "f" and (missing := np.isnan(ids)).any():
+        raise SchemaError(f"event {int(missing.argmax())}: identifier {name!r} is missing")
     return ids.astype(ids.dtype.newbyteorder("="))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
 from ..adapters import make_batch
@@ -18,7 +17,7 @@ from ..particles import Particles
 from ..schema import EventSchema, SchemaError, near
 from .batching import EventBatches
 from .columns import Arrays, assemble
-from .loader import EventLoader
+from .loader import EventLoader, made_by_workers
 from .tables import memory_columns
 
 __all__ = ["EventDataset", "table_to_tensor"]
@@ -332,15 +331,7 @@ class _InMemory:
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         numbers: Any = self.event_batches.batches(epoch)[start:]
-        if not self.num_workers:
-            return map(self.events.batch, numbers)
-        # a generator of its own: a loader must not draw from the random numbers of the training
-        return iter(
-            DataLoader(
-                numbers, batch_size=None, collate_fn=self.events.batch, num_workers=self.num_workers,
-                generator=torch.Generator(),
-            )
-        )  # fmt: skip
+        return made_by_workers(self.events.batch, numbers, self.num_workers)
 
 
 def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:

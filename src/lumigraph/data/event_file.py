@@ -1,5 +1,6 @@
 """Open a file of events of any format, and read ranges of events out of it."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -155,7 +156,18 @@ class EventFile:
                 made = catalogue[name].source
                 cells = made.cells if isinstance(made, Constituents) else [[name]]
                 flat.update(dict.fromkeys(cell for component in cells for cell in component))
-            return checked_columns(joined(list(names), catalogue, source.read(list(flat), start, stop)), start)
+            try:
+                columns = source.read(list(flat), start, stop)
+            except (SchemaError, MemoryError):
+                raise
+            except Exception as error:  # a corrupt file can make the libraries raise anything
+                end = self.num_events if stop is None else stop
+                raise SchemaError(
+                    f"{_unreadable(source, list(flat), start, stop)} cannot be decoded in events {start} to {end}: the "
+                    f"file is truncated or corrupt, get or write it again ({type(error).__name__}: "
+                    f"{first_line(str(error))})"
+                ) from error
+            return checked_columns(joined(list(names), catalogue, columns), start)
 
     def _opened(self) -> tuple[Source, Catalogue]:
         """Return the file as this process has opened it, and its columns."""
@@ -167,7 +179,14 @@ class EventFile:
             self._source = None
         if self._source is None:
             self._process = os.getpid()
-            self._source = _opened(self._name, self._tree, self._format)
+            source = _opened(self._name, self._tree, self._format)
+            if source.num_events != self.__dict__.get("num_events", source.num_events):
+                source.close()
+                raise SchemaError(
+                    f"{self._name} has changed since it was opened: it had {self.num_events} events, now it has "
+                    f"{source.num_events}; read it anew"
+                )
+            self._source = source
             self._catalogue = with_constituents(self._source.catalogue)
         return self._source, self._catalogue
 
@@ -182,12 +201,24 @@ def _opened(name: str, tree: str, format_: Format) -> Source:
         return format_.open(name, tree)
 
 
+def _unreadable(source: Source, names: list[str], start: int, stop: int | None) -> str:
+    """Say which of the columns it is that cannot be read."""
+    for name in names:
+        try:
+            source.read([name], start, stop)
+        except Exception:  # whatever it is that goes wrong
+            return f"column {name!r}"
+    return "the columns"
+
+
 @contextmanager
 def _explained(name: str, format_: Format) -> Iterator[None]:
     """Turn whatever goes wrong with a file into a SchemaError that names it."""
     try:
         yield
     except SchemaError as error:
+        if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         raise SchemaError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # a corrupt file can make the libraries raise anything
         with open(name, "rb") as file:

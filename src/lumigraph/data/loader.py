@@ -1,12 +1,14 @@
 """Batches of one epoch after the other, on any number of ranks, that go on exactly where they were stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 
-__all__ = ["EpochPlan", "EventLoader"]
+__all__ = ["EpochPlan", "EventLoader", "made_by_workers"]
 
 
 @runtime_checkable
@@ -80,3 +82,38 @@ class EventLoader:
         for number, batch in enumerate(self._plan.batches(epoch, start), start + 1):
             self._now = (epoch, number)
             yield batch
+
+
+class _Attempt:
+    """A function that returns what goes wrong, where a worker process would raise it with a traceback in its text."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __call__(self, item: Any) -> Any:
+        try:
+            return self.make(item)
+        except (ValueError, OSError) as error:  # what data can be the cause of
+            return error
+
+
+def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_workers: int) -> Iterator[Any]:
+    """Yield what a function makes of each item, in their order, made in worker processes if there are any.
+
+    Raises
+    ------
+    ValueError, OSError
+        What the function raises, with the same message in a worker process as without.
+    """
+    if not num_workers:
+        yield from map(make, items)
+        return
+    attempt: Any = _Attempt(make)
+    inputs: Any = items
+    # a generator of its own: a loader must not draw from the random numbers of the training
+    for made in DataLoader(
+        inputs, batch_size=None, collate_fn=attempt, num_workers=num_workers, generator=torch.Generator()
+    ):
+        if isinstance(made, Exception):
+            raise made
+        yield made

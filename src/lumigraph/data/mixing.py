@@ -5,13 +5,12 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 
 from ..checks import check_counts
 from .batching import EventBatches, this_rank
 from .dataset import EventDataset
+from .loader import made_by_workers
 from .selection import numbered_as
 
 __all__ = ["MOST_AT_ONCE", "ByNumber", "Mixing", "WithinLimits"]
@@ -80,13 +79,12 @@ class Mixing(NamedTuple):
         # a worker reads whole runs, as it goes on in parts of files where another one would begin anew
         owners = [run % self.num_workers for run in self.runs(windows)]
 
-        def loader(worker: int) -> Iterator[EventDataset]:
-            mine: Any = [window for window, owner in zip(windows, owners, strict=True) if owner == worker]
-            read: Any = self.events_of
-            loader: Any = DataLoader(mine, batch_size=None, collate_fn=read, num_workers=1, generator=torch.Generator())
-            return iter(loader)
-
-        loaders = {worker: loader(worker) for worker in set(owners)}
+        loaders = {
+            worker: made_by_workers(
+                self.events_of, [w for w, owner in zip(windows, owners, strict=True) if owner == worker], 1
+            )
+            for worker in set(owners)
+        }
         return (next(loaders[owner]) for owner in owners)
 
     def runs(self, windows: list[_Window]) -> list[int]:

@@ -85,7 +85,14 @@ class _Range:
             padded = {name: columns[name] for name in wanted if self._catalogue[name].source.axes == 2}
             if padded:
                 present = self._cube_present(wanted[0]) if own else self._present(collection, padded)
-                columns |= {name: trimmed(matrix, present) for name, matrix in padded.items()}
+                for name, matrix in padded.items():
+                    if matrix.shape != present.shape:
+                        raise SchemaError(
+                            f"columns {next(iter(padded))!r} and {name!r} belong to one collection, but have shapes "
+                            f"{self._shape(next(iter(padded)))} and {self._shape(name)}; the padded columns of a "
+                            "collection must have the same shape"
+                        )
+                    columns[name] = trimmed(matrix, present)
         return columns
 
     def _raw(self, source: Cells) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import check_counts
-from ..schema import EventSchema, SchemaError
+from ..schema import EventSchema, SchemaError, cell_names
 from .batching import check_place
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
@@ -19,7 +20,7 @@ from .loader import EventLoader
 from .mixing import MOST_AT_ONCE, ByNumber, Mixing, WithinLimits
 from .readers import expand_paths, open_events
 from .selection import numbered_as
-from .tables import Columns
+from .tables import Columns, not_a_column
 
 __all__ = ["EventStream"]
 
@@ -46,6 +47,7 @@ class _Share(NamedTuple):
 class Table(NamedTuple):
     """A chunk as its file holds it: all its events, and the data set of those that are selected."""
 
+    path: str
     columns: Columns
     numbers: np.ndarray
     events: EventDataset
@@ -98,19 +100,27 @@ class EventStream:
         self.schema, self.labelled, self.chunk_size = schema, labelled, chunk_size
         self.paths = expand_paths(paths)
         self.chunk_list: list[Chunk] = []
+        self._firsts: list[int] = []  # number of the first event of each file
         self._columns: list[list[str]] = []
         self._share: _Share | None = None
         self._weights: Callable[[EventDataset], Any] | None = None
+        self._check: Callable[[EventDataset], Any] | None = None
         self._files = _OpenFiles(self.paths)
         first, unit = 0, -1
         for i, path in enumerate(self.paths):
             file = self._files[i]
             try:
+                _refuse_unusable(schema, file, labelled)
                 columns = sources(schema, file.names, labelled=labelled)
             except SchemaError as error:
                 other = f" ({self.paths[0]} has all it needs)" if i else ""
                 raise SchemaError(f"{path}: {error}{other}") from None
+            self._firsts.append(first)
             self._columns.append(columns or file.names[:1])
+            if different := {*columns} ^ {*self._columns[0]} if columns else ():
+                name = min(different)
+                without, other = (self.paths[0], path) if name in columns else (path, self.paths[0])
+                raise SchemaError(f"{without}: column {name!r} is missing, but {other} has it")
             for start, stop, place in _cut(file.groups, chunk_size):
                 unit += not (file.sequential and place)
                 self.chunk_list.append(Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
@@ -119,6 +129,11 @@ class EventStream:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(files={len(self.paths)}, events={len(self)})"
+
+    @property
+    def name(self) -> str:
+        """The files, in words."""
+        return self.paths[0] + (f" and {len(self.paths) - 1} more" if self.paths[1:] else "")
 
     def __len__(self) -> int:
         """Return the number of events that are selected; with a selection they are counted when first asked for."""
@@ -155,16 +170,30 @@ class EventStream:
 
     def _events(self, chunk: Chunk, columns: Columns) -> EventDataset:
         """Return the selected events of a chunk from its columns."""
-        path = self.paths[chunk.file]
-        try:
-            with numbered_as(chunk.start):
-                events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
-        except SchemaError as error:
-            raise SchemaError(f"{path}: {error}") from None
+        with self._from_file(chunk.file), numbered_as(chunk.start):
+            events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
         if self._share is not None:
             events = events.select(self._in_share(chunk)[events.numbers])
         events.numbers = events.numbers + chunk.first
+        if self._check is not None:
+            with self.naming(events):
+                self._check(events)
         return events if self._weights is None else events.weighted(self._weights)
+
+    @contextmanager
+    def _from_file(self, number: int) -> Iterator[None]:
+        """Let an error name a file."""
+        try:
+            yield
+        except ValueError as error:
+            raise type(error)(f"{self.paths[number]}: {error}") from None
+
+    @contextmanager
+    def naming(self, events: EventDataset) -> Iterator[None]:
+        """Let an error about an event of a chunk name the file, and the number of the event in it."""
+        file = int(np.searchsorted(self._firsts, events.numbers[0], "right")) - 1 if len(events) else 0
+        with self._from_file(file), numbered_as(events.numbers - self._firsts[file]):
+            yield
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
         """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
@@ -187,11 +216,27 @@ class EventStream:
             found = file.read(list(dict.fromkeys([*asked, *needed])), chunk.start, chunk.stop)
             events = self._events(chunk, {name: found[name] for name in needed})
             numbers = np.arange(chunk.first, chunk.first + chunk.stop - chunk.start)
-            yield Table({name: found[name] for name in asked}, numbers, events)
+            yield Table(file.path, {name: found[name] for name in asked}, numbers, events)
 
     def read(self) -> EventDataset:
-        """Return all events as a data set in memory."""
-        return EventDataset.concatenate(list(self.chunks()) or [self.events_of(0)])
+        """Return all events as a data set in memory.
+
+        Raises
+        ------
+        SchemaError
+            If a file cannot be read, or an identifier has integers in one file and other numbers in another one.
+        """
+        parts = list(self.chunks()) or [self.events_of(0)]
+        for part in parts:
+            for name, ids in part.ids.items():
+                first = parts[0].ids[name].dtype
+                if {ids.dtype.kind, first.kind} & {*"iu"} and np.result_type(ids, first).kind not in "iu":
+                    with self.naming(part):
+                        raise SchemaError(
+                            f"identifier {name!r} is {ids.dtype}, but {first} in {self.paths[0]}; together they would "
+                            "lose digits, write them as one type of integers"
+                        )
+        return EventDataset.concatenate(parts)
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventStream", ...]:
         """Split the events at random into disjoint parts, the same ones for the same seed.
@@ -228,7 +273,7 @@ class EventStream:
     def _of(self, schema: EventSchema) -> "EventStream":
         """Return the same events with fewer columns."""
         fewer = copy(self)
-        fewer.schema, fewer._weights = schema, None
+        fewer.schema, fewer._weights, fewer._check = schema, None, None
         names = [self._files[i].names for i in range(len(self.paths))]
         fewer._columns = [sources(schema, known) or list(known[:1]) for known in names]
         return fewer
@@ -245,6 +290,12 @@ class EventStream:
         """Return the same events with other weights, (B,): those that a function gives for the events of a chunk."""
         other = copy(self)
         other._weights = weights
+        return other
+
+    def checked(self, check: Callable[[EventDataset], Any]) -> "EventStream":
+        """Return the same events, which a function looks at as they are read; its errors then name file and event."""
+        other = copy(self)
+        other._check = check
         return other
 
     def mean_weight(self) -> float:
@@ -312,7 +363,7 @@ class EventStream:
         check_counts(0, seed=seed, num_workers=num_workers)
         check_place(rank, num_ranks)
         if len(self) == 0:
-            raise ValueError("the files have no events that are selected, so there is nothing to load")
+            raise ValueError(f"{self.name}: there are no events that are selected, so there is nothing to load")
         mixing = Mixing(self, shuffle, seed, buffer_size, num_workers, rank, num_ranks)
         if batch_size is not None and max_particles is None and max_pairs is None and not bucketed:
             return EventLoader(ByNumber(mixing if shuffle else mixing._replace(buffer_size=1), batch_size))
@@ -333,6 +384,15 @@ class _OpenFiles:
         while len(self.opened) > self.most:
             self.opened.pop(next(iter(self.opened))).close()
         return file
+
+
+def _refuse_unusable(schema: EventSchema, file: EventFile, labelled: bool) -> None:
+    """Raise a SchemaError if a file has a column that a schema names, but not as numbers."""
+    labels = [*schema.targets, *([schema.weight] if schema.weight else [])] if labelled else []
+    particles = cell_names(schema.objects, schema.feats_per_vec)
+    for name in (*particles, *schema.event_feats, *schema.cat_feats, *labels, *schema.ids):
+        if name in file.types and name not in file.names:
+            raise not_a_column(name, file.types[name])
 
 
 def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:

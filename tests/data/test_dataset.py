@@ -718,3 +718,17 @@ def test_a_column_that_stands_twice_in_a_table_is_an_error():
 def test_what_is_no_table_of_numbers_is_an_error(table):
     with pytest.raises(TypeError, match="a table of numbers is expected, got"):
         table_to_tensor(table)
+
+
+def test_slices_lists_and_masks_give_data_sets():
+    data = plain(6)
+    for index, expected in [
+        (slice(1, 4), [1, 2, 3]),
+        (slice(None, None, -2), [5, 3, 1]),
+        (slice(4, 99), [4, 5]),
+        ([2, -1], [2, 5]),
+        (np.array([True, False] * 3), [0, 2, 4]),
+        (torch.tensor([3]), [3]),
+    ]:
+        assert data[index].numbers.tolist() == expected
+    assert isinstance(data[np.int64(2)], Data)

@@ -131,9 +131,13 @@ class EventDataset(torch.utils.data.Dataset):
         particles = "" if self.x is None else f", particles={len(self.x)}"
         return f"{type(self).__name__}(events={len(self)}{particles})"
 
-    def __getitem__(self, index: int) -> Data:
-        """Return one event as the Data of a graph."""
-        return self.batch([index])[0]
+    def __getitem__(self, index: int | np.integer | slice | Indices) -> "Data | EventDataset":
+        """Return one event as the Data of a graph; of a slice, several numbers or a mask a data set, see `select`."""
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(len(self))))
+        if isinstance(index, int | np.integer):
+            return self.batch([int(index)])[0]
+        return self.select(index)
 
     def batch(self, indices: Indices | None = None) -> Batch:
         """Return a Batch of the events of these numbers, in their order, or of a mask; of all events if not given."""

@@ -232,21 +232,20 @@ def _particles(
             before += found[i].lengths
     lengths: np.ndarray = np.sum([part.lengths for part in found], axis=0)
     first = np.cumsum(lengths) - lengths  # row of the first particle of each event
-    x = torch.empty(int(lengths.sum()), len(schema.feats_per_vec))
-    slot: np.ndarray = np.empty(len(x), dtype=np.int64)
+    place = [np.zeros(0, dtype=np.int64)] * len(found)  # of each particle in its event
     before = np.zeros(num_events, dtype=np.int64)
     for i, part in enumerate(found):
-        place = np.arange(int(part.lengths.sum())) - np.repeat(np.cumsum(part.lengths) - part.lengths, part.lengths)
-        place += np.repeat(before, part.lengths)
-        if len(found) == 1:  # already in the order of the rows
-            _write_features(x.numpy(), part, schema)
-            return x.numpy(), np.zeros_like(place) if schema.vecs else place, lengths
-        rows = place + np.repeat(first, part.lengths)
-        slot[rows] = i if schema.vecs else place
-        own = torch.empty(len(rows), len(schema.feats_per_vec))
-        _write_features(own.numpy(), part, schema)
-        x.index_copy_(0, torch.from_numpy(rows), own)  # in half the time of writing each column to its rows
+        shift = before - np.cumsum(part.lengths) + part.lengths
+        place[i] = np.arange(int(part.lengths.sum())) + np.repeat(shift, part.lengths)
         before += part.lengths
+    if len(found) == 1:  # already in the order of the rows
+        return _features(found[0], schema), np.zeros_like(place[0]) if schema.vecs else place[0], lengths
+    x = torch.empty(int(lengths.sum()), len(schema.feats_per_vec))
+    slot: np.ndarray = np.empty(len(x), dtype=np.int64)
+    for i, part in enumerate(found):
+        rows = place[i] + np.repeat(first, part.lengths)
+        slot[rows] = i if schema.vecs else place[i]
+        x.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(_features(part, schema)))
     return x.numpy(), slot, lengths
 
 
@@ -308,7 +307,7 @@ def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
 @np.errstate(over="ignore", invalid="ignore")
 def _present(part: _Object) -> _Object:
     """Leave out what is absent: the objects that are NaN in all their columns."""
-    if not any(np.isnan(v.sum()) for v in part.values.values()):  # a fraction of the time of looking at each number
+    if all(np.isfinite(v).all() for v in part.values.values()):
         return part
     event = np.repeat(np.arange(len(part.lengths)), part.lengths)
     nan: np.ndarray = np.stack([np.isnan(v) for v in part.values.values()], axis=1)
@@ -325,14 +324,15 @@ def _present(part: _Object) -> _Object:
 
 
 @np.errstate(over="ignore")  # what becomes infinite is refused by its name
-def _write_features(x: np.ndarray, part: _Object, schema: EventSchema) -> None:
-    """Write the features of an object into rows of x; those that it does not have are 0."""
+def _features(part: _Object, schema: EventSchema) -> np.ndarray:
+    """Return the features of an object, (n, F); those that it does not have are 0."""
     vec = part.vec
     has = _complete({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
+    x: np.ndarray = np.empty((int(part.lengths.sum()), len(schema.feats_per_vec)), np.float32)
     for i, feat in enumerate(schema.feats_per_vec):
         if feat in has:
             values = has[feat].astype(np.float32, copy=False)
-            if not np.isfinite(values.sum(dtype=np.float64)):
+            if not np.isfinite(values).all():
                 event = np.repeat(np.arange(len(part.lengths)), part.lengths)
                 _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
             x[:, i] = values
@@ -340,6 +340,7 @@ def _write_features(x: np.ndarray, part: _Object, schema: EventSchema) -> None:
             x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"
         else:
             x[:, i] = 0
+    return x
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what becomes infinite is refused by its name

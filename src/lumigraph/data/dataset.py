@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -166,21 +167,36 @@ class EventDataset(torch.utils.data.Dataset):
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
         if self.x is not None and self.slot is not None and self.ptr is not None:
-            first = self.ptr[:-1][chosen]
-            lengths = self.ptr[1:][chosen] - first
-            part.ptr = lengths_to_ptr(lengths)
-            # row r of the new events is row r + (start of its event before - start of its event now) of the old ones
-            rows = np.repeat((first - part.ptr[:-1]).numpy(), lengths.numpy())
-            rows += np.arange(len(rows))
-            # by NumPy, as in `concatenate`: in one thread, and as fast as with torch's threads, which wait for one
-            # another where they don't have a core each
-            part.x, part.slot = (torch.from_numpy(v.numpy().take(rows, axis=0)) for v in (self.x, self.slot))
+            part.ptr = lengths_to_ptr(self.ptr[1:][chosen] - self.ptr[:-1][chosen])
+            part.x, part.slot = self._rows_of(self.x, chosen), self._rows_of(self.slot, chosen)
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
             setattr(part, name, None if value is None else value[chosen])
         part.ids = {name: values[chosen.numpy()] for name, values in self.ids.items()}
         part.numbers = self.numbers[chosen.numpy()]
         return part
+
+    def _rows_of(self, values: Tensor, events: Tensor) -> Tensor:
+        """Return the rows of these events, one event behind the other.
+
+        To arrow an event is one value of so many bytes: copying these takes half the time of copying row by row.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        width = values.stride(0) * values.element_size()
+        if width not in self._offsets:
+            self._offsets[width] = pa.py_buffer((self.ptr * width).numpy())
+        buffers = [None, self._offsets[width], pa.py_buffer(values.numpy())]
+        whole = pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
+        taken = pc.take(whole, pa.array(events.numpy()), boundscheck=False, memory_pool=pa.system_memory_pool())
+        rows = np.frombuffer(taken.buffers()[2], values.numpy().dtype)
+        return torch.from_numpy(rows).view(-1, *values.shape[1:])
+
+    @cached_property
+    def _offsets(self) -> dict[int, Any]:
+        """Byte at which each event begins in a tensor with rows of so many bytes, as buffers of arrow."""
+        return {}
 
     def between(self, start: int, stop: int) -> "EventDataset":
         """Return the events from one place up to another one, which share the memory of these."""

@@ -139,17 +139,16 @@ class ByNumber:
         skipped = sum(end <= position for end in after)
         rest: list[EventDataset] = []  # of the batch that is not full yet
         for i, events in enumerate(self.mixing.load(windows[skipped:]), skipped):
-            order = np.arange(len(events))
             if self.mixing.shuffle:
                 seed = (self.mixing.seed, epoch, self.mixing.place()[0], i)
-                order = np.random.default_rng(seed).permutation(len(events))
+                events = events.select(np.random.default_rng(seed).permutation(len(events)))
             first = after[i] - len(events)
             while ends and ends[0] <= after[i]:
-                rest.append(events.select(order[position - first : ends[0] - first]))
+                rest.append(events.between(position - first, ends[0] - first))
                 yield EventDataset.concatenate(rest).batch()
                 position, rest = ends.pop(0), []
             if position < after[i]:
-                rest.append(events.select(order[position - first :]))
+                rest.append(events.between(position - first, len(events)))
                 position = after[i]
 
 
@@ -188,6 +187,9 @@ class WithinLimits:
         while start >= len(self.plans[order[0]]):
             start, order = start - len(self.plans[order[0]]), order[1:]
         for i, events in zip(order, self.mixing.load([self.windows[i] for i in order]), strict=True):
-            for numbers in self.plans[i].batches(epoch)[start:]:
-                yield events.batch(numbers)
+            batches = self.plans[i].batches(epoch)[start:]
+            ends = np.cumsum([len(numbers) for numbers in batches])
+            events = events.select(np.concatenate(batches))
+            for numbers, end in zip(batches, ends.tolist(), strict=True):
+                yield events.between(end - len(numbers), end).batch()
             start = 0

@@ -136,7 +136,7 @@ def numbers_of(name: str, column: Any, start: int) -> Any:
 
     if not pa.types.is_nested(column.type):
         return _numbers(name, column, column, start)
-    array = column.combine_chunks()
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_fixed_size_list(array.type) or array.null_count:

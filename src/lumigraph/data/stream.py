@@ -403,9 +403,9 @@ def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
         if i + 1 < len(ends) and ends[i + 1] - start <= chunk_size:
             continue  # small groups are read together
         parts = -(-(stop - start) // chunk_size)
-        bounds = [start + (stop - start) * k // parts for k in range(parts + 1)] if parts else []
-        for place, (low, high) in enumerate(pairwise(bounds)):
-            yield low, high, place
+        size = -(-(stop - start) // max(parts, 1))  # all but the last: a decoder gives what is asked in one piece
+        for place, low in enumerate(range(start, stop, max(size, 1))):
+            yield low, min(low + size, stop), place
         start = stop
 
 

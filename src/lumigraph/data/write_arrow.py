@@ -25,13 +25,15 @@ class ParquetFile(AppendedFile):
         import pyarrow as pa
         import pyarrow.parquet
 
-        arrays = {}
+        arrays, fields = [], []
         for name, (values, lengths) in chunk.items():
-            arrays[name] = pa.array(values)
+            array = pa.array(values)
             if lengths is not None:
-                offsets = np.concatenate([[0], np.cumsum(lengths)])
-                arrays[name] = pa.LargeListArray.from_arrays(offsets, arrays[name])
-        table = pa.table(arrays)
+                type_ = pa.large_list(pa.field("element", array.type, nullable=False))
+                array = pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), array, type=type_)
+            arrays.append(array)
+            fields.append(pa.field(name, array.type, nullable=False))  # nothing is null, which is read in less time
+        table = pa.table(arrays, schema=pa.schema(fields))
         if self._writer is None:
             # continuous numbers hardly repeat: with a dictionary the file would be larger, and be read more slowly
             whole = {name: column.lengths is None for name, column in chunk.items() if column.values.dtype.kind != "f"}

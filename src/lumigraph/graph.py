@@ -51,7 +51,7 @@ def ptr_to_slot(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, " particles"]
     >>> ptr_to_slot(torch.tensor([0, 2, 2, 5]))
     tensor([0, 1, 0, 1, 2])
     """
-    first = _repeat(ptr[:-1], ptr, int(ptr[-1]))
+    first = _repeat(ptr[:-1], ptr, None)
     if first.device.type == "cpu":
         slot = np.arange(first.numel())
         slot -= first.numpy()  # in place: another array of this size would take as long as all the rest

@@ -23,6 +23,7 @@ print(kept, faults())
 
 def run(script, *arguments, **environment):
     names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LUMIGRAPH_KEEP_PAGES")
+    names += ("ARROW_DEFAULT_MEMORY_POOL",)
     environment = {**{k: v for k, v in os.environ.items() if k not in names}, **environment}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
@@ -46,6 +47,22 @@ def test_it_can_be_turned_off(environment):
     kept, faults = run(COUNT, "keep", **environment)
     assert kept == "False"
     assert int(faults) > 1000
+
+
+@on_linux
+@pytest.mark.parametrize("first", ["pyarrow", "lumigraph"])
+@pytest.mark.parametrize(("environment", "backend"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "")])
+def test_arrow_uses_the_memory_that_is_kept(first, environment, backend):
+    script = f"""
+import {first}, lumigraph
+before = __import__("pyarrow").default_memory_pool().backend_name if {first == "pyarrow"} else None
+lumigraph.keep_pages()
+import pyarrow
+print(pyarrow.default_memory_pool().backend_name, before)
+"""
+    found, before = run(script, **environment)
+    assert found == (backend or "mimalloc")
+    assert before in ("None", "mimalloc", "jemalloc")
 
 
 def test_without_glibc_nothing_happens(monkeypatch):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 
 __all__ = ["keep_pages"]
 
@@ -19,7 +20,8 @@ def keep_pages() -> bool:
 
     `Model.fit`, `lumigraph.training.fit` and the ``lumigraph`` command call this. ``LUMIGRAPH_KEEP_PAGES=0`` in the
     environment turns it off, and thresholds that are set there already (``MALLOC_MMAP_THRESHOLD_``,
-    ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) are left as they are. Nothing happens without glibc.
+    ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) are left as they are. Nothing happens without glibc. Arrow, which
+    reads Parquet, then uses the C library's memory as well, unless ``ARROW_DEFAULT_MEMORY_POOL`` says whose.
 
     Notes
     -----
@@ -41,4 +43,10 @@ def keep_pages() -> bool:
         return False
     # older versions of glibc refuse more than 32 MB
     kept = any(mallopt(_MMAP_THRESHOLD, size) == 1 for size in (2**30, 2**25))
-    return kept and mallopt(_TRIM_THRESHOLD, 2**31 - 1) == 1
+    if not kept or mallopt(_TRIM_THRESHOLD, 2**31 - 1) != 1:
+        return False
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:  # arrow's own allocator gives its pages back, too
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        if (arrow := sys.modules.get("pyarrow")) is not None:
+            arrow.set_memory_pool(arrow.system_memory_pool())
+    return True

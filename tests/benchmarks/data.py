@@ -1,6 +1,6 @@
 """Measure how fast events become Batches, against PyG's own ways and the loader of weaver-core, with either allocator.
 
-    python tests/benchmarks/data.py [--weaver PYTHON] [--only NAME ...] [--events 120000] [--rounds 5] [--threads 2]
+    python tests/benchmarks/data.py [--weaver PYTHON] [--only NAME ...] [--events 240000] [--rounds 5] [--threads 2]
 
 prints a table of ratios: medians over rounds in which all contestants take turns, with quartiles. Above 1 lumigraph is
 faster. ``--weaver`` is the interpreter of an environment with weaver-core 0.5; without it its rows are left out.
@@ -191,5 +191,5 @@ def prepare(options: argparse.Namespace) -> tuple[Callable[[], Files], argparse.
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weaver", metavar="PYTHON", help="interpreter of an environment with weaver-core")
-    parser.add_argument("--events", type=int, default=120_000)
+    parser.add_argument("--events", type=int, default=240_000)
     print_table(parser, CASES, prepare)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from ..adapters import make_batch
-from ..graph import lengths_to_ptr
 from ..particles import Particles
 from ..schema import EventSchema, SchemaError, near
 from .batching import EventBatches
@@ -59,8 +58,7 @@ class EventDataset(torch.utils.data.Dataset):
             return None if a is None else torch.from_numpy(np.ascontiguousarray(a))
 
         self.x, self.slot = tensor(arrays.x), tensor(arrays.slot)
-        lengths = tensor(arrays.lengths)
-        self.ptr = None if lengths is None else lengths_to_ptr(lengths)
+        self.ptr = None if arrays.lengths is None else _offsets(arrays.lengths)
         self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
         self.weight = tensor(arrays.weight)
         self.ids = arrays.ids
@@ -121,8 +119,8 @@ class EventDataset(torch.utils.data.Dataset):
         for name in ("x", "slot", "u", "cat", "y", "weight"):
             values = [getattr(part, name) for part in parts]
             setattr(whole, name, None if values[0] is None else torch.from_numpy(np.concatenate(values)))
-        lengths = [part.ptr.diff() for part in parts if part.ptr is not None]
-        whole.ptr = lengths_to_ptr(torch.cat(lengths)) if lengths else None
+        lengths = [np.diff(part.ptr.numpy()) for part in parts if part.ptr is not None]
+        whole.ptr = _offsets(np.concatenate(lengths)) if lengths else None
         whole.ids = {name: np.concatenate([part.ids[name] for part in parts]) for name in parts[0].ids}
         whole.numbers = np.concatenate([part.numbers for part in parts])
         return whole
@@ -162,23 +160,24 @@ class EventDataset(torch.utils.data.Dataset):
         mask, size = numbers.dtype == bool, len(self)
         if numbers.ndim != 1 or (len(numbers) != size if mask else numbers.dtype.kind not in "iu" and len(numbers)):
             raise TypeError(f"indices must be numbers or a mask of {size} events, got {numbers.dtype} {numbers.shape}")
-        chosen = torch.from_numpy(numbers.nonzero()[0] if mask else numbers.astype(np.int64, order="C"))
-        if bool((beyond := (chosen < -size) | (chosen >= size)).any()):
-            raise IndexError(f"event {int(chosen[beyond][0])} is out of range: there are {size} events")
-        chosen = torch.where(chosen < 0, chosen + size, chosen)
+        chosen = numbers.nonzero()[0] if mask else numbers.astype(np.int64, order="C")
+        if (beyond := (chosen < -size) | (chosen >= size)).any():
+            raise IndexError(f"event {chosen[beyond][0]} is out of range: there are {size} events")
+        chosen = np.where(chosen < 0, chosen + size, chosen)
+        # by NumPy: torch's threads wait for one another where they don't have a core each
         part = object.__new__(type(self))
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
         if self.x is not None and self.slot is not None and self.ptr is not None:
-            part.ptr = lengths_to_ptr(self.ptr[1:][chosen] - self.ptr[:-1][chosen])
             if self._rows is None or self._rows.ptr is not self.ptr:
                 self._rows = EventRows(self.ptr)
+            part.ptr = _offsets(np.diff(self.ptr.numpy())[chosen])
             part.x, part.slot = self._rows.take(self.x, chosen), self._rows.take(self.slot, chosen)
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
-            setattr(part, name, None if value is None else value[chosen])
-        part.ids = {name: values[chosen.numpy()] for name, values in self.ids.items()}
-        part.numbers = self.numbers[chosen.numpy()]
+            setattr(part, name, None if value is None else torch.from_numpy(value.numpy()[chosen]))
+        part.ids = {name: values[chosen] for name, values in self.ids.items()}
+        part.numbers = self.numbers[chosen]
         return part
 
     def between(self, start: int, stop: int) -> "EventDataset":
@@ -315,6 +314,10 @@ class EventDataset(torch.utils.data.Dataset):
         return (
             [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
         )
+
+
+def _offsets(lengths: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
 
 def check_fractions(fractions: Sequence[float]) -> None:

@@ -21,7 +21,7 @@ class EventRows:
 
     Examples
     --------
-    >>> EventRows(torch.tensor([0, 2, 2, 3])).take(torch.tensor([5, 6, 7]), torch.tensor([2, 0]))
+    >>> EventRows(torch.tensor([0, 2, 2, 3])).take(torch.tensor([5, 6, 7]), np.array([2, 0]))
     tensor([7, 5, 6])
     """
 
@@ -29,7 +29,7 @@ class EventRows:
         self.ptr = ptr
         self._offsets: dict[int, Any] = {}  # in bytes, by the bytes of a row
 
-    def take(self, values: Tensor, events: Tensor) -> Tensor:
+    def take(self, values: Tensor, events: np.ndarray) -> Tensor:
         """Return the rows (N, ...) of these events, whose numbers are not negative, one event behind the other."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -37,11 +37,11 @@ class EventRows:
         rows = values.contiguous().numpy()
         width = rows.dtype.itemsize * values.shape[1:].numel()
         if width not in self._offsets:
-            self._offsets[width] = pa.py_buffer((self.ptr * width).numpy())
+            self._offsets[width] = pa.py_buffer(self.ptr.numpy() * width)
         buffers = [None, self._offsets[width], pa.py_buffer(rows)]
         whole = pa.Array.from_buffers(pa.large_binary(), len(self.ptr) - 1, buffers)
         # memory as tensors have it, see `lumigraph.keep_pages`
-        taken = pc.take(whole, pa.array(events.numpy()), memory_pool=pa.system_memory_pool()).buffers()[2]
+        taken = pc.take(whole, pa.array(events), memory_pool=pa.system_memory_pool()).buffers()[2]
         if not width:
-            return values.new_empty(int((self.ptr[events + 1] - self.ptr[events]).sum()), *values.shape[1:])
+            return values.new_empty(int(np.diff(self.ptr.numpy())[events].sum()), *values.shape[1:])
         return torch.from_numpy(np.frombuffer(taken, rows.dtype)).view(-1, *values.shape[1:])

@@ -96,7 +96,7 @@ class _ParquetSource(Source):
         import pyarrow as pa
 
         stop = self.num_events if stop is None else stop
-        tables: list[Any] = [self._file.schema_arrow.empty_table()]
+        tables: list[Any] = []
         whole: list[int] = []  # row groups that are next to each other
         touched = (self._starts[:-1] < stop) & (self._starts[1:] > start) & (start < stop)
         for group in np.flatnonzero(touched).tolist():
@@ -109,6 +109,7 @@ class _ParquetSource(Source):
             batches = self._ranges.read(names, max(start, begin), min(stop, end), keep=stop < end)
             tables.append(pa.Table.from_batches(batches))
         tables += [self._file.read_row_groups(whole, columns=names)] if whole else []
+        tables = tables or [self._file.schema_arrow.empty_table()]
         table = pa.concat_tables(table.select(names) for table in tables)
         table.validate(full=True)
         return {name: numbers_of(name, table.column(name), start) for name in names}

@@ -32,7 +32,9 @@ class _RootSource(Source):
     def __init__(self, path: str, tree: str) -> None:
         import uproot
 
-        self._file = uproot.open({path: None}, array_cache=None)  # it would keep whole ranges
+        # without a cache, which would keep whole ranges, and without threads, for which baskets would wait
+        source = uproot.source.file.MultithreadedFileSource
+        self._file = uproot.open({path: None}, array_cache=None, handler=source, use_threads=False)
         try:
             self._tree = self._file[_name_of_tree(self._file, path, tree)]
             self.catalogue: Catalogue = _catalogue(self._tree)

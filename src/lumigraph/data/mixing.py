@@ -103,6 +103,11 @@ class Mixing(NamedTuple):
         return EventDataset.concatenate(parts)
 
 
+def _some(events: EventDataset, start: int, stop: int) -> EventDataset:
+    """Return events of a window as views of it, but the last of them as a copy, which stays while the next is read."""
+    return events.between(start, stop) if stop + (stop - start) <= len(events) else events.select(range(start, stop))
+
+
 class ByNumber:
     """Batches of so many events: a rank is given some of the chunks, and mixes them."""
 
@@ -134,7 +139,6 @@ class ByNumber:
         """Yield the batches of an epoch from a certain one on."""
         num_batches, windows = self.num_batches(), self._windows(epoch)
         after = list(accumulate(sum(piece.stop - piece.start for piece in window) for window in windows))
-        ends = [*range(self.batch_size, num_batches * self.batch_size, self.batch_size), after[-1]][start:]
         position = start * self.batch_size  # of the next event in what this rank is given
         skipped = sum(end <= position for end in after)
         rest: list[EventDataset] = []  # of the batch that is not full yet
@@ -143,13 +147,15 @@ class ByNumber:
                 seed = (self.mixing.seed, epoch, self.mixing.place()[0], i)
                 events = events.select(np.random.default_rng(seed).permutation(len(events)))
             first = after[i] - len(events)
-            while ends and ends[0] <= after[i]:
-                rest.append(events.between(position - first, ends[0] - first))
-                yield EventDataset.concatenate(rest).batch()
-                position, rest = ends.pop(0), []
-            if position < after[i]:
-                rest.append(events.between(position - first, len(events)))
-                position = after[i]
+            while position < after[i]:
+                full = (start + 1) * self.batch_size if start + 1 < num_batches else after[-1]
+                end = min(full, after[i])
+                rest.append(_some(events, position - first, end - first))
+                position = end
+                if end == full:
+                    yield EventDataset.concatenate(rest).batch()
+                    start, rest = start + 1, []
+            del events  # or all of it would be there until the next window is
 
 
 class WithinLimits:
@@ -191,5 +197,6 @@ class WithinLimits:
             ends = np.cumsum([len(numbers) for numbers in batches])
             events = events.select(np.concatenate(batches))
             for numbers, end in zip(batches, ends.tolist(), strict=True):
-                yield events.between(end - len(numbers), end).batch()
+                yield _some(events, end - len(numbers), end).batch()
             start = 0
+            del events  # or all of it would be there until the next window is

@@ -359,8 +359,8 @@ class EventStream:
         loader is made. The same chunks are then mixed in every epoch, in another order each time, and every rank reads
         all of them.
 
-        **Memory.** Batches are views of the events that were mixed together, all of which stay as long as one of their
-        batches does; of a batch that is kept or saved take ``batch.clone()``.
+        **Memory.** Most batches are views of the events that were mixed together, all of which stay as long as one of
+        their batches does; of a batch that is kept or saved take ``batch.clone()``.
         """
         check_counts(buffer_size=buffer_size)
         check_counts(0, seed=seed, num_workers=num_workers)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from lumigraph import EventDataset, EventSchema, SchemaError
 from lumigraph.data import EventStream, write_columns
+from lumigraph.data.chunks import cut
 from lumigraph.data.event_file import EventFile
 from lumigraph.data.read_arrow import _ParquetSource
-from lumigraph.data.stream import _cut
 
 SCHEMA = EventSchema(
     collections=("Jet",), feats_per_vec=("px", "py"), event_feats=("number",), cat_feats=("c",), targets=("label",),
@@ -341,7 +341,7 @@ def test_what_cannot_be_loaded_is_an_error(files):
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 30))
 def test_chunks_cover_a_file_within_the_limit(sizes, chunk_size):
     groups = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    chunks = list(_cut(groups, chunk_size))
+    chunks = list(cut(groups, chunk_size))
     assert [start for start, _, _ in chunks] == [0, *(stop for _, stop, _ in chunks)][: len(chunks)]
     assert sum(stop - start for start, stop, _ in chunks) == sum(sizes)
     assert all(0 < stop - start <= chunk_size for start, stop, _ in chunks)

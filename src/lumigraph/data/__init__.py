@@ -1,7 +1,7 @@
 """Events from files: named columns, data sets, loaders, and the sample that is shipped."""
 
 from .batching import EventBatches, balanced_weights
-from .dataset import EventDataset, Paths, table_to_tensor
+from .dataset import EventDataset, Paths
 from .event_file import EventFile
 from .expressions import FUNCTIONS, Expression
 from .inspection import FileReport, inspect_file
@@ -12,6 +12,7 @@ from .samples import SAMPLE_SCHEMA, load_sample, sample_path
 from .selection import numbered_as
 from .stream import EventStream
 from .suggestion import suggested_schema
+from .table_tensors import table_to_tensor
 from .tables import memory_columns
 from .writers import ColumnWriter, check_writable, write_columns
 

@@ -1,9 +1,7 @@
-"""From named columns to the arrays of a Batch: what a schema asks of a table, and what can be derived from it.
+"""From named columns to the arrays of a Batch: what a schema asks of a table, and how objects become particles.
 
-A file gives four-momenta as (px, py, pz, E) or as (pt, eta, phi, mass or E). Whatever of these a schema asks for and
-the file does not hold is computed: px, py, pz, E (or energy), pt, eta, phi, mass, and the logarithms log_pt and log_E.
-Without eta or pz an object has no longitudinal momentum (MET), without mass and E it is massless. ``is_Jet`` is 1 for
-a Jet and 0 for any other object; ``kind`` is the place of the object among the objects of the schema.
+Of momenta, whatever the file does not hold is computed, see `lumigraph.data.momenta`. ``is_Jet`` is 1 for a Jet and 0
+for any other object; ``kind`` is the place of the object among the objects of the schema.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,17 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .. import kinematics
 from ..schema import EventSchema, SchemaError, near
+from .momenta import completed, sources_of
 from .selection import file_columns, numbered_as, prepared
 from .tables import is_plain
 
 __all__ = ["Arrays", "assemble", "sources"]
 
-_MOMENTUM = ("px", "py", "pz", "E", "energy", "pt", "eta", "phi", "mass")
-_LOG_OF = {"log_pt": "pt", "log_E": "E"}
 _LARGEST = np.finfo(np.float32).max  # what is larger would be infinite in a tensor
-_LOG_FLOOR = 1e-3  # GeV; logarithms of what is softer than that are cut off here
 
 
 class Arrays(NamedTuple):
@@ -72,7 +67,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
         own = [name for name in names if name.startswith(f"{vec}_")]
         if not own:
             raise SchemaError(f"there is no column {vec}_... of the object {vec!r}: {near(vec + '_', names)}")
-        columns = {feat: _sources_of(vec, feat, names) for feat in schema.feats_per_vec}
+        columns = {feat: sources_of(vec, feat, names) for feat in schema.feats_per_vec}
         if not any(columns.values()):
             raise SchemaError(f"object {vec!r} has none of the features {list(schema.feats_per_vec)}: it has {own}")
         found_for.update(feat for feat, found in columns.items() if found)
@@ -97,22 +92,6 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
 
 def _is_flag(feat: str, schema: EventSchema) -> bool:
     return feat == "kind" or (feat.startswith("is_") and feat[3:] in schema.objects)
-
-
-def _sources_of(vec: str, feat: str, names: Collection[str]) -> list[str]:
-    """Return the column that a feature of an object is, or those that it is computed from; none if it has no such."""
-
-    def first(*feats: str) -> list[str]:
-        return [f"{vec}_{f}" for f in feats if f"{vec}_{f}" in names][:1]
-
-    if own := first(feat, *{"E": ["energy"], "energy": ["E"]}.get(feat, [])):
-        return own
-    if feat in _LOG_OF:
-        return _sources_of(vec, _LOG_OF[feat], names)
-    for pair in (("px", "py"), ("pt", "phi")):
-        if feat in _MOMENTUM and all(f"{vec}_{f}" in names for f in pair):
-            return [*(f"{vec}_{f}" for f in pair), *first("pz", "eta"), *first("E", "energy", "mass")]
-    return []
 
 
 def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arrays:
@@ -261,7 +240,7 @@ def _first(part: _Object, room: np.ndarray) -> _Object:
 
 def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int) -> _Object:
     """Return the columns of one object, flattened, and how many of it each event has."""
-    names = dict.fromkeys(name for feat in schema.feats_per_vec for name in _sources_of(vec, feat, columns))
+    names = dict.fromkeys(name for feat in schema.feats_per_vec for name in sources_of(vec, feat, columns))
     flat: dict[str, np.ndarray] = {}
     shared, first = np.ones(num_events, dtype=np.int64), ""
     for name in names:
@@ -327,7 +306,7 @@ def _present(part: _Object) -> _Object:
 def _features(part: _Object, schema: EventSchema) -> np.ndarray:
     """Return the features of an object, (n, F); those that it does not have are 0."""
     vec = part.vec
-    has = _complete({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
+    has = completed({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
     x: np.ndarray = np.empty((int(part.lengths.sum()), len(schema.feats_per_vec)), np.float32)
     for i, feat in enumerate(schema.feats_per_vec):
         if feat in has:
@@ -341,36 +320,3 @@ def _features(part: _Object, schema: EventSchema) -> np.ndarray:
         else:
             x[:, i] = 0
     return x
-
-
-@np.errstate(over="ignore", invalid="ignore")  # what becomes infinite is refused by its name
-def _complete(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, np.ndarray]:
-    """Add what can be computed of the features asked for, see `_sources_of`."""
-    for feat, same in (("E", "energy"), ("energy", "E")):
-        if same in has:
-            has.setdefault(feat, has[same])
-    missing = ({_LOG_OF.get(feat, feat) for feat in feats} & set(_MOMENTUM)) - has.keys()
-    if missing and ({"px", "py"} <= has.keys() or {"pt", "phi"} <= has.keys()):
-        p4 = _four_momenta({name: v.astype(np.float64, copy=False) for name, v in has.items() if name in _MOMENTUM})
-        for i, feat in enumerate(("px", "py", "pz", "E")):
-            has.setdefault(feat, p4[:, i])
-        has.setdefault("energy", has["E"])
-        for feat in missing - has.keys():
-            has[feat] = getattr(kinematics, feat)(torch.from_numpy(p4)).numpy()
-    for feat, of in _LOG_OF.items():
-        if of in has and feat in feats:
-            has.setdefault(feat, np.log(np.maximum(has[of].astype(np.float64, copy=False), _LOG_FLOOR)))
-    return has
-
-
-def _four_momenta(has: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return (px, py, pz, E) of objects, (n, 4), from the columns that there are."""
-    px, py = has.get("px"), has.get("py")
-    if px is None or py is None:
-        px, py = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])
-    pz, energy = has.get("pz"), has.get("E")
-    if pz is None:
-        pz = np.hypot(px, py) * np.sinh(has["eta"]) if "eta" in has else np.zeros_like(px)
-    if energy is None:
-        energy = np.sqrt(px**2 + py**2 + pz**2 + has.get("mass", np.zeros_like(px)) ** 2)
-    return np.stack([px, py, pz, energy], axis=1)

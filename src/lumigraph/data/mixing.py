@@ -9,14 +9,12 @@ from torch_geometric.data import Batch
 
 from ..checks import check_counts
 from .batching import EventBatches, this_rank
+from .chunks import MOST_AT_ONCE
 from .dataset import EventDataset
 from .loader import made_by_workers
 from .selection import numbered_as
 
-__all__ = ["MOST_AT_ONCE", "ByNumber", "Mixing", "WithinLimits"]
-
-#: so many files are kept open, and so many units of a file may be read side by side without decoding them again
-MOST_AT_ONCE = 8
+__all__ = ["ByNumber", "Mixing", "WithinLimits"]
 
 
 class _Piece(NamedTuple):

@@ -13,27 +13,17 @@ import numpy as np
 from ..checks import check_counts
 from ..schema import EventSchema, SchemaError, cell_names
 from .batching import check_place
+from .chunks import Chunk, OpenFiles, cut
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
 from .event_file import EventFile
 from .loader import EventLoader
-from .mixing import MOST_AT_ONCE, ByNumber, Mixing, WithinLimits
-from .readers import expand_paths, open_events
+from .mixing import ByNumber, Mixing, WithinLimits
+from .readers import expand_paths
 from .selection import numbered_as
 from .tables import Columns, not_a_column
 
 __all__ = ["EventStream"]
-
-
-class Chunk(NamedTuple):
-    """Events of one file that are read at once."""
-
-    file: int
-    start: int
-    stop: int
-    first: int  # number of its first event, counted over all files
-    unit: int  # chunks of one unit are parts of what a file can only read from its beginning
-    place: int  # in its unit
 
 
 class _Share(NamedTuple):
@@ -105,7 +95,7 @@ class EventStream:
         self._share: _Share | None = None
         self._weights: Callable[[EventDataset], Any] | None = None
         self._check: Callable[[EventDataset], Any] | None = None
-        self._files = _OpenFiles(self.paths)
+        self._files = OpenFiles(self.paths)
         first, unit = 0, -1
         for i, path in enumerate(self.paths):
             file = self._files[i]
@@ -121,7 +111,7 @@ class EventStream:
                 name = min(different)
                 without, other = (self.paths[0], path) if name in columns else (path, self.paths[0])
                 raise SchemaError(f"{without}: column {name!r} is missing, but {other} has it")
-            for start, stop, place in _cut(file.groups, chunk_size):
+            for start, stop, place in cut(file.groups, chunk_size):
                 unit += not (file.sequential and place)
                 self.chunk_list.append(Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
             first += file.num_events
@@ -374,21 +364,6 @@ class EventStream:
         return EventLoader(WithinLimits(mixing, {**limits, "bucketed": bucketed}))
 
 
-class _OpenFiles:
-    """Files by number, the last few of them open."""
-
-    def __init__(self, paths: Sequence[str], most: int = MOST_AT_ONCE) -> None:
-        self.paths, self.most = paths, most
-        self.opened: dict[int, EventFile] = {}
-
-    def __getitem__(self, number: int) -> EventFile:
-        file = self.opened.pop(number, None) or open_events(self.paths[number])
-        self.opened[number] = file
-        while len(self.opened) > self.most:
-            self.opened.pop(next(iter(self.opened))).close()
-        return file
-
-
 def _refuse_unusable(schema: EventSchema, file: EventFile, labelled: bool) -> None:
     """Raise a SchemaError if a file has a column that a schema names, but not as numbers."""
     labels = [*schema.targets, *([schema.weight] if schema.weight else [])] if labelled else []
@@ -396,20 +371,6 @@ def _refuse_unusable(schema: EventSchema, file: EventFile, labelled: bool) -> No
     for name in (*particles, *schema.event_feats, *schema.cat_feats, *labels, *schema.ids):
         if name in file.types and name not in file.names:
             raise not_a_column(name, file.types[name])
-
-
-def _cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a file into chunks of at most so many events: yield start, stop, and place in a group that is larger."""
-    ends = groups[1:].tolist()
-    start = 0
-    for i, stop in enumerate(ends):
-        if i + 1 < len(ends) and ends[i + 1] - start <= chunk_size:
-            continue  # small groups are read together
-        parts = -(-(stop - start) // chunk_size)
-        size = -(-(stop - start) // max(parts, 1))  # all but the last: a decoder gives what is asked in one piece
-        for place, low in enumerate(range(start, stop, max(size, 1))):
-            yield low, min(low + size, stop), place
-        start = stop
 
 
 def _uniform(numbers: np.ndarray, seed: int) -> np.ndarray:

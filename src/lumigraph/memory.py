@@ -18,10 +18,11 @@ def keep_pages() -> bool:
     system clears each page anew when it is next touched: on a CPU this can take longer than the arithmetic. From this
     call on they are kept for the next tensor. The price is that memory that was used once stays with the process.
 
-    `Model.fit`, `lumigraph.training.fit` and the ``lumigraph`` command call this. ``LUMIGRAPH_KEEP_PAGES=0`` in the
-    environment turns it off, and thresholds that are set there already (``MALLOC_MMAP_THRESHOLD_``,
-    ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) are left as they are. Nothing happens without glibc. Arrow, which
-    reads Parquet, then uses the C library's memory as well, unless ``ARROW_DEFAULT_MEMORY_POOL`` says whose.
+    `Model.fit`, `lumigraph.training.fit`, `EventStream.loader` and the ``lumigraph`` command call this.
+    ``LUMIGRAPH_KEEP_PAGES=0`` in the environment turns it off, and thresholds that are set there already
+    (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) are left as they are. Nothing happens
+    without glibc. Arrow, which reads Parquet, then uses the C library's memory as well, unless
+    ``ARROW_DEFAULT_MEMORY_POOL`` says whose.
 
     Notes
     -----

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import check_counts
+from ..memory import keep_pages
 from ..schema import EventSchema, SchemaError, cell_names
 from .batching import check_place
 from .chunks import Chunk, OpenFiles, cut
@@ -350,13 +351,15 @@ class EventStream:
         all of them.
 
         **Memory.** Most batches are views of the events that were mixed together, all of which stay as long as one of
-        their batches does; of a batch that is kept or saved take ``batch.clone()``.
+        their batches does; of a batch that is kept or saved take ``batch.clone()``. Pages of memory are kept, see
+        `lumigraph.keep_pages`.
         """
         check_counts(buffer_size=buffer_size)
         check_counts(0, seed=seed, num_workers=num_workers)
         check_place(rank, num_ranks)
         if len(self) == 0:
             raise ValueError(f"{self.name}: there are no events that are selected, so there is nothing to load")
+        keep_pages()  # what is mixed is large, and its memory is freed and asked for again all the time
         mixing = Mixing(self, shuffle, seed, buffer_size, num_workers, rank, num_ranks)
         if batch_size is not None and max_particles is None and max_pairs is None and not bucketed:
             return EventLoader(ByNumber(mixing if shuffle else mixing._replace(buffer_size=1), batch_size))

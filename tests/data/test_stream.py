@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -417,3 +418,29 @@ def test_an_identifier_that_is_missing_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["ht,event", *lines]) + "\n")
     with pytest.raises(SchemaError, match=r"a.csv: event 37: identifier 'event' is missing"):
         stream(tmp_path / "a.csv", EventSchema(event_feats=("ht",), ids=("event",))).read()
+
+
+@pytest.mark.parametrize(
+    ("labels", "group", "sorted_"),
+    [
+        (np.repeat([0, 1], 100), 200, True),
+        (np.tile([0, 1], 100), 200, False),
+        (np.zeros(200), 200, False),
+        (np.linspace(0, 1, 200), 200, False),  # a number to be fitted, not a class
+        (np.repeat([0, 1], 100), 20, False),  # many small parts: they are mixed
+    ],
+    ids=["sorted", "mixed", "one class", "regression", "small parts"],
+)
+def test_a_shuffle_that_cannot_mix_the_classes_says_so(tmp_path, labels, group, sorted_):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"label": labels, "ht": np.arange(200.0)}), path, row_group_size=group)
+    events = EventStream(path, EventSchema(event_feats=("ht",), targets=("label",)), chunk_size=20)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        events.loader(10)  # in their order
+        events.loader(10, shuffle=True, buffer_size=10)  # all of them at once
+        assert not caught
+        events.loader(10, shuffle=True, buffer_size=2)
+    expected = [f"{path}: the events 0 to 200 can only be read in their order, and are sorted by label"]
+    assert [str(w.message).partition(":")[0] for w in caught] == [str(path)] * sorted_
+    assert all(str(w.message).startswith(expected[0]) for w in caught)

@@ -1,5 +1,6 @@
 """Events from files of any size: read chunk by chunk, shuffled in a buffer, shared among ranks and processes."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -14,7 +15,7 @@ from ..checks import check_counts
 from ..memory import keep_pages
 from ..schema import EventSchema, SchemaError, cell_names
 from .batching import check_place
-from .chunks import Chunk, OpenFiles, cut
+from .chunks import MOST_AT_ONCE, Chunk, OpenFiles, cut
 from .columns import assemble, sources
 from .dataset import EventDataset, Paths, check_fractions
 from .event_file import EventFile
@@ -302,6 +303,28 @@ class EventStream:
         sizes = [part.cat_szs() for part in parts] or [[1] * len(self.schema.cat_feats)]
         return [max(column) for column in zip(*sizes, strict=True)]
 
+    def _warn_if_sorted(self, buffer_size: int) -> None:
+        """Warn of events that can only be read in their order, but are sorted by their target: none are mixed then."""
+        units: dict[int, list[int]] = {}
+        for number, chunk in enumerate(self.chunk_list):
+            units.setdefault(chunk.unit, []).append(number)
+        if len(units) >= MOST_AT_ONCE or not (self.labelled and self.schema.targets):
+            return
+        labels = self._without_particles(targets=self.schema.targets)
+        for own in units.values():
+            if len(own) <= buffer_size:
+                continue
+            first, last = (np.unique(np.asarray(labels.events_of(number).y), axis=0) for number in (own[0], own[-1]))
+            if max(len(first), len(last)) <= 10 and not {*map(tuple, first)} & {*map(tuple, last)}:
+                chunk, end = self.chunk_list[own[0]], self.chunk_list[own[-1]].stop
+                warnings.warn(
+                    f"{self.paths[chunk.file]}: the events {chunk.start} to {end} can only be read in their order, and "
+                    f"are sorted by {', '.join(self.schema.targets)}: batches will hold one class each. Write the file "
+                    "anew in smaller parts (row_group_size=20000 in Parquet), shuffle its events once, or load it with "
+                    "EventDataset.from_file",
+                    stacklevel=3,
+                )
+
     def loader(
         self,
         batch_size: int | None = None,
@@ -359,6 +382,8 @@ class EventStream:
         check_place(rank, num_ranks)
         if len(self) == 0:
             raise ValueError(f"{self.name}: there are no events that are selected, so there is nothing to load")
+        if shuffle:
+            self._warn_if_sorted(buffer_size)
         keep_pages()  # what is mixed is large, and its memory is freed and asked for again all the time
         mixing = Mixing(self, shuffle, seed, buffer_size, num_workers, rank, num_ranks)
         if batch_size is not None and max_particles is None and max_pairs is None and not bucketed:

@@ -52,6 +52,24 @@ def test_missing_numbers_and_texts_in_a_frame():
     assert list(columns["s"]) == ["a", "b"]
 
 
+def test_what_a_pyarrow_table_holds_beside_numbers():
+    view = pa.array([[1], [2, 3]], pa.list_view(pa.int64()))
+    table = pa.table({"n": [1, None], "s": ["a", None], "record": [{"a": 1}] * 2, "view": view, "deep": [[[1.0]], []]})
+    columns = memory_columns(table)
+    np.testing.assert_array_equal(columns["n"], [1, np.nan])
+    assert all(len(column) == 2 for column in columns.values())
+    for name in ("s", "record", "view", "deep"):  # of no use, and no harm to those who do not ask for them
+        with pytest.raises(SchemaError, match=f"column '{name}', of class ndarray, is neither numbers nor lists"):
+            checked_columns({name: columns[name]})
+
+
+def test_integers_beside_a_missing_one_that_would_lose_digits():
+    frame = pd.DataFrame({"event": pd.array([2**53 + 1, None], dtype="Int64")})
+    for table in (frame, pa.Table.from_pandas(frame)):
+        with pytest.raises(SchemaError, match="column 'event' is of type int64 and has a null in event 1"):
+            memory_columns(table)
+
+
 def test_flat_columns_of_a_frame_are_not_copied():
     values = np.arange(3.0)
     assert np.shares_memory(memory_columns({"x": values})["x"], values)

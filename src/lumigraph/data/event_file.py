@@ -220,10 +220,15 @@ def _explained(name: str, format_: Format) -> Iterator[None]:
         if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         raise SchemaError(f"{name}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise SchemaError(
+            f"{name} cannot be read as {format_.kind}: what is asked for does not fit into memory, or the file is "
+            f"corrupt ({first_line(str(error))}); read it part by part"
+        ) from error
     except Exception as error:  # a corrupt file can make the libraries raise anything
         with open(name, "rb") as file:
             head = file.read(len(format_.magic))
-        if head != format_.magic and not isinstance(error, MemoryError):
+        if head != format_.magic:
             raise SchemaError(f"{name} is no {format_.kind} file, it begins with {head!r}; name it as it is") from error
         raise SchemaError(
             f"{name} cannot be read as {format_.kind}: it is truncated or corrupt, get or write it again "

@@ -98,8 +98,8 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     **Fold files of LUMIN** (HDF5): the columns that the meta data name, the folds one after the other; a cell of
     ``matrix_inputs`` is the column ``{vec}_{feat}``, a number per event, NaN where the object is absent.
 
-    **CSV** has the types that fit all cells of a column: integers if all are, booleans (int8) if all are, otherwise
-    floating point with NaN for what is empty.
+    **CSV** has the types that fit all cells of a column: integers if all are (int64, or uint64 if some are above
+    2**63 - 1), booleans (int8) if all are, otherwise floating point with NaN for what is empty.
 
     Examples
     --------
@@ -139,6 +139,7 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     if not given:
         raise SchemaError("no file is given; give one path or pattern, or several")
     found: dict[str, None] = {}
+    trees: dict[str, set[str]] = {}  # of each file, however it is spelt; "" is whichever it has
     for path in [os.fspath(path) for path in given]:
         name, tree = split_path(path)
         matches = [name]
@@ -148,8 +149,10 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
                 raise SchemaError(f"{path}: no file matches; check the folder and the pattern")
         for match in matches:
             full = f"{match}:{tree}" if tree else match
-            if full in found:
+            known = trees.setdefault(os.path.realpath(match), set())
+            if tree in known or (known and "" in {tree, *known}):
                 raise SchemaError(f"{full} is named twice; its events would be, too")
+            known.add(tree)
             found[full] = None
     return list(found)
 

@@ -255,6 +255,20 @@ def test_what_csv_cannot_keep(tmp_path, columns, complaint):
     assert all(ak.array_equal(got[name], ak.Array(columns[name]), equal_nan=True) for name in columns)
 
 
+def test_names_that_a_format_does_not_have(tmp_path):
+    for name in ("/a", "a/", "a//b", "./a", "."):
+        with pytest.raises(SchemaError, match=f"column '{name}' has an empty part before or behind a '/', or a '.'"):
+            write_columns(tmp_path / "a.h5", {"ht": [1.0], name: [1.0]})
+    with pytest.raises(SchemaError, match=r"column 'a\\nb' needs more than one line in CSV; rename it"):
+        write_columns(tmp_path / "a.csv", {"a\nb": [1.0]})
+    for suffix in (".root", ".parquet", ".csv", ".h5"):
+        names = ["a,b", 'q"q"', "..", "a.b", " a ", "é", "a:b;1", "[0]", "*"]
+        columns = {name: [i + 0.5] for i, name in enumerate(names)}
+        assert {
+            name: c.to_list() for name, c in read_columns(write_columns(tmp_path / f"b{suffix}", columns)).items()
+        } == columns
+
+
 def test_a_group_of_hdf5_cannot_have_the_name_of_a_column(tmp_path):
     with pytest.raises(SchemaError, match="column 'a/b/c' would be in a group 'a/b', which is a column"):
         write_columns(tmp_path / "a.h5", {"a/b/c": [1.0], "a/b": [1.0]})

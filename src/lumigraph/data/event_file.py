@@ -179,7 +179,7 @@ class EventFile:
             self._source = None
         if self._source is None:
             self._process = os.getpid()
-            source = _opened(self._name, self._tree, self._format)
+            source = _source(self._name, self._tree, self._format)
             if source.num_events != self.__dict__.get("num_events", source.num_events):
                 source.close()
                 raise SchemaError(
@@ -191,7 +191,8 @@ class EventFile:
         return self._source, self._catalogue
 
 
-def _opened(name: str, tree: str, format_: Format) -> Source:
+def _source(name: str, tree: str, format_: Format) -> Source:
+    """Open a file, or say that it is none."""
     if os.path.isdir(name):
         raise SchemaError(f"{name} is a directory; give one {format_.kind} file")
     with open(name, "rb") as file:

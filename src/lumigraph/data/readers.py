@@ -84,8 +84,9 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
 
     **Datasets of three axes** (HDF5), ``D`` of shape (events, slots, features), are jagged columns ``D_pt, ...``, named
     by an attribute ``features``, ``feature_names``, ``columns`` or ``names`` of the dataset, by a dataset ``D_names``,
-    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``. Particles are where ``D_mask`` or ``mask``, of shape
-    (events, slots), is 1; without a mask a slot is absent where all features are 0 or all are NaN.
+    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``; beside another dataset ``D_pt`` it is ``D/pt``.
+    Particles are where ``D_mask`` or ``mask``, of shape (events, slots), is 1; without a mask a slot is absent where
+    all features are 0 or all are NaN.
 
     **JetNet** (HDF5): ``particle_features`` gives ``Particle_etarel, Particle_phirel, Particle_ptrel``, of what its
     mask tells to be particles; ``jet_features`` gives ``Jet_pt, Jet_eta, Jet_mass, Jet_num_particles`` (and before
@@ -128,7 +129,7 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     Raises
     ------
     SchemaError
-        If nothing is given, a pattern matches nothing, or a file is named twice.
+        If nothing is given, a pattern matches nothing, or a file is named twice, however it is spelt.
 
     Examples
     --------

@@ -21,10 +21,12 @@ class Hdf5File(AppendedFile):
     _num_events = 0
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a counter among the columns holds other numbers, or a name is that of a group."""
+        """Raise a ValueError if a counter among the columns holds other numbers, or a name is none in HDF5."""
         _, added = counters(chunk)
-        names = {*chunk, *added}
+        names = [*chunk, *added]
         for name in names:
+            if not {"", "."}.isdisjoint(name.split("/")):
+                raise ValueError(f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it")
             if group := next((name[:i] for i, letter in enumerate(name) if letter == "/" and name[:i] in names), ""):
                 raise ValueError(
                     f"column {name!r} would be in a group {group!r}, which is a column; rename one of them"

@@ -105,9 +105,9 @@ def memory_columns(table: Any) -> Columns:
     Parameters
     ----------
     table
-        A DataFrame, a mapping of names to columns, an awkward array of records, a NumPy structured array or a pyarrow
-        Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is missing is an empty list);
-        records in records, as in ``events.Jet.px``, become ``Jet_px``.
+        A DataFrame, a mapping of names to columns (also of pandas or pyarrow), an awkward array of records, a NumPy
+        structured array or a pyarrow Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is
+        missing is an empty list); records in records, as in ``events.Jet.px``, become ``Jet_px``.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def memory_columns(table: Any) -> Columns:
     elif isinstance(table, np.ndarray) and table.dtype.names:
         pairs = [(name, table[name]) for name in table.dtype.names]
     elif isinstance(table, Mapping):
-        pairs = list(table.items())
+        pairs = [(name, _from_library(str(name), values)) for name, values in table.items()]
     else:
         raise SchemaError(
             f"a table must be a DataFrame, a mapping of names to columns, an awkward array of records, a structured "
@@ -148,20 +148,31 @@ def _is_a(table: Any, module: str, name: str) -> bool:
     return module in sys.modules and isinstance(table, getattr(sys.modules[module], name))
 
 
+def _from_library(name: str, values: Any) -> Any:
+    """Return a column of pandas or pyarrow as numbers or lists, what is neither of them as it is."""
+    if _is_a(values, "pandas", "Series"):
+        return _from_series(name, values)
+    if _is_a(values, "pyarrow", "Array") or _is_a(values, "pyarrow", "ChunkedArray"):
+        return _from_arrow(name, values)
+    return values
+
+
 def _from_series(name: str, series: Any) -> Any:
     import pyarrow as pa
 
     if series.dtype == object:
         return _from_cells(series.to_numpy(), series.isna().to_numpy())
-    if isinstance(series.dtype, np.dtype):
-        return series.to_numpy()
-    array = pa.array(series)  # pandas' own types: what has nulls
-    return _from_arrow(name, array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array]))
+    if not isinstance(series.dtype, np.dtype):
+        with suppress(pa.ArrowException):  # pandas' own types: what has nulls
+            return _from_arrow(name, pa.array(series))
+    return series.to_numpy()
 
 
 def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
     """Return objects as lists of numbers if they are sequences, and as they are if not."""
     kinds = set(map(type, cells[~missing]))
+    if not len(cells):
+        return np.empty(0)
     if not kinds or not all(issubclass(k, Sequence | np.ndarray) and not issubclass(k, str | bytes) for k in kinds):
         return cells
     lengths = np.zeros(len(cells), dtype=np.int64)
@@ -176,6 +187,7 @@ def _from_arrow(name: str, column: Any) -> Any:
 
     from .read_arrow import holds_numbers, numbers_of
 
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if not holds_numbers(column.type):
         return column.to_numpy()
     if column.null_count and not pa.types.is_nested(column.type):
@@ -211,8 +223,7 @@ def as_array(name: str, values: Any) -> Any:
     """Return the values of a column as an awkward array, or raise a SchemaError if they cannot be."""
     import awkward as ak
 
-    if _is_a(values, "pandas", "Series"):
-        values = _from_series(name, values)
+    values = _from_library(name, values)
     if isinstance(values, np.ndarray) and not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     try:

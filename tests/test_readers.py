@@ -267,6 +267,17 @@ def test_parquet_columns_that_are_no_numbers(tmp_path):
             read_columns(path, ["ht", name])
 
 
+@pytest.mark.parametrize("number", [-3, 5])
+def test_parquet_metadata_that_contradict_themselves(tmp_path, number):
+    content = parquet(tmp_path / "a.parquet", ht=np.arange(4.0)).read_bytes()
+    footer = content.index(b"schema")  # the root of the schema, behind which the number of events stands
+    at = content.index(b"\x16\x08\x19", footer)  # an integer, 4 as zigzag, and the list of row groups
+    code = bytes([2 * number if number >= 0 else -2 * number - 1])
+    (tmp_path / "a.parquet").write_bytes(content[: at + 1] + code + content[at + 2 :])
+    with pytest.raises(SchemaError, match=rf"its row groups have 4 events, but the whole {number}: it is corrupt"):
+        column_names(tmp_path / "a.parquet")
+
+
 def test_parquet_columns_of_one_name(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"]), path)

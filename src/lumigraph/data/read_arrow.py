@@ -94,6 +94,11 @@ class _ParquetSource(Source):
         rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.catalogue: Catalogue = _catalogue(self._file)
         self.num_events = int(meta.num_rows)
+        if min(rows, default=0) < 0 or sum(rows) != self.num_events:
+            raise SchemaError(
+                f"its row groups have {sum(rows)} events, but the whole {self.num_events}: it is corrupt, get or write "
+                "it again"
+            )
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self.groups = np.unique(self._starts)
         self._ranges = ArrowRanges(self._batches)

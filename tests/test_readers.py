@@ -26,7 +26,7 @@ from lumigraph.data import (
     tables,
     writers,
 )
-from lumigraph.data.readers import column_names, read_columns
+from lumigraph.data.readers import column_names, open_events, read_columns
 from lumigraph.data.writers import write_columns
 from lumigraph.schema import SchemaError
 
@@ -267,6 +267,25 @@ def test_parquet_columns_that_are_no_numbers(tmp_path):
             read_columns(path, ["ht", name])
 
 
+@pytest.mark.parametrize("number", [-3, 5])
+def test_parquet_metadata_that_contradict_themselves(tmp_path, number):
+    content = parquet(tmp_path / "a.parquet", ht=np.arange(4.0)).read_bytes()
+    footer = content.index(b"schema")  # the root of the schema, behind which the number of events stands
+    at = content.index(b"\x16\x08\x19", footer)  # an integer, 4 as zigzag, and the list of row groups
+    code = bytes([2 * number if number >= 0 else -2 * number - 1])
+    (tmp_path / "a.parquet").write_bytes(content[: at + 1] + code + content[at + 2 :])
+    with pytest.raises(SchemaError, match=rf"its row groups have 4 events, but the whole {number}: it is corrupt"):
+        column_names(tmp_path / "a.parquet")
+
+
+def test_parquet_columns_of_one_name(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"]), path)
+    assert read_columns(path)["b"].to_list() == [3]
+    with pytest.raises(SchemaError, match=r"a.parquet: column 'a' is of type int64 and there 2 times;"):
+        read_columns(path, ["a"])
+
+
 # ROOT
 
 
@@ -363,7 +382,13 @@ def test_hdf5_counters_say_which_slots_are_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("counter", "complaint"),
-    [([2, 3], "3 in event 1; it must have one from 0 to 2"), ([1, -1], "-1 in event 1"), ([1], "1 entries")],
+    [
+        ([2, 3], "3 in event 1; it must have one from 0 to 2 per event, correct or rename it"),
+        ([1, -1], "-1 in event 1"),
+        ([1.0, 0.5], "0.5 in event 1"),
+        ([NAN, 1], "nan in event 0"),
+        ([1], "1 entries"),
+    ],
 )
 def test_hdf5_counters_that_cannot_be(tmp_path, counter, complaint):
     path = hdf5(tmp_path / "a.h5", Jet_px=[[1.0, NAN], [0.0, 0.0]], nJet=counter)
@@ -471,6 +496,26 @@ def test_csv_types(tmp_path):
     assert got["big"].to_list() == [np.inf, -np.inf]
 
 
+def test_csv_integers_above_int64(tmp_path, monkeypatch):
+    monkeypatch.setattr(read_csv, "_CSV_BLOCK", 100)  # the large ones come late, and some are followed by others
+    large, rows = 2**64 - 1, [f"{i},{i},0,1,1" for i in range(40)]
+    content = [*rows, f"{large},{large},{large},{large},", *rows, "1,-1,0.5,1,1"]
+    path = text(tmp_path / "a.csv", "\n".join(["event,signed,mixed,Jet0_id,Jet1_id", *content]))
+    with open_events(path) as file:
+        for start in (0, 39, 40):
+            got = file.read(["event", "mixed", "Jet_id"], start)
+            assert got["event"].to_list() == [*range(40), large, *range(40), 1][start:]
+            assert str(got["mixed"].type.content) == "float64"
+            assert got["Jet_id"].to_list() == [*[[1, 1]] * 40, [large], *[[1, 1]] * 41][start:]
+    with pytest.raises(SchemaError, match=r"column 'signed' cannot be decoded .*'-1'"):
+        read_columns(path, ["signed"])  # which no integer of 64 bits can hold, and no float64 without a loss
+
+
+def test_csv_of_a_header_alone(tmp_path):
+    for header in ("a,b", "a,b\n"):
+        assert [len(column) for column in read_columns(text(tmp_path / "a.csv", header)).values()] == [0, 0]
+
+
 def test_csv_files_that_are_not_tables(tmp_path):
     with pytest.raises(SchemaError, match=r"column 'a' stands there 2 times"):
         read_columns(text(tmp_path / "a.csv", "a,b,a\n1,2,3\n"))
@@ -484,7 +529,8 @@ def test_csv_files_that_are_not_tables(tmp_path):
 
 def test_csv_column_that_turns_into_text_far_down(tmp_path, monkeypatch):
     monkeypatch.setattr(read_csv, "_CSV_BLOCK", 1000)
-    path = text(tmp_path / "a.csv", "n,m\n" + "1,2\n" * 1000 + "x,2\n")
+    path = text(tmp_path / "a.csv", "n,m,label\n" + "1,2,\n" * 1000 + "x,2,signal\n")
     with pytest.raises(SchemaError, match=r"a.csv: column 'n' is of numbers, but holds 'x' in event 1000;"):
         read_columns(path)
     assert len(read_columns(path, ["m"])["m"]) == 1001
+    assert column_names(path) == ["n", "m"]  # empty cells before the texts make no numbers of them

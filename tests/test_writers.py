@@ -14,8 +14,10 @@ from pathlib import Path
 import awkward as ak
 import h5py
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 import uproot
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -115,6 +117,27 @@ def test_zero_events(tmp_path, suffix):
     assert {name: len(array) for name, array in got.items()} == {"ht": 0, "Jet_px": 0}
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_unsigned_integers_of_64_bits_keep_their_digits(tmp_path, suffix):
+    event = np.array([2**64 - 1, 2**63, 7], "uint64")
+    table = {"event": event, "Jet_id": ak.unflatten(event, [2, 0, 1]), "run": np.arange(3)}
+    got = read_columns(write_columns(tmp_path / f"a{suffix}", table))
+    assert all(ak.array_equal(got[name], ak.Array(table[name])) for name in table)
+
+
+def test_columns_of_other_libraries_and_byte_orders(tmp_path):
+    table = {
+        "series": pd.Series([1.5, 2.5], index=[7, 9], dtype="float32"),
+        "lists": pd.Series([[1, 2], []]),
+        "big": np.array([1, 2], ">f4"),
+        "tensor": torch.tensor([1, 2]),
+    }
+    got = read_columns(write_columns(tmp_path / "a.parquet", table))
+    types = ["float32", "var * int64", "float32", "int64"]
+    assert [str(column.type.content) for column in got.values()] == types
+    assert [column.to_list() for column in got.values()] == [[1.5, 2.5], [[1, 2], []], [1, 2], [1, 2]]
+
+
 # What other programs find
 
 
@@ -183,6 +206,15 @@ def test_a_counter_among_the_columns_is_used(tmp_path, suffix):
     ]
 
 
+@pytest.mark.parametrize("suffix", [".root", ".h5"])
+@pytest.mark.parametrize("dtype", ["float32", "uint64", "int8"])
+def test_a_counter_of_any_type_counts(tmp_path, suffix, dtype):
+    table = {"nJet": np.array([2, 0, 1], dtype), "Jet_n": EVENTS["Jet_n"]}
+    got = read_columns(write_columns(tmp_path / f"a{suffix}", table))
+    assert got["Jet_n"].to_list() == EVENTS["Jet_n"]
+    assert got["nJet"].to_list() == [2, 0, 1]
+
+
 # What cannot be written
 
 
@@ -196,6 +228,8 @@ def test_a_counter_among_the_columns_is_used(tmp_path, suffix):
         ({"label": ["a", "b"]}, "column 'label' is of type 2 . string"),
         ({"deep": [[[1.0]], []]}, "column 'deep' is of type 2 . var . var"),
         ({"holes": ak.Array([1.0, None])}, "column 'holes' is of type 2 . .float64"),
+        ({"odd": np.array(["a", None], object)}, "column 'odd', of class ndarray, is neither numbers nor lists"),
+        ({"": [1.0]}, "columns have names, got ''"),
     ],
 )
 def test_columns_that_are_no_table(tmp_path, suffix, columns, complaint):
@@ -211,7 +245,6 @@ def test_columns_that_are_no_table(tmp_path, suffix, columns, complaint):
         ({"AK8_px": [[1.0]]}, "'AK8_px' cannot be told from its numbered columns AK80_px in CSV"),
         ({"Jet_px": [[1.0], []], "Jet0_x": [1.0, 2.0]}, "in event 1 the cells Jet0_px, Jet0_x would not tell"),
         ({"Jet_px": [[1.0], [np.nan]]}, "in event 1 the cells Jet0_px would not tell"),
-        ({"run": np.array([2**63], "uint64")}, "CSV cannot keep integers above"),
     ],
 )
 def test_what_csv_cannot_keep(tmp_path, columns, complaint):
@@ -220,6 +253,26 @@ def test_what_csv_cannot_keep(tmp_path, columns, complaint):
     assert list(tmp_path.iterdir()) == []
     got = read_columns(write_columns(tmp_path / "a.parquet", columns))
     assert all(ak.array_equal(got[name], ak.Array(columns[name]), equal_nan=True) for name in columns)
+
+
+def test_names_that_a_format_does_not_have(tmp_path):
+    for name in ("/a", "a/", "a//b", "./a", "."):
+        with pytest.raises(SchemaError, match=f"column '{name}' has an empty part before or behind a '/', or a '.'"):
+            write_columns(tmp_path / "a.h5", {"ht": [1.0], name: [1.0]})
+    with pytest.raises(SchemaError, match=r"column 'a\\nb' needs more than one line in CSV; rename it"):
+        write_columns(tmp_path / "a.csv", {"a\nb": [1.0]})
+    for suffix in (".root", ".parquet", ".csv", ".h5"):
+        names = ["a,b", 'q"q"', "..", "a.b", " a ", "é", "a:b;1", "[0]", "*"]
+        columns = {name: [i + 0.5] for i, name in enumerate(names)}
+        assert {
+            name: c.to_list() for name, c in read_columns(write_columns(tmp_path / f"b{suffix}", columns)).items()
+        } == columns
+
+
+def test_a_group_of_hdf5_cannot_have_the_name_of_a_column(tmp_path):
+    with pytest.raises(SchemaError, match="column 'a/b/c' would be in a group 'a/b', which is a column"):
+        write_columns(tmp_path / "a.h5", {"a/b/c": [1.0], "a/b": [1.0]})
+    assert list(read_columns(write_columns(tmp_path / "a.h5", {"a/b/c": [1.0], "a/bc": [1.0]}))) == ["a/b/c", "a/bc"]
 
 
 # Files that exist
@@ -459,6 +512,14 @@ def test_what_was_appended_is_kept(tmp_path, suffix, group, error, monkeypatch):
     with pytest.raises(type(error)):
         write_chunks(path, [], error, overwrite=True)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_was_appended_is_kept_if_the_name_is_as_long_as_can_be(tmp_path):
+    with pytest.raises(OSError, match="the first 3 events are kept in"):
+        write_chunks(tmp_path / f"{'x' * 250}.root", [EVENTS], OSError("disk full"))
+    (kept,) = tmp_path.iterdir()
+    assert kept.name == f"{'x' * 200}.partial.root"
+    assert read_columns(kept)["Jet_n"].to_list() == EVENTS["Jet_n"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

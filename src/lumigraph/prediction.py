@@ -133,7 +133,9 @@ def predict_to_file(
             scores = named_scores(predictions, model.objective, stream.schema.targets)
             for name, values in scores.items():
                 if name in found:
-                    raise SchemaError(f"the input has a column {name!r} already: write the scores alone, columns='ids'")
+                    raise SchemaError(
+                        f"{table.path}: the input has a column {name!r} already: write the scores alone, columns='ids'"
+                    )
                 found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
                 found[name][table.events.numbers - table.numbers[:1]] = values
             try:

@@ -225,6 +225,11 @@ def test_paths_and_patterns(tmp_path, monkeypatch):
         expand_paths(["a.root", "x*.root"])
     with pytest.raises(SchemaError, match=r"a.root is named twice"):
         expand_paths(["*.root", "a.root"])
+    assert expand_paths(["a.root:one", "a.root:two"]) == ["a.root:one", "a.root:two"]
+    (tmp_path / "link.root").symlink_to("a.root")
+    for again in ("./a.root", tmp_path / "a.root", "link.root", "a.root:Tree"):  # a.root may hold Tree alone
+        with pytest.raises(SchemaError, match=r"\.root(:Tree)? is named twice; its events would be, too"):
+            expand_paths(["a.root", again])
     with pytest.raises(SchemaError, match="no file is given"):
         expand_paths([])
 
@@ -259,6 +264,23 @@ def test_a_file_that_changes_or_vanishes_before_another_process_opens_it(tmp_pat
     path.unlink()
     with pytest.raises(FileNotFoundError):
         pickle.loads(elsewhere).read(["a"], 0, 50)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_does_not_fit_into_memory_is_not_called_corrupt(tmp_path, suffix, monkeypatch):
+    with open_events(write_columns(tmp_path / f"a{suffix}", {"a": np.arange(50.0)})) as file:
+        monkeypatch.setattr(type(file._source), "read", lambda *_: np.empty(1 << 55))
+        with pytest.raises(SchemaError, match=r"does not fit into memory, or .* corrupt \(Unable to allocate 256. PiB"):
+            file.read(["a"])
+
+
+def test_a_compressed_csv_file_that_has_become_shorter(tmp_path, monkeypatch):
+    monkeypatch.setattr(read_csv, "_CSV_BLOCK", 100)
+    path = write_columns(tmp_path / "a.csv.gz", {"a": np.arange(500)})
+    with open_events(path) as file:
+        write_columns(path, {"a": np.arange(5)}, overwrite=True)
+        with pytest.raises(SchemaError, match="it has become shorter since it was opened"):
+            file.read(["a"], 400)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "root"])

@@ -187,6 +187,15 @@ def test_three_axes_with_a_mask_and_names(tmp_path, mask, naming):
     assert ak.array_equal(got["Jet_pt"], ak.Array([[1.0, 0.0], [NAN, 0.0]]), equal_nan=True)
 
 
+def test_a_feature_and_a_dataset_of_one_name(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["Jet"], file["Jet_0"] = CUBE, [7.0, 8.0]
+    got = read_columns(tmp_path / "a.h5")
+    assert set(got) == {"Jet/0", "Jet_0", "Jet_1"}
+    assert got["Jet_0"].to_list() == [7, 8]
+    assert ak.array_equal(got["Jet/0"], ak.Array([[1.0], [0.0, NAN]]), equal_nan=True)
+
+
 def test_two_axes_with_a_mask(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["Jet_px"], file["Jet_q"] = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1, 0], [0, -1]])

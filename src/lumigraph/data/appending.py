@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..schema import SchemaError
-from .tables import checked_columns, collection_of, counter_of
+from .tables import as_array, checked_columns, collection_of, counter_of
 
 __all__ = [
     "AppendedFile",
@@ -83,7 +83,9 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
 
     if not columns:
         raise SchemaError("there are no columns; give at least one")
-    arrays: dict[str, Any] = {name: ak.Array(values) for name, values in columns.items()}
+    if bad := [name for name in columns if not isinstance(name, str) or not name]:
+        raise SchemaError(f"columns have names, got {bad[0]!r}; give it a name that is a text")
+    arrays: dict[str, Any] = {name: as_array(name, values) for name, values in columns.items()}
     for name, array in arrays.items():
         if "unknown" in str(array.type):  # no number in it tells a type
             type_ = types.get(name, str(array.type.content).replace("unknown", "float64"))

@@ -179,7 +179,7 @@ class EventFile:
             self._source = None
         if self._source is None:
             self._process = os.getpid()
-            source = _opened(self._name, self._tree, self._format)
+            source = _source(self._name, self._tree, self._format)
             if source.num_events != self.__dict__.get("num_events", source.num_events):
                 source.close()
                 raise SchemaError(
@@ -191,7 +191,8 @@ class EventFile:
         return self._source, self._catalogue
 
 
-def _opened(name: str, tree: str, format_: Format) -> Source:
+def _source(name: str, tree: str, format_: Format) -> Source:
+    """Open a file, or say that it is none."""
     if os.path.isdir(name):
         raise SchemaError(f"{name} is a directory; give one {format_.kind} file")
     with open(name, "rb") as file:
@@ -220,10 +221,15 @@ def _explained(name: str, format_: Format) -> Iterator[None]:
         if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         raise SchemaError(f"{name}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise SchemaError(
+            f"{name} cannot be read as {format_.kind}: what is asked for does not fit into memory, or the file is "
+            f"corrupt ({first_line(str(error))}); read it part by part"
+        ) from error
     except Exception as error:  # a corrupt file can make the libraries raise anything
         with open(name, "rb") as file:
             head = file.read(len(format_.magic))
-        if head != format_.magic and not isinstance(error, MemoryError):
+        if head != format_.magic:
             raise SchemaError(f"{name} is no {format_.kind} file, it begins with {head!r}; name it as it is") from error
         raise SchemaError(
             f"{name} cannot be read as {format_.kind}: it is truncated or corrupt, get or write it again "

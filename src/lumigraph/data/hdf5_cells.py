@@ -73,9 +73,14 @@ def features_of(
     for i, feature in enumerate(features):
         take = (slice(None), i) if axes == 2 else (i,)
         source = Cells(block, None, axes, take, in_cube=axes == 2, mask=mask, mask_name=mask_name)
-        full = f"{name}_{feature}"
         implied = mask is not None and mask.take == take
-        found.append((full, full, Column(source, f"{dataset.dtype} {dataset.shape}", True, implied)))
+        found.append(
+            (
+                f"{name}_{feature}",
+                f"{name}/{feature}",
+                Column(source, f"{dataset.dtype} {dataset.shape}", True, implied),
+            )
+        )
     return found
 
 

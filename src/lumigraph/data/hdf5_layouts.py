@@ -160,7 +160,7 @@ def _lumin(datasets: Mapping[str, Any]) -> Catalogue:
             items += _lumin_matrix(block, meta["matrix_feats"])
         else:
             items.append((part, part, _plain(block, first, first.dtype, None)))
-    return {full: column for _, full, column in items}
+    return unique_names(items)
 
 
 def _lumin_flat(part: str, block: Block, names: str | list[str]) -> list[Named]:

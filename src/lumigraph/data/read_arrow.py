@@ -1,6 +1,7 @@
 """Read Parquet files, with pyarrow; and what Parquet and CSV have in common: tables that come in batches."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from ..schema import SchemaError
 from .tables import Catalogue, Column, Columns, Format, Source, jagged, unflatten
 
-__all__ = ["PARQUET", "ArrowRanges", "is_arrow_number", "jagged_columns", "numbers_of"]
+__all__ = ["PARQUET", "ArrowRanges", "holds_numbers", "is_arrow_number", "jagged_columns", "numbers_of"]
 
 _MAX_CURSORS = 8  # so many ranges may be read by turns without decoding anything twice
 _BUFFER = 1 << 20  # bytes of a column that are read from the file at a time
@@ -20,6 +21,15 @@ def is_arrow_number(type_: Any) -> bool:
     import pyarrow.types as pt
 
     return any(test(type_) for test in (pt.is_integer, pt.is_floating, pt.is_boolean, pt.is_null))
+
+
+def holds_numbers(type_: Any) -> bool:
+    """Tell whether an arrow type is that of numbers or of lists of numbers."""
+    import pyarrow.types as pt
+
+    if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
+        type_ = type_.value_type
+    return is_arrow_number(type_)
 
 
 class _Cursor(NamedTuple):
@@ -84,6 +94,11 @@ class _ParquetSource(Source):
         rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.catalogue: Catalogue = _catalogue(self._file)
         self.num_events = int(meta.num_rows)
+        if min(rows, default=0) < 0 or sum(rows) != self.num_events:
+            raise SchemaError(
+                f"its row groups have {sum(rows)} events, but the whole {self.num_events}: it is corrupt, get or write "
+                "it again"
+            )
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self.groups = np.unique(self._starts)
         self._ranges = ArrowRanges(self._batches)
@@ -120,14 +135,11 @@ class _ParquetSource(Source):
 
 
 def _catalogue(file: Any) -> Catalogue:
-    import pyarrow.types as pt
-
-    def numeric(type_: Any) -> bool:
-        if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
-            type_ = type_.value_type
-        return is_arrow_number(type_)
-
-    return {field.name: Column(None, str(field.type), numeric(field.type)) for field in file.schema_arrow}
+    columns = {field.name: Column(None, str(field.type), holds_numbers(field.type)) for field in file.schema_arrow}
+    for name, times in Counter(file.schema_arrow.names).items():
+        if times > 1:
+            columns[name] = Column(None, f"{columns[name].type} and there {times} times", False)
+    return columns
 
 
 def numbers_of(name: str, column: Any, start: int) -> Any:

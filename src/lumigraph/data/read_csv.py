@@ -1,13 +1,16 @@
 """Read CSV files, with pyarrow.
 
 A CSV file does not say how many events it has nor of which types they are, so it is read through once when it is
-opened. A column is of integers if all of its cells are integers, of booleans if all are booleans (true, false), and
-of floating-point numbers otherwise, with NaN for what is empty; a range of events has the types of the whole file.
+opened. A column is of integers if all of its cells are integers (unsigned if some are above 2**63 - 1), of booleans if
+all are booleans (true, false), and of floating-point numbers otherwise, with NaN for what is empty; a range of events
+has the types of the whole file.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -93,7 +96,7 @@ class _CsvSource(Source):
         import pyarrow as pa
         import pyarrow.csv
 
-        names = pyarrow.csv.read_csv(pa.BufferReader(header)).schema.names
+        names = pyarrow.csv.read_csv(pa.BufferReader(header + b"\n")).schema.names
         if repeated := [name for name, times in Counter(names).items() if times > 1]:
             raise SchemaError(f"column {repeated[0]!r} stands there {names.count(repeated[0])} times; rename it")
         self._types = dict.fromkeys(names, pa.null())
@@ -113,8 +116,11 @@ class _CsvSource(Source):
         except pa.ArrowInvalid:  # the types do not fit any more
             table = self._parsed(block, {}, row)
         for field in table.schema:
-            merged = _merged(self._types[field.name], field.type)
-            if is_arrow_number(self._types[field.name]) and not is_arrow_number(merged) and row:
+            known, found = self._types[field.name], field.type
+            if found == pa.float64() != known and self._is_unsigned(block, table[field.name], field.name):
+                found = pa.uint64()
+            merged = _merged(known, found)
+            if is_arrow_number(known) and not pa.types.is_null(known) and not is_arrow_number(merged):
                 self._texts[field.name] = _first_text(table[field.name], row)
             self._types[field.name] = merged
         whole = [name for name, type_ in self._types.items() if not pa.types.is_floating(type_)]
@@ -125,6 +131,18 @@ class _CsvSource(Source):
                 if np.any(empty & ~_absent(table, slots)):
                     self._holes.add(name)
         return int(table.num_rows)
+
+    def _is_unsigned(self, block: bytes, column: Any, name: str) -> bool:
+        """Tell whether a column is of integers of which some are too large for int64: pyarrow takes them as float64."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if pc.max(column).as_py() < 2.0**63:
+            return False
+        with suppress(pa.ArrowInvalid):
+            self._parsed(block, {name: pa.uint64()})
+            return True
+        return False
 
     def _parsed(self, block: bytes, types: dict[str, Any], row: int | None = None) -> Any:
         import pyarrow as pa
@@ -144,8 +162,13 @@ class _CsvSource(Source):
             ) from error
 
     def _catalogue(self) -> Catalogue:
+        import pyarrow as pa
+
         numeric = {name for name, type_ in self._types.items() if is_arrow_number(type_) or name in self._texts}
         jagged = {name: slots for name, slots in self._jagged.items() if numeric.issuperset(slots.cells)}
+        for slots in jagged.values():  # side by side, int64 and uint64 would become floating point
+            if reduce(_merged, (self._types[cell] for cell in slots.cells)) == pa.uint64():
+                self._types |= dict.fromkeys(slots.cells, pa.uint64())
         cells = {cell for slots in jagged.values() for cell in slots.cells}
         flat = {
             name: Column(Slots([name], [[name]]), str(type_), name in numeric, name in cells)
@@ -224,8 +247,9 @@ def _merged(one: Any, other: Any) -> Any:
         return one
     if pa.types.is_null(one):
         return other
-    numbers = {pa.int64(), pa.float64()}
-    return pa.float64() if {one, other} == numbers else pa.string()
+    if {one, other} == {pa.int64(), pa.uint64()}:
+        return pa.uint64()
+    return pa.float64() if {one, other} <= {pa.int64(), pa.uint64(), pa.float64()} else pa.string()
 
 
 def _skip(stream: Any, num_bytes: int) -> None:
@@ -233,7 +257,10 @@ def _skip(stream: Any, num_bytes: int) -> None:
         stream.seek(num_bytes)
         return
     while num_bytes:
-        num_bytes -= len(stream.read(min(num_bytes, _CSV_BLOCK)))
+        skipped = len(stream.read(min(num_bytes, _CSV_BLOCK)))
+        if not skipped:
+            raise EOFError("it has become shorter since it was opened")
+        num_bytes -= skipped
 
 
 CSV = Format("CSV", b"", _CsvSource)

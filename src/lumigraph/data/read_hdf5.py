@@ -87,11 +87,7 @@ class _Range:
                 present = self._cube_present(wanted[0]) if own else self._present(collection, padded)
                 for name, matrix in padded.items():
                     if matrix.shape != present.shape:
-                        raise SchemaError(
-                            f"columns {next(iter(padded))!r} and {name!r} belong to one collection, but have shapes "
-                            f"{self._shape(next(iter(padded)))} and {self._shape(name)}; the padded columns of a "
-                            "collection must have the same shape"
-                        )
+                        raise self._not_alike(next(iter(padded)), name)
                     columns[name] = trimmed(matrix, present)
         return columns
 
@@ -144,7 +140,7 @@ class _Range:
         name, shape = next((name, matrix.shape) for name, matrix in padded.items())
         counter = self._catalogue.get(counter_of(collection))
         lengths = self._numbers(counter_of(collection)) if counter and counter.numeric else None
-        if isinstance(lengths, np.ndarray) and lengths.ndim == 1 and lengths.dtype.kind in "iu":
+        if isinstance(lengths, np.ndarray) and lengths.ndim == 1:
             return self._counted(collection, name, shape, lengths)
         mask = self._catalogue.get(f"{collection}_mask")
         if mask and mask.numeric and mask.source.axes == 2 and not mask.source.in_cube:
@@ -162,26 +158,28 @@ class _Range:
                 continue
             matrix = padded[sibling] if sibling in padded else self._numbers(sibling)
             if matrix.shape != shape:
-                raise SchemaError(
-                    f"columns {name!r} and {sibling!r} belong to one collection, but have shapes "
-                    f"{self._shape(name)} and {self._shape(sibling)}; the padded columns of a collection must have the "
-                    "same shape"
-                )
+                raise self._not_alike(name, sibling)
             if matrix.dtype.kind == "f":  # integers have no NaN: they are absent where the others are
                 absent = np.isnan(matrix) if absent is None else absent & np.isnan(matrix)
         return np.ones(shape, dtype=bool) if absent is None else ~absent
 
     def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
-        if len(lengths) != shape[0] or np.any(wrong := (lengths < 0) | (lengths > shape[1])):
+        if len(lengths) != shape[0] or np.any(wrong := ~np.isin(lengths, np.arange(shape[1] + 1))):
             has = f"{len(self._catalogue[counter_of(collection)].source.block)} entries"
             if len(lengths) == shape[0]:
                 has = f"{lengths[wrong][0]} in event {self._start + np.argmax(wrong)}"
             raise SchemaError(
                 f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {self._shape(name)}, but "
-                f"has {has}; it must have one from 0 to {shape[1]} per event"
+                f"has {has}; it must have one from 0 to {shape[1]} per event, correct or rename it"
             )
         present: np.ndarray = np.arange(shape[1]) < lengths[:, None]
         return present
+
+    def _not_alike(self, one: str, other: str) -> SchemaError:
+        return SchemaError(
+            f"columns {one!r} and {other!r} belong to one collection, but have shapes {self._shape(one)} and "
+            f"{self._shape(other)}; the padded columns of a collection must have the same shape"
+        )
 
     def _shape(self, name: str) -> tuple[int, ...]:
         block = self._catalogue[name].source.block

@@ -82,6 +82,8 @@ class _RootSource(Source):
 
         try:
             array = self.catalogue[name].source.array(entry_start=start, entry_stop=stop, library="ak")
+        except MemoryError:
+            raise
         except Exception as error:  # corrupt baskets can make uproot raise anything
             raise SchemaError(
                 f"column {name!r} cannot be decoded in events {start} to {stop}: the file is truncated or corrupt, get "

@@ -84,8 +84,9 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
 
     **Datasets of three axes** (HDF5), ``D`` of shape (events, slots, features), are jagged columns ``D_pt, ...``, named
     by an attribute ``features``, ``feature_names``, ``columns`` or ``names`` of the dataset, by a dataset ``D_names``,
-    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``. Particles are where ``D_mask`` or ``mask``, of shape
-    (events, slots), is 1; without a mask a slot is absent where all features are 0 or all are NaN.
+    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``; beside another dataset ``D_pt`` it is ``D/pt``.
+    Particles are where ``D_mask`` or ``mask``, of shape (events, slots), is 1; without a mask a slot is absent where
+    all features are 0 or all are NaN.
 
     **JetNet** (HDF5): ``particle_features`` gives ``Particle_etarel, Particle_phirel, Particle_ptrel``, of what its
     mask tells to be particles; ``jet_features`` gives ``Jet_pt, Jet_eta, Jet_mass, Jet_num_particles`` (and before
@@ -98,8 +99,8 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     **Fold files of LUMIN** (HDF5): the columns that the meta data name, the folds one after the other; a cell of
     ``matrix_inputs`` is the column ``{vec}_{feat}``, a number per event, NaN where the object is absent.
 
-    **CSV** has the types that fit all cells of a column: integers if all are, booleans (int8) if all are, otherwise
-    floating point with NaN for what is empty.
+    **CSV** has the types that fit all cells of a column: integers if all are (int64, or uint64 if some are above
+    2**63 - 1), booleans (int8) if all are, otherwise floating point with NaN for what is empty.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     Raises
     ------
     SchemaError
-        If nothing is given, a pattern matches nothing, or a file is named twice.
+        If nothing is given, a pattern matches nothing, or a file is named twice, however it is spelt.
 
     Examples
     --------
@@ -139,6 +140,7 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     if not given:
         raise SchemaError("no file is given; give one path or pattern, or several")
     found: dict[str, None] = {}
+    trees: dict[str, set[str]] = {}  # of each file, however it is spelt; "" is whichever it has
     for path in [os.fspath(path) for path in given]:
         name, tree = split_path(path)
         matches = [name]
@@ -148,8 +150,10 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
                 raise SchemaError(f"{path}: no file matches; check the folder and the pattern")
         for match in matches:
             full = f"{match}:{tree}" if tree else match
-            if full in found:
+            known = trees.setdefault(os.path.realpath(match), set())
+            if tree in known or (known and "" in {tree, *known}):
                 raise SchemaError(f"{full} is named twice; its events would be, too")
+            known.add(tree)
             found[full] = None
     return list(found)
 

@@ -4,6 +4,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = [
     "Columns",
     "Format",
     "Source",
+    "as_array",
     "checked_columns",
     "collection_of",
     "counter_of",
@@ -103,9 +105,9 @@ def memory_columns(table: Any) -> Columns:
     Parameters
     ----------
     table
-        A DataFrame, a mapping of names to columns, an awkward array of records, a NumPy structured array or a pyarrow
-        Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is missing is an empty list);
-        records in records, as in ``events.Jet.px``, become ``Jet_px``.
+        A DataFrame, a mapping of names to columns (also of pandas or pyarrow), an awkward array of records, a NumPy
+        structured array or a pyarrow Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is
+        missing is an empty list); records in records, as in ``events.Jet.px``, become ``Jet_px``.
 
     Raises
     ------
@@ -121,15 +123,13 @@ def memory_columns(table: Any) -> Columns:
     if _is_a(table, "pandas", "DataFrame"):
         pairs = [(name, _from_series(str(name), table.iloc[:, i])) for i, name in enumerate(table.columns)]
     elif _is_a(table, "pyarrow", "Table"):
-        from .read_arrow import numbers_of
-
-        pairs = [(name, numbers_of(name, table.column(i), 0)) for i, name in enumerate(table.column_names)]
+        pairs = [(name, _from_arrow(name, table.column(i))) for i, name in enumerate(table.column_names)]
     elif _is_a(table, "awkward", "Array") and table.fields:
         pairs = [pair for name in table.fields for pair in _from_records(name, table[name])]
     elif isinstance(table, np.ndarray) and table.dtype.names:
         pairs = [(name, table[name]) for name in table.dtype.names]
     elif isinstance(table, Mapping):
-        pairs = list(table.items())
+        pairs = [(name, _from_library(str(name), values)) for name, values in table.items()]
     else:
         raise SchemaError(
             f"a table must be a DataFrame, a mapping of names to columns, an awkward array of records, a structured "
@@ -148,30 +148,52 @@ def _is_a(table: Any, module: str, name: str) -> bool:
     return module in sys.modules and isinstance(table, getattr(sys.modules[module], name))
 
 
+def _from_library(name: str, values: Any) -> Any:
+    """Return a column of pandas or pyarrow as numbers or lists, what is neither of them as it is."""
+    if _is_a(values, "pandas", "Series"):
+        return _from_series(name, values)
+    if _is_a(values, "pyarrow", "Array") or _is_a(values, "pyarrow", "ChunkedArray"):
+        return _from_arrow(name, values)
+    return values
+
+
 def _from_series(name: str, series: Any) -> Any:
     import pyarrow as pa
 
-    from .read_arrow import is_arrow_number, numbers_of
-
     if series.dtype == object:
-        cells, missing = series.to_numpy(), series.isna().to_numpy()
-        if missing.all() or not all(isinstance(cell, Sequence | np.ndarray) for cell in cells[~missing]):
-            return cells
-        if any(isinstance(cell, str | bytes) for cell in cells[~missing]):
-            return cells
-        lengths = np.zeros(len(cells), dtype=np.int64)
-        lengths[~missing] = np.frompyfunc(len, 1, 1)(cells[~missing])
-        full = list(cells[lengths > 0])
-        return unflatten(np.concatenate(full) if full else np.empty(0), lengths)
-    if isinstance(series.dtype, np.dtype):
-        return series.to_numpy()
-    array = pa.array(series)  # pandas' own types: what has nulls
-    array = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
-    if pa.types.is_nested(array.type):
-        return numbers_of(name, array, 0)
-    if not is_arrow_number(array.type):
-        return series.to_numpy()
-    return numbers_of(name, array.cast(pa.float64()) if array.null_count else array, 0)
+        return _from_cells(series.to_numpy(), series.isna().to_numpy())
+    if not isinstance(series.dtype, np.dtype):
+        with suppress(pa.ArrowException):  # pandas' own types: what has nulls
+            return _from_arrow(name, pa.array(series))
+    return series.to_numpy()
+
+
+def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
+    """Return objects as lists of numbers if they are sequences, and as they are if not."""
+    kinds = set(map(type, cells[~missing]))
+    if not len(cells):
+        return np.empty(0)
+    if not kinds or not all(issubclass(k, Sequence | np.ndarray) and not issubclass(k, str | bytes) for k in kinds):
+        return cells
+    lengths = np.zeros(len(cells), dtype=np.int64)
+    lengths[~missing] = np.frompyfunc(len, 1, 1)(cells[~missing])
+    full = list(cells[lengths > 0])
+    return unflatten(np.concatenate(full) if full else np.empty(0), lengths)
+
+
+def _from_arrow(name: str, column: Any) -> Any:
+    """Return an arrow column as numbers (NaN for what is null) or lists; one of another type as objects."""
+    import pyarrow as pa
+
+    from .read_arrow import holds_numbers, numbers_of
+
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    if not holds_numbers(column.type):
+        return column.to_numpy()
+    if column.null_count and not pa.types.is_nested(column.type):
+        with suppress(pa.ArrowInvalid):  # integers that would lose digits stay, and are refused by their name
+            column = column.cast(pa.float64())
+    return numbers_of(name, column, 0)
 
 
 def _from_records(name: str, array: Any) -> list[tuple[str, Any]]:
@@ -197,10 +219,26 @@ def number_type(array: Any) -> str:
     return str(item.content if isinstance(item, ak.types.ListType) else item)
 
 
+def as_array(name: str, values: Any) -> Any:
+    """Return the values of a column as an awkward array, or raise a SchemaError if they cannot be."""
+    import awkward as ak
+
+    values = _from_library(name, values)
+    if isinstance(values, np.ndarray) and not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    try:
+        return ak.Array(values)
+    except Exception as error:  # of several libraries
+        raise SchemaError(
+            f"column {name!r}, of class {type(values).__name__}, is neither numbers nor lists of numbers "
+            f"({first_line(str(error))}); give it as a NumPy or awkward array"
+        ) from error
+
+
 def _as_column(name: str, values: Any) -> Any:
     import awkward as ak
 
-    array = ak.Array(values)
+    array = as_array(name, values)
     if is_plain(array.layout):
         return array
     if isinstance(array.type.content, ak.types.RegularType):

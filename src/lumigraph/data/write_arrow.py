@@ -67,13 +67,13 @@ class CsvFile(AppendedFile):
         self._widths: dict[str, int] = {}  # of lists: the longest one so far
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a reader could not tell the lists, and the particles in them, from the cells."""
+        """Raise a ValueError if a reader could not tell the columns, or the particles in them, from the cells."""
         widths = dict(self._widths)
-        for name, (values, lengths) in chunk.items():
+        for name, (_, lengths) in chunk.items():
+            if "\n" in name or "\r" in name:
+                raise ValueError(f"column {name!r} needs more than one line in CSV; rename it")
             if lengths is not None:
                 widths[name] = max(widths.get(name, 1), int(lengths.max(initial=0)))
-            if values.dtype == np.uint64 and values.max(initial=0) > np.iinfo(np.int64).max:
-                raise ValueError("CSV cannot keep integers above 2**63 - 1; write to .parquet")
         _check_cells(chunk, widths)
         self._widths = widths
 

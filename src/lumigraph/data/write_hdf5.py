@@ -21,8 +21,16 @@ class Hdf5File(AppendedFile):
     _num_events = 0
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a column has the name of a counter and does not hold its numbers."""
-        counters(chunk)
+        """Raise a ValueError if a counter among the columns holds other numbers, or a name is none in HDF5."""
+        _, added = counters(chunk)
+        names = [*chunk, *added]
+        for name in names:
+            if not {"", "."}.isdisjoint(name.split("/")):
+                raise ValueError(f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it")
+            if group := next((name[:i] for i, letter in enumerate(name) if letter == "/" and name[:i] in names), ""):
+                raise ValueError(
+                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them"
+                )
 
     def write(self, chunk: Chunk) -> None:
         """Write a chunk behind what is there."""

@@ -113,8 +113,8 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, o
     particles that the counter of the collection tells. Data and metadata have checksums.
 
     **CSV.** A jagged column ``Jet_px`` becomes ``Jet0_px, Jet1_px, ...`` with empty cells for what is absent. It
-    cannot keep number types other than int64 and float64, nor integers above 2**63 - 1, nor a particle that is NaN
-    in every column; the latter two are errors.
+    cannot keep number types other than int64 and float64 (and uint64, of integers above 2**63 - 1), nor a particle that
+    is NaN in every column, which is an error.
 
     Examples
     --------
@@ -287,7 +287,9 @@ class ColumnWriter:
                     self._flush()
             if self._written:
                 self._close()
-                stem = self.path.name.removesuffix(self._suffix)
+                stem = os.fsdecode(
+                    os.fsencode(self.path.name.removesuffix(self._suffix))[:200]
+                )  # 255 bytes are allowed
                 names = (f"{stem}.partial{number or ''}{self._suffix}" for number in count())
                 kept = next(path for path in map(self.path.with_name, names) if not path.exists())
                 os.replace(self._temporary, kept)

@@ -129,9 +129,28 @@ class TestSchema:
             ({"event_feat": ["ht"]}, "no entry 'event_feat': did you mean event_feats"),
         ],
     )
-    def test_what_contradicts_itself_is_an_error(self, values, message):
+    def test_what_contradicts_itself_is_an_error(self, values, message, plain_python):
         with pytest.raises(SchemaError, match=message):
             EventSchema.from_dict(values)
 
     def test_its_error_is_a_value_error(self):
         assert issubclass(SchemaError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"weight": ["w"]}, r"weight must be the name of one column, got \['w'\]"),
+        ({"weight": 5}, "weight must be the name of one column, got 5"),
+        ({"max_particles": "3"}, "max_particles is '3': it must be a whole number of at least 1"),
+        ({"max_particles": 2.5}, "max_particles is 2.5: it must be a whole number"),
+        ({"max_particles": True}, "max_particles is True: it must be a whole number"),
+        (["ht"], r"a schema must map its entries to their values, got \['ht'\]"),
+        (None, "a schema must map its entries to their values, got None"),
+    ],
+)
+def test_an_entry_of_a_configuration_of_the_wrong_kind(entries, message, plain_python):
+    if isinstance(entries, dict):
+        entries = {"collections": ["Jet"], "feats_per_vec": ["px"], **entries}
+    with pytest.raises(SchemaError, match=message):
+        EventSchema.from_dict(entries)

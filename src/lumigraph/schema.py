@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
 from typing import Any
 
 __all__ = ["BATCH_FIELDS", "EventSchema", "SchemaError", "cell_names", "different_names", "near"]
@@ -163,9 +164,13 @@ class EventSchema:
                 f"feats_per_vec ({len(self.feats_per_vec)} names) and vecs or collections ({len(self.objects)} names) "
                 "go together: give both or neither"
             )
-        if self.max_particles is not None and (self.max_particles < 1 or not self.collections):
+        if not isinstance(self.weight, str | None) or self.weight == "":
+            raise SchemaError(f"weight must be the name of one column, got {self.weight!r}")
+        most = self.max_particles
+        whole = isinstance(most, Integral) and not isinstance(most, bool)
+        if most is not None and (not whole or most < 1 or not self.collections):
             raise SchemaError(
-                f"max_particles is {self.max_particles}: it must be at least 1 and goes with collections only"
+                f"max_particles is {most!r}: it must be a whole number of at least 1 and goes with collections only"
             )
         cells = {*cell_names(self.objects, self.feats_per_vec), *cell_names(self.slot_names, self.feats_per_vec)}
         for name in self.event_feats:
@@ -211,13 +216,13 @@ class EventSchema:
         SchemaError
             If a key is unknown, or its value no list of names where one is expected.
         """
+        if not isinstance(values, Mapping):
+            raise SchemaError(f"a schema must map its entries to their values, got {values!r}")
         known = [f.name for f in fields(cls)]
         for key in values:
             if key not in known:
                 raise SchemaError(f"the schema has no entry {key!r}: {near(key, known)}")
-        checks = {**dict.fromkeys(_NAME_FIELDS, _as_names), **dict.fromkeys(_EXPRESSION_FIELDS, _as_expressions)}
-        entries: dict[str, Any] = {k: checks[k](k, v) if k in checks else v for k, v in values.items()}
-        return cls(**entries)
+        return cls(**values)
 
 
 def cell_names(vecs: Sequence[str], feats_per_vec: Sequence[str]) -> list[str]:

@@ -158,12 +158,36 @@ def test_edges_by_quantiles_hold_equal_numbers(num_bins):
 
 
 def test_edges_by_quantiles_are_different_ones():
-    assert quantile_edges([0.0] * 90 + [1.0] * 10, 4).tolist() == [0, 1]
+    assert quantile_edges([0.0] * 90 + [1.0, 2.0, 3.0, 4.0] * 2, 4).tolist() == [0, 4]
     for bad in ([], [1.0, 1.0], [1.0, np.nan], [[1.0, 2.0]]):
         with pytest.raises(ValueError, match="edges need a vector of finite values"):
             quantile_edges(bad, 2)
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         quantile_edges([1.0, 2.0], 0)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1).filter(lambda v: len(set(v)) > 1), st.integers(1, 10))
+def test_few_values_have_a_bin_each(values, num_bins):
+    edges = quantile_edges(values, num_bins)
+    assert len(edges) <= num_bins + 1
+    assert (np.diff(edges) > 0).all()
+    found = np.unique(np.searchsorted(edges[1:-1], np.unique(values), side="right"))
+    if len(set(values)) <= num_bins:
+        assert len(found) == len(edges) - 1 == len(set(values))
+    if values.count(max(values)) * num_bins > 2 * len(values):
+        assert np.searchsorted(edges[1:-1], sorted(set(values))[-2], side="right") < len(edges) - 2
+
+
+def test_a_flag_and_a_multiplicity_are_reweighted():
+    label = np.array([0] * 6 + [1] * 10)
+    flag = np.array([1, 1, 1, 1, 1, 0] + [1] * 3 + [0] * 7)
+    jets = np.array([2, 2, 3, 3, 4, 4, 2, 2, 2, 3, 3, 4, 4, 4, 4, 4])
+    schema = EventSchema(event_feats=("flag", "jets"), targets=("label",))
+    events = EventDataset.from_columns({"flag": flag, "jets": jets, "label": label}, schema)
+    for feat, column, expected in (("flag", flag, {0: 0.7, 1: 0.3}), ("jets", jets, {2: 0.3, 3: 0.2, 4: 0.5})):
+        new = reweighted(events, [feat], source=0, target=1).weight.numpy()
+        shares = {value: new[(label == 0) & (column == value)].sum() / 6 for value in expected}
+        assert shares == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["memory", "stream"])
@@ -204,3 +228,7 @@ def test_reweighting_needs_event_features_and_a_label():
     unlabelled = EventDataset.from_columns({"pt": [1.0, 2.0]}, EventSchema(event_feats=("pt",)))
     with pytest.raises(SchemaError, match="needs events with one target"):
         reweighted(unlabelled, ["pt"], source=0, target=1)
+    with pytest.raises(ValueError, match=r"class 1 has no spectrum of 'pt' to give: .* its 1 events have \[2.0\]"):
+        reweighted(events, ["pt"], source=0, target=1)
+    with pytest.raises(ValueError, match=r"class 7 has no spectrum of 'pt' to give: .* its 0 events have \[\]"):
+        reweighted(events, ["pt"], source=0, target=7)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lumigraph import EventDataset, EventSchema, SchemaError
 from lumigraph.data.columns import sources
+from lumigraph.data.selection import numbered_as
 
 FEATS = ("px", "py")
 
@@ -94,6 +95,61 @@ def test_collections_are_selected_each_by_its_own_condition():
     assert events.x[:, 0].tolist() == [50.0, 20.0, 8.0, 9.0, 31.0]
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8])  # files have flags as integers
+def test_a_flag_is_a_condition(dtype):
+    columns = {
+        **table(),
+        "Jet_tight": ak.values_astype(ak.Array([[1, 0], [], [0, 1, 1]]), dtype),
+        "trigger": np.array([0, 1, 1], dtype),
+    }
+    schema = EventSchema(
+        collections=("Jet",), feats_per_vec=FEATS, object_selection={"Jet": "Jet_tight"}, event_selection="trigger"
+    )
+    events = EventDataset.from_columns(columns, schema)
+    assert events.numbers.tolist() == [1, 2]
+    assert events.x[:, 0].tolist() == [-40.0, 31.0]
+
+
+def test_a_number_of_the_event_may_be_named_as_if_of_a_collection():
+    columns = {"Jet_quality": np.array([5.0, 6.0, 7.0]), "Jet_n": np.ones(3), **table()}
+    schema = EventSchema(
+        collections=("Jet",),
+        feats_per_vec=FEATS,
+        event_feats=("Jet_quality", "Jet_ht"),
+        derived={"Jet_ht": "sum(Jet_px)"},
+        object_selection={"Jet": "Jet_px > 15"},
+        event_selection="nJet == 1 or Jet_ht == 70",
+    )
+    events = EventDataset.from_columns(columns, schema)
+    assert events.numbers.tolist() == [0, 2]
+    assert events.u.tolist() == [[5.0, 70.0], [7.0, 1.0]]
+    assert events.x[:, 0].tolist() == [50.0, 20.0, 31.0]
+
+
+def test_a_single_object_is_selected_without_the_numbers_of_its_event():
+    columns = {**table(), "MET_significance": np.array([1.0, 2.0, 3.0])}
+    schema = EventSchema(
+        collections=("MET",),
+        feats_per_vec=FEATS,
+        event_feats=("MET_significance",),
+        object_selection={"MET": "MET_px > 0"},
+    )
+    events = EventDataset.from_columns(columns, schema)
+    assert events.u[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert events.ptr.tolist() == [0, 1, 1, 2]
+
+
+def test_objects_that_are_missing_are_not_counted():
+    columns = {
+        "Jet_spare": ak.Array([[np.nan], [np.nan, 1.0], [], []]),  # none of the features: it is not looked at
+        "Jet_px": ak.Array([[1.0], [np.nan, 3.0], None, []]),
+        "MET_px": np.ma.array([1.0, 2.0, 3.0, 4.0], mask=[0, 1, 0, 1]),
+    }
+    for text, numbers in {"nJet == 0": [2, 3], "nJet == 1": [0, 1], "nMET == 0": [1, 3], "nMET == 1": [0, 2]}.items():
+        schema = EventSchema(collections=("Jet", "MET"), feats_per_vec=("px",), event_selection=text)
+        assert EventDataset.from_columns(columns, schema).numbers.tolist() == numbers
+
+
 def test_no_event_may_be_left():
     events = select(event_selection="nJet > 99", event_feats=("MET_px",))
     assert len(events) == 0
@@ -135,7 +191,12 @@ def test_selections_agree_with_loops_over_events(lists, cut, least):
         ({"object_selection": {"Jet": "Muon_px > 0"}}, "event 0: column 'Jet_px' has 2 objects, .* is about 1"),
         ({"object_selection": {"Muon": "Muon_px > 0"}}, "object_selection names 'Muon', which is no object"),
         ({"event_selection": "Jet_px > 0"}, "must give one yes or no per event; any"),
-        ({"event_selection": "MET_px"}, "must give one yes or no per event"),
+        (
+            {"event_selection": "MET_px"},
+            "event selection 'MET_px' must give yes or no, got float64; write a comparison",
+        ),
+        ({"event_selection": "nJet - 2"}, "event selection 'nJet - 2' must give yes or no, got int64"),
+        ({"object_selection": {"Jet": "sign(event) * 2"}}, "the selection .* of 'Jet' must give yes or no, got int64"),
         ({"event_selection": "nMuon > 0"}, "the event selection needs the column 'nMuon'"),
         ({"event_selection": "__import__('os')"}, "__import__"),
         ({"event_selection": 3}, "event_selection must be an expression in quotes, got 3"),
@@ -155,7 +216,16 @@ def test_an_error_names_the_event_of_the_table():
         EventDataset.from_columns(columns, schema)
 
 
-def test_a_schema_with_expressions_goes_through_plain_data():
+def test_an_error_that_names_no_event_is_left_as_it_is():
+    cause = OSError("broken")
+    with pytest.raises(UnicodeDecodeError), numbered_as(5):
+        b"\xff".decode()
+    with pytest.raises(SchemaError, match=r"^the file ends$") as raised, numbered_as(5):
+        raise SchemaError("the file ends") from cause
+    assert raised.value.__cause__ is cause
+
+
+def test_a_schema_with_expressions_goes_through_plain_data(plain_python):
     schema = EventSchema(
         collections=("Jet",),
         feats_per_vec=FEATS,

@@ -117,8 +117,9 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
     if len(set(names)) < len(names):
         raise SchemaError(f"column {max(names, key=names.count)!r} stands there more than once; rename it")
     columns = {name: columns[name] for name in names}
-    sources(schema, names, labelled=labelled)
     numbers = np.arange(_num_events(columns))
+    # no others, so that a table in memory is what a file with these columns is
+    columns = {name: columns[name] for name in sources(schema, names, labelled=labelled)}
     if schema.derived or schema.object_selection or schema.event_selection:
         columns, chosen = prepared(columns, schema)
         numbers = numbers if chosen is None else chosen

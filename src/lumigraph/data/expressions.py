@@ -14,7 +14,7 @@ import numpy as np
 from ..schema import SchemaError, near
 from . import operations
 from .operations import Unfit
-from .syntax import Call, Column, short, translate
+from .syntax import Call, Column, gives, short, translate
 
 __all__ = ["FUNCTIONS", "Expression"]
 
@@ -62,6 +62,8 @@ class Expression:
         The expression as it was given.
     names : tuple of str
         The columns it needs, in order of appearance.
+    gives_number : bool
+        Whether its value is a number and no condition, whatever the columns hold.
 
     Raises
     ------
@@ -108,6 +110,7 @@ class Expression:
             self._root, self.names = translate(self.text)
         except Unfit as fault:
             raise self._error(fault) from None
+        self.gives_number = gives(self._root) == "number"
 
     def evaluate(self, columns: Mapping[str, Any]) -> Any:
         """Return the value of the expression for each event.

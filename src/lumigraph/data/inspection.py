@@ -18,6 +18,7 @@ __all__ = ["CollectionReport", "ColumnReport", "FileReport", "inspect_file"]
 
 _MOST_VALUES = 100  # different whole numbers of a column that are counted
 _WIDEST_RANGE = 100_000  # of whole numbers in which values are counted
+_LARGEST = 2**53  # whole numbers up to it have a float64 each
 _EVENTS_AT_ONCE = 20_000
 _FEWEST_EVENTS = 1000
 _CELLS_AT_ONCE = 2_000_000  # events x columns
@@ -88,7 +89,8 @@ class ColumnReport:
         if not len(numbers) or self.values is None:
             return
         found = None
-        if self.maximum - self.minimum < _WIDEST_RANGE and np.array_equal(numbers[:100], np.floor(numbers[:100])):
+        narrow = self.maximum - self.minimum < _WIDEST_RANGE and max(-self.minimum, self.maximum) < _LARGEST
+        if narrow and np.array_equal(numbers[:100], np.floor(numbers[:100])):
             low = int(numbers.min())
             whole = numbers.astype(np.int64)
             if np.array_equal(whole, numbers):
@@ -165,6 +167,12 @@ class FileReport:
         """Return the name of the collection that a column belongs to; None if it has one number per event."""
         return next((c.name for c in self.collections.values() if column in c.columns), None)
 
+    @property
+    def counters(self) -> set[str]:
+        """Names that counters of the collections have, there or not: ``nJet`` for ``Jet``."""
+        lists = (collection_of(column.name) for column in self.columns.values() if column.is_list)
+        return {counter_of(collection) for collection in {*self.collections, *lists}}
+
 
 def inspect_file(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> FileReport:
     """Say what a file holds, in one pass over its events.
@@ -234,7 +242,9 @@ class _Scan:
             self._nested = {c: outer for c in lengths if (outer := _outer(c, lengths))}
         for collection, counts in lengths.items():
             self._lists[collection].add(counts)
-        self._nested = {c: o for c, o in self._nested.items() if np.array_equal(lengths[c], lengths[o])}
+        self._nested = {
+            c: o for c, o in self._nested.items() if {c, o} <= lengths.keys() and np.array_equal(lengths[c], lengths[o])
+        }
 
     def collections(self) -> dict[str, CollectionReport]:
         found = {name: CollectionReport(name, list(c.columns), c.multiplicities) for name, c in self._lists.items()}
@@ -280,9 +290,3 @@ def _why_not(type_: str) -> str:
     if len(re.findall(r"list<|vector<|RVec<|\[\d*\]", type_)) > 1 or type_.count(",") > 1:
         return "lists of lists; a column must hold a number or a list of numbers per event"
     return "neither a number nor a list of numbers per event"
-
-
-def is_counter(name: str, report: FileReport) -> bool:
-    """Return whether a column is the counter of a collection: ``nJet`` for ``Jet``."""
-    lists = [column.name for column in report.columns.values() if column.is_list]
-    return name in {counter_of(collection) for collection in {*report.collections, *map(collection_of, lists)}}

@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 
-from .inspection import CollectionReport, ColumnReport, FileReport, is_counter
+from .inspection import CollectionReport, ColumnReport, FileReport
 from .suggestion import left_out, schema_yaml, suggested_schema
 
 __all__ = ["report_text"]
@@ -32,7 +32,8 @@ def report_text(report: FileReport, width: int = 100) -> str:
       MET_pt              float       2.604       75.67     490.7      -
       MET_phi             float       -3.14    -0.04458      3.14      -
     """
-    shown = [c for c in report.columns.values() if not is_counter(c.name, report)]
+    counters = report.counters
+    shown = [c for c in report.columns.values() if c.name not in counters]
     blocks = [f"{report.path}: {report.num_events:,} events, {len(report.columns)} columns"]
     head, rows = _rows(shown)
     if flat := [rows[c.name] for c in shown if not c.is_list]:

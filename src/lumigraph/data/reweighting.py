@@ -178,6 +178,8 @@ class SpectrumWeights:
 def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
     """Return edges between which lie about equally many of some values; fewer bins where many are the same.
 
+    Where there are no more different values than bins, as of a multiplicity or a flag, each has a bin of its own.
+
     Parameters
     ----------
     values
@@ -194,13 +196,21 @@ def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
     --------
     >>> quantile_edges([0.0, 1.0, 2.0, 3.0, 100.0], 2)
     array([  0.,   2., 100.])
+    >>> quantile_edges([0, 0, 0, 1], 2).round(6)
+    array([0., 1., 1.])
     """
     numbers = np.asarray(values, dtype=np.float64)
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1, got {num_bins}")
     if numbers.ndim != 1 or not np.isfinite(numbers).all() or not len(numbers) or np.ptp(numbers) == 0:
         raise ValueError(f"edges need a vector of finite values, not all the same, got the shape {numbers.shape}")
-    return np.unique(np.quantile(numbers, np.linspace(0, 1, num_bins + 1)))
+    edges = np.unique(numbers)
+    if len(edges) > num_bins:
+        quantiles = np.quantile(numbers, np.linspace(0, 1, num_bins + 1))
+        edges = np.unique(quantiles)
+        if quantiles[-2] < quantiles[-1]:
+            return edges
+    return np.append(edges, np.nextafter(edges[-1], np.inf))  # or the largest value would share the bin below it
 
 
 def _share(spectrum: np.ndarray, chosen: np.ndarray) -> float:
@@ -236,6 +246,8 @@ def reweighted(
     ------
     SchemaError
         If a feature is no event feature.
+    ValueError
+        If a feature has fewer than two different values in the target class, or no bin matches.
 
     Examples
     --------
@@ -259,7 +271,14 @@ def reweighted(
 
     found = [parts(chunk) for chunk in events.chunks()]
     values, labels = (np.concatenate(column) for column in list(zip(*found, strict=True))[:2])
-    edges = [quantile_edges(values[labels == target, i], num_bins) for i in range(len(columns))]
+    wanted = values[labels == target]
+    for name, column in zip(feats, wanted.T, strict=True):
+        if len(np.unique(column)) < 2:
+            raise ValueError(
+                f"class {target!r} has no spectrum of {name!r} to give: it needs two different values at least, but "
+                f"its {len(column)} events have {np.unique(column).tolist()}; check target and feats"
+            )
+    edges = [quantile_edges(column, num_bins) for column in wanted.T]
     spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)
     for chunk in found:
         spectrum.update(*chunk)

@@ -33,12 +33,12 @@ def numbered_as(numbers: int | np.ndarray) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-
-        def number(found: re.Match[str]) -> str:
-            event = int(found[1])
-            return f"event {event + numbers if isinstance(numbers, int) else numbers[event]}"
-
-        raise type(error)(re.sub(r"\bevent (\d+)", number, str(error), count=1)) from None
+        found = re.search(r"\bevent (\d+)", text := str(error))
+        if not found:
+            raise  # an error of any class, with its cause
+        event = int(found[1])
+        number = event + numbers if isinstance(numbers, int) else numbers[event]
+        raise type(error)(f"{text[: found.start(1)]}{number}{text[found.end(1) :]}") from None
 
 
 def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
@@ -99,21 +99,22 @@ def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str,
         if all(part in columns for part in expression.names):  # others are not wanted, so their columns were not read
             columns[name] = expression.evaluate(columns)
     selected = {}
+    of_event = {*schema.event_feats, *schema.cat_feats, *schema.targets, schema.weight, *schema.ids}
     for vec, text in schema.object_selection.items():
-        keep = _parsed(text).evaluate(columns)
-        for name in columns:
-            if _owner(name, schema) == vec:
-                selected[name] = _kept(name, columns[name], keep, f"the selection {text!r} of {vec!r}")
+        what = f"the selection {text!r} of {vec!r}"
+        keep = _yes_or_no(_parsed(text), columns, what)
+        for name, column in _columns_of(vec, columns, schema).items():
+            if name not in of_event:
+                selected[name] = _kept(name, column, keep, what)
     columns |= selected
     if not schema.event_selection:
         return columns, None
-    expression = _parsed(schema.event_selection)
+    expression, what = _parsed(schema.event_selection), f"the event selection {schema.event_selection!r}"
     counted = {n: _count(c, columns, schema) for n, c in _counters(schema).items() if n in expression.names}
-    keep = expression.evaluate({**columns, **counted})
-    if _is_list(keep) or np.asarray(keep).dtype != bool or np.ndim(keep) != 1:
+    keep = _yes_or_no(expression, {**columns, **counted}, what)
+    if _is_list(keep):
         raise SchemaError(
-            f"the event selection {schema.event_selection!r} must give one yes or no per event; any(...), all(...) and "
-            "sum(...) make one number of a list"
+            f"{what} must give one yes or no per event; any(...), all(...) and sum(...) make one number of a list"
         )
     numbers = np.asarray(keep).nonzero()[0]
     return {name: _as_array(column)[numbers] for name, column in columns.items()}, numbers
@@ -129,17 +130,32 @@ def _owner(name: str, schema: EventSchema) -> str:
     return max((vec for vec in schema.objects if name.startswith(f"{vec}_")), key=len, default="")
 
 
+def _columns_of(vec: str, columns: Mapping[str, Any], schema: EventSchema) -> dict[str, Any]:
+    """Return the columns of an object: those with lists, if there are any, for ``Jet_ht`` is then one of the event."""
+    own = {name: _as_array(column) for name, column in columns.items() if _owner(name, schema) == vec}
+    return {name: column for name, column in own.items() if _is_list(column)} or own
+
+
+def _yes_or_no(expression: Expression, columns: Mapping[str, Any], what: str) -> Any:
+    """Return the value of a condition, as booleans; a flag may be an integer, which is how files have it."""
+    value = expression.evaluate(columns)
+    dtype = value.layout.content.dtype if _is_list(value) else value.dtype
+    if dtype.kind == "b":
+        return value
+    if dtype.kind == "i" and not expression.gives_number:
+        return value != 0
+    raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
+
+
 def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
     """Return the column of an object without what is not selected: cut out of lists, NaN where it is one number."""
     import awkward as ak
 
-    column = _as_array(column)
     if _is_list(column) != _is_list(keep):
         expected = "yes or no for each of its objects" if _is_list(column) else "one yes or no per event"
         raise SchemaError(f"{what} must give {expected}, as column {name!r} does")
     if not _is_list(column):
-        _check_boolean(np.asarray(keep).dtype, what)
-        return np.where(np.asarray(keep), np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
+        return np.where(keep, np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
     column = ak.Array(column)
     lengths, expected_lengths = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.num(keep))
     if not np.array_equal(lengths, expected_lengths):
@@ -148,22 +164,16 @@ def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
             f"event {event}: column {name!r} has {lengths[event]} objects, but {what} is about "
             f"{expected_lengths[event]}"
         )
-    _check_boolean(ak.to_numpy(ak.flatten(keep)).dtype, what)
     return column[keep]
 
 
-def _check_boolean(dtype: Any, what: str) -> None:
-    if dtype.kind != "b":
-        raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
-
-
 def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> np.ndarray:
-    """Count the objects of each event; those that are NaN are absent."""
+    """Count the objects of each event; those that are NaN or missing are absent."""
     import awkward as ak
 
-    column = next(_as_array(column) for name, column in columns.items() if _owner(name, schema) == collection)
+    column = next(iter(_columns_of(collection, columns, schema).values()))
     there = ~np.isnan(column) if not _is_list(column) else ak.sum(~np.isnan(column), axis=1)
-    return ak.to_numpy(there).astype(np.int64)
+    return np.ma.filled(ak.to_numpy(there), 0).astype(np.int64)
 
 
 def _as_array(column: Any) -> Any:

@@ -2,11 +2,11 @@
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ..schema import EventSchema
 from .columns import sources
-from .inspection import ColumnReport, FileReport, is_counter
+from .inspection import ColumnReport, FileReport
 
 __all__ = ["left_out", "schema_yaml", "suggested_schema"]
 
@@ -48,7 +48,8 @@ def suggested_schema(report: FileReport) -> EventSchema:
     objects, feats = _objects(report)
     inside = {f"{vec}_{feat}" for vec in objects for feat in (*feats, *_MOMENTUM)}
     flat = {n: c for n, c in report.columns.items() if not c.is_list and n not in inside}
-    usable = [name for name, column in flat.items() if not _unfit(column, report)]
+    weight, counters = _weight(report), report.counters
+    usable = [name for name, column in flat.items() if not _unfit(column, weight, counters)]
     cats = [name for name in usable if _is_category(flat[name])]
     lists = any(column.is_list for column in report.columns.values())
     flags = [f"is_{vec}" for vec in objects] if lists and len(objects) > 1 else []
@@ -59,7 +60,7 @@ def suggested_schema(report: FileReport) -> EventSchema:
         event_feats=[name for name in usable if name not in cats],
         cat_feats=cats,
         targets=_targets(report),
-        weight=_weight(report),
+        weight=weight,
         ids=[name for name, c in report.columns.items() if not c.is_list and _is(_IDS, name)],
     )
 
@@ -69,11 +70,13 @@ def left_out(report: FileReport, schema: EventSchema) -> dict[str, str]:
     used = set(sources(schema, list(report.columns))) | {
         f"{vec}_{feat}" for vec in schema.objects for feat in (*_MOMENTUM, "kind")
     }
+    weight, counters = _weight(report), report.counters
     reasons = {}
     for name, column in report.columns.items():
         if name not in used:
             nan = "has NaN" if column.nans else ""
-            reasons[name] = _unfit(column, report) or _unfit_feature(name, report) or nan or "no part of an object"
+            unfit = _unfit(column, weight, counters) or _unfit_feature(name, report)
+            reasons[name] = unfit or nan or "no part of an object"
     return reasons
 
 
@@ -124,16 +127,16 @@ def _targets(report: FileReport) -> list[str]:
     return [n for n in flat if _is(_TARGETS, n)] or [n for n in flat if _is(r"(truth|true)_.*|.*_(truth|true)", n)]
 
 
-def _unfit(column: ColumnReport, report: FileReport) -> str:
+def _unfit(column: ColumnReport, weight: str | None, counters: Collection[str]) -> str:
     """Return why a column is no feature of an event or of a particle; nothing if it may be one."""
     name = column.name
     if not column.is_list and (_is(_TARGETS, name) or _is(_IDS, name)):
         return "a target or an identifier"
-    if _is(_WEIGHT_LIKE, name) or name == _weight(report):
+    if _is(_WEIGHT_LIKE, name) or name == weight:
         return "a weight"
     if _is(_TRUTH, name):
         return "truth"
-    if is_counter(name, report):
+    if name in counters:
         return "a counter: known from the lists"
     if column.infinities:
         return "has infinities"

@@ -15,7 +15,7 @@ import numpy as np
 from ..schema import near
 from .operations import COMPARISONS, FUNCTIONS, OPERATORS, Operation, Unfit, chain, condition, flag, join
 
-__all__ = ["Call", "Column", "short", "translate"]
+__all__ = ["Call", "Column", "gives", "short", "translate"]
 
 _MAX_LENGTH = 2000  # characters of a text
 _MAX_DEPTH = 50  # operations inside one another, and operands in a row
@@ -160,7 +160,7 @@ class _Reader:
         if len(operands) != len(operation.takes):
             raise Unfit(f"{self._source(node)!r} has {len(operands)} arguments; expected is {operation.says}")
         for source, operand, take in zip(nodes, operands, operation.takes, strict=True):
-            if take in (flag, condition) and _gives(operand) == "number":
+            if take in (flag, condition) and gives(operand) == "number":
                 raise Unfit(
                     f"{self._source(source)!r} in {self._source(node)!r} is a number where a condition belongs: "
                     "compare it with something, and put comparisons that & | ^ join into brackets"
@@ -184,13 +184,13 @@ def _constant(call: Call) -> bool | int | float:
     return value
 
 
-def _gives(operand: Any) -> str | None:
+def gives(operand: Any) -> str | None:
     """Return whether an operand is a number or a condition, None where only the columns can tell."""
     if isinstance(operand, Column):
         return None
     if not isinstance(operand, Call):
         return "condition" if isinstance(operand, bool) else "number"
     if operand.operation.gives is None:
-        kinds = {_gives(choice) for choice in operand.operands[1:]}
+        kinds = {gives(choice) for choice in operand.operands[1:]}
         return "number" if "number" in kinds else kinds.pop() if len(kinds) == 1 else None
     return operand.operation.gives

@@ -407,7 +407,7 @@ def events(draw):
 PIECES = st.booleans().flatmap(lambda lists: st.one_of(conditions(3, lists), numbers(3, lists), rounded(lists)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(PIECES, events())
 def test_random_expressions_agree_with_a_plain_loop(piece, table):
     text, value = piece

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from ..schema import EventSchema
 from .columns import sources
 from .inspection import ColumnReport, FileReport
+from .momenta import MOMENTUM
 
 __all__ = ["left_out", "schema_yaml", "suggested_schema"]
 
@@ -22,7 +23,6 @@ _TARGETS = (
 _TRUTH = r"(truth|true|gen|lhe|mc).*|.*_(truth|true)"
 _TRUTH_FEATURE = r"(truth|true|gen|mc)([A-Z_].*)?|.*[fF]lavou?r|.*_(truth|true)"
 _CODE_FEATURE = r".*idx|.*index|.*pdg_?id|.*jet_?id|.*key"
-_MOMENTUM = ("px", "py", "pz", "E", "energy", "pt", "eta", "phi", "mass")
 
 
 def suggested_schema(report: FileReport) -> EventSchema:
@@ -46,7 +46,7 @@ def suggested_schema(report: FileReport) -> EventSchema:
     (('Jet', 'Electron', 'Muon', 'MET'), ('px', 'py', 'pz', 'E', 'btag', 'charge'))
     """
     objects, feats = _objects(report)
-    inside = {f"{vec}_{feat}" for vec in objects for feat in (*feats, *_MOMENTUM)}
+    inside = {f"{vec}_{feat}" for vec in objects for feat in (*feats, *MOMENTUM)}
     flat = {n: c for n, c in report.columns.items() if not c.is_list and n not in inside}
     weight, counters = _weight(report), report.counters
     usable = [name for name, column in flat.items() if not _unfit(column, weight, counters)]
@@ -68,7 +68,7 @@ def suggested_schema(report: FileReport) -> EventSchema:
 def left_out(report: FileReport, schema: EventSchema) -> dict[str, str]:
     """Return the columns that a schema does not read, each with the reason why none was suggested that does."""
     used = set(sources(schema, list(report.columns))) | {
-        f"{vec}_{feat}" for vec in schema.objects for feat in (*_MOMENTUM, "kind")
+        f"{vec}_{feat}" for vec in schema.objects for feat in (*MOMENTUM, "kind")
     }
     weight, counters = _weight(report), report.counters
     reasons = {}
@@ -170,7 +170,7 @@ def _objects(report: FileReport) -> tuple[list[str], list[str]]:
     if with_momentum:
         forward = any({"pz", "eta"} & feats.keys() for feats in found.values())
         momentum = ["px", "py", *(["pz"] if forward else []), "E"]
-    others = dict.fromkeys(f for feats in found.values() for f in feats if f not in (*_MOMENTUM, "kind"))
+    others = dict.fromkeys(f for feats in found.values() for f in feats if f not in (*MOMENTUM, "kind"))
     kept = [feat for feat in others if _is_shared(feat, found, report)]
     return list(found) if momentum or kept else [], momentum + kept
 
@@ -194,7 +194,7 @@ def _is_shared(feat: str, objects: dict[str, dict[str, ColumnReport]], report: F
 
 def _nans_of_momentum(feats: dict[str, ColumnReport]) -> int:
     """Return how often an object is absent: NaN in all its columns."""
-    return min((c.nans for f, c in feats.items() if f in _MOMENTUM), default=0)
+    return min((c.nans for f, c in feats.items() if f in MOMENTUM), default=0)
 
 
 def _unfit_feature(name: str, report: FileReport) -> str:

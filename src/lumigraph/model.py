@@ -354,7 +354,7 @@ class Model(BuiltModel):
         if model_builder is None and known is not None and content["builder"] is None:
             model_builder = known.model_builder
         cls = target if known is None else type(known)
-        model = cls(ModelBuilder(**saving.builder_args(path, content)) if model_builder is None else model_builder)
+        model = cls(ModelBuilder.from_content(path, content) if model_builder is None else model_builder)
         saving.load_state(path, model.model, content["state"])
         model.history = content["history"]
         if known is None:

@@ -370,3 +370,21 @@ def test_a_training_on_files_without_events_names_them(config, sample, tmp_path,
         arguments = ["--data.file", str(nothing), "--data.in_memory", in_memory, "--out", str(tmp_path / "run")]
         _, sentence = error_of(capsys, "fit", "--config", EXAMPLE, *arguments, *QUICK)
         assert f"{nothing}: there are no events" in sentence
+
+
+def test_a_setting_that_lightning_refuses_is_one_sentence_and_replaces_nothing(trained, capsys):
+    arguments = ["fit", "--config", EXAMPLE, "--out", trained, "--overwrite", *QUICK, "--training.accelerator", "cpu"]
+    for wrong in (["--training.devices", "0"], ["--data.loading", "{max_pair: 3}"], ["--data.batch_size", "0"]):
+        assert wrong[0].split(".")[1] in error_of(capsys, *arguments, *wrong)[1] or "max_pair" in wrong[1]
+        assert (trained / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_file_that_vanishes_does_not_hide_what_is_kept(monkeypatch, capsys):
+    def vanish(*arguments):
+        error = FileNotFoundError(2, "No such file or directory", "b.root")
+        error.add_note("the first 5 events are kept in scores.partial.root")
+        raise error
+
+    monkeypatch.setattr("lumigraph.data.inspection.inspect_file", vanish)
+    _, sentence = error_of(capsys, "inspect", "b.root")
+    assert sentence.endswith("b.root: No such file or directory; the first 5 events are kept in scores.partial.root")

@@ -434,3 +434,14 @@ def test_files_that_have_no_events_or_other_columns_are_named(model, tmp_path):
     with pytest.raises(SchemaError, match=r"c.parquet: .*column 'more' is int64, but missing in the first"):
         model.predict_to_file([nothing, good, more], tmp_path / "scores.root", columns="all")
     assert len(read_columns(tmp_path / "scores.partial.root")["score"]) == 60
+
+
+def test_a_feature_that_cannot_be_measured_is_named_by_its_event_in_its_file(tmp_path):
+    ht, label = np.full(50, 3.0), np.arange(50) % 2
+    write_columns(tmp_path / "a.parquet", {"ht": ht, "met": np.arange(50.0), "label": label})
+    odd = np.where(np.arange(50) == 41, -999.0, ht)
+    write_columns(tmp_path / "b.parquet", {"ht": odd, "met": np.arange(50.0), "label": label})
+    schema = EventSchema(event_feats=("ht",), targets=("label",), event_selection="met > 20")
+    stream = EventStream(tmp_path / "*.parquet", schema, chunk_size=15)
+    with pytest.raises(SchemaError, match=r"b\.parquet: event 41: 'ht' is -999"):
+        ModelBuilder.from_dataset(stream, transforms={"ht": "log"})

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lumigraph import Model, ModelBuilder
+from lumigraph import EventDataset, EventSchema, Model, ModelBuilder
 from lumigraph.blocks import AbsBody
 from lumigraph.saving import to_object, to_plain
 
@@ -36,6 +36,20 @@ def test_another_process_loads_it_and_predicts_the_same(path):
     out = path.with_suffix(".npy")
     subprocess.run([sys.executable, "-c", script, path, out], check=True, env={**os.environ, "JAXTYPING_DISABLE": "1"})
     np.testing.assert_array_equal(np.load(out), Model.load(path).predict(np.ones((2, 2), dtype=np.float32)))
+
+
+def test_a_builder_like_that_of_a_saved_model_scales_as_it_does(tmp_path):
+    schema = EventSchema(event_feats=("a", "b"), targets=("y",))
+    rng = np.random.default_rng(0)
+    data = EventDataset.from_columns(
+        {"a": rng.exponential(9, 50), "b": rng.normal(size=50), "y": np.arange(50) % 2}, schema
+    )
+    options = {"scaling": "robust", "transforms": {"a": "log"}, "clip": {"a": (0.1, 20.0)}}
+    saved = Model(ModelBuilder.from_dataset(data, **options)).save(tmp_path / "scaled.pt")
+    expected = Model.load(saved).head.scale(data.u)
+    for source in (saved, Model.load(saved)):
+        found = Model(ModelBuilder.from_model_builder(source)).head.scale(data.u)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 class Evil:

@@ -154,6 +154,81 @@ def test_stopped_in_the_validation_and_resumed_nothing_of_the_epoch_is_missing(t
     assert all(torch.equal(a, b) for a, b in zip(undisturbed.parameters(), resumed.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_folder_that_was_moved_still_knows_its_best_weights(tmp_path, more):
+    val = events(100, seed=1)
+    val.y[30:] = 1 - val.y[30:]
+    options = {"lr": 0.02, "schedule": "constant"}
+    train(network(), events(100), val, n_epochs=6, folder=tmp_path / "there", **options)
+    (tmp_path / "there").rename(tmp_path / "here")
+    module = network()
+    history = train(module, events(100), val, n_epochs=6 + more, folder=tmp_path / "here", resume=True, **options)
+    assert min(history["val_loss"]) < history["val_loss"][-1]  # or this test shows nothing
+    with torch.no_grad():
+        assert float(loss(module, val.batch()).mean()) == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_epochs": 5}, "n_epochs=3, not 5"),
+        ({"lr": 0.5}, "lr=0.001, not 0.5"),
+        ({"schedule": "cosine"}, "schedule='one_cycle', not 'cosine'"),
+        ({"seed": 1}, "seed=0, not 1"),
+        ({"val": None}, "validation=True, not False"),
+        ({"data": events(100)}, "batches per epoch=7, not 4"),
+        ({"module": nn.Linear(2, 1)}, "of another model, of which '0.bias' differs"),
+    ],
+)
+def test_another_training_is_not_resumed(tmp_path, changed, message):
+    arguments = {"module": network(), "data": events(), "val": events(50), "folder": tmp_path}
+    train(**arguments)
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        train(**{**arguments, **changed}, resume=True)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_said_to_be_one_and_can_be_replaced(tmp_path):
+    train(network(), events(), folder=tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"last\.ckpt is no checkpoint, or is damaged"):
+        train(network(), events(), folder=tmp_path, resume=True)
+    assert train(network(), events(), folder=tmp_path, overwrite=True)["epoch"] == [0, 1, 2]
+
+
+def test_what_is_replaced_is_kept_until_all_settings_are_known_to_be_right(tmp_path):
+    train(network(), events(), folder=tmp_path)
+    with pytest.raises(ValueError, match="devices=0"):
+        train(network(), events(), folder=tmp_path, overwrite=True, accelerator="cpu", devices=0)
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_says_so_and_leaves_signals_as_they_were(tmp_path, number):
+    class Stop(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.current_epoch == 1:
+                os.kill(os.getpid(), number)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    kind = KeyboardInterrupt if number == signal.SIGINT else SystemExit
+    with pytest.raises(kind, match=r"--resume\) goes on from its last checkpoint") as stopped:
+        train(network(), events(), folder=tmp_path, callbacks=[Stop()])
+    assert getattr(stopped.value, "code", "text") not in (0, None)  # which a batch system takes for a success
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_validation_events_that_tell_nothing_are_an_error():
+    weightless, broken = events(50, weight=-1.0), events(50)
+    broken.u[3] = torch.inf
+    with pytest.raises(ValueError, match="weights of the validation events add up to -50"):
+        train(network(), events(), weightless)
+    with pytest.raises(ValueError, match="the validation loss is nan in epoch 0"):
+        train(network(), events(), broken)
+
+
 def test_errors_are_sentences():
     frozen = network().requires_grad_(False)
     with pytest.raises(ValueError, match="all are frozen"):

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ from .blocks import (
 )
 from .blocks.tail import check_objective
 from .checks import check_number
-from .data import EventDataset, EventStream
+from .data import EventDataset, EventStream, numbered_as
 from .losses import EventLoss, event_loss
 from .nn.lookups import LookupAct, LookupInit
 from .nn.scaling import Scaling
@@ -198,15 +199,7 @@ class ModelBuilder:
         fit = ScalingFit(
             schema, scaling=scaling if standardise else "none", transforms=transforms, clip=clip, targets=fitted
         )
-        classes = 0
-        for part in fy.chunks() if count_classes or fitted or not fit.idle else ():
-            if part.y is None:
-                raise SchemaError(
-                    "the events were read without their targets (labelled=False): a model learns from them"
-                )
-            classes = max(classes, int(part.y.max()) + 1)
-            if fitted or not fit.idle:
-                fit.update(part)
+        classes = _measure(fy, fit if fitted or not fit.idle else None, count_classes)
         if n_out is None:
             n_out = classes if count_classes else len(schema.targets)
         if fitted:
@@ -315,6 +308,13 @@ class ModelBuilder:
         return model, self.build_opt(model), self.get_loss(), self.input_mask
 
     @classmethod
+    def from_content(cls, path: str | os.PathLike[str], content: Mapping[str, Any]) -> "ModelBuilder":
+        """Return the builder of a saved model, from the content of its file as `lumigraph.saving.read` gives it."""
+        builder = cls(**saving.builder_args(path, content))
+        builder.scaling = saving.scaling_of(content)
+        return builder
+
+    @classmethod
     def from_model_builder(
         cls,
         model_builder: Any,
@@ -342,7 +342,7 @@ class ModelBuilder:
             If ``model_builder`` is something else.
         """
         if isinstance(model_builder, str | os.PathLike):
-            known: Any = cls(**saving.builder_args(model_builder, saving.read(model_builder)))
+            known: Any = cls.from_content(model_builder, saving.read(model_builder))
         else:
             known = getattr(model_builder, "model_builder", model_builder)
         if not isinstance(known, ModelBuilder):
@@ -363,3 +363,19 @@ def _scales_targets(objective: str, tail: Any, args: Mapping[str, Mapping[str, A
     """Return whether a tail can learn standardised targets, and is not told itself what becomes of them."""
     told = {"y_range", "y_mean", "bias_init"} & set(args.get("tail", {}))
     return objective == "regression" and tail is ClassRegMulti and not told
+
+
+def _measure(fy: EventDataset | EventStream, fit: ScalingFit | None, count_classes: bool) -> int:
+    """Show the events to a fit, in one pass, and return the number of classes, 0 if it is not asked for."""
+    classes = seen = 0
+    for part in fy.chunks() if fit is not None or count_classes else ():
+        if part.y is None:
+            raise SchemaError("the events were read without their targets (labelled=False): a model learns from them")
+        if count_classes:
+            classes = max(classes, int(part.y.max()) + 1)
+        if fit is not None:
+            # it counts the events that it has seen; whoever looks for one needs its number in its file
+            with fy.naming(part) if isinstance(fy, EventStream) else nullcontext(), numbered_as(-seen):
+                fit.update(part)
+        seen += len(part)
+    return classes

@@ -161,13 +161,11 @@ def fit(
     trained = Model(builder)
     if first:
         print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
-    if first and overwrite and not resume:  # not before everything else is known to be right
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     if data.reweight is not None:
         train = reweighted(train, **data.reweight)
     trained.fit(
         training.n_epochs, train, data.batch_size, val=val, loading=data.loading, folder=folder, resume=resume,
-        config=training, logger=_logger(logger) if logger else False,
+        overwrite=overwrite, config=training, logger=_logger(logger) if logger else False,
     )  # fmt: skip
     if not first:
         return
@@ -314,7 +312,7 @@ def _parser() -> Any:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status, 0 for success, 1 for bad data and 2 for bad options."""
+    """Run the command; returns its exit status, 0 for success, 1 for bad data, 2 for bad options and 130 for Ctrl-C."""
     from jsonargparse import ArgumentError
 
     parser = _parser()
@@ -328,13 +326,16 @@ def main(args: Sequence[str] | None = None) -> int:
         values.pop("config", None)
         keep_pages()
         commands[options.subcommand](**values)
-    except (ValueError, TypeError, OSError) as error:
+    except KeyboardInterrupt as error:
+        return _complain(str(error) or "interrupted", 130)
+    except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("LUMIGRAPH_TRACEBACK"):
             raise
-        if isinstance(error, OSError) and error.strerror:
-            return _complain(f"{error.filename}: {error.strerror}", 1)
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            text = f"{error.filename}: {error.strerror}"
         # what was written before is told in a note
-        return _complain("; ".join([str(error), *getattr(error, "__notes__", [])]), 1)
+        return _complain("; ".join([text, *getattr(error, "__notes__", [])]), 1)
     return 0
 
 

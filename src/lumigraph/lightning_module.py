@@ -3,7 +3,9 @@
 import csv
 import math
 import os
-from collections.abc import Callable, Iterable, Sized
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from .training import BatchLoss, TrainConfig
 
-__all__ = ["History", "StepCheckpoint", "TrainingModule"]
+__all__ = ["EpochCheckpoint", "History", "StepCheckpoint", "TrainingModule", "check_checkpoint", "one_sentence"]
 
 
 class TrainingModule(lightning.LightningModule):
@@ -29,6 +32,7 @@ class TrainingModule(lightning.LightningModule):
         config: TrainConfig,
         mean_weight: float,
         train: Iterable[Batch],
+        validated: bool = False,
         optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     ) -> None:
         super().__init__()
@@ -37,6 +41,7 @@ class TrainingModule(lightning.LightningModule):
         self.config = config
         self.mean_weight = mean_weight
         self.train_batches = train
+        self.validated = validated
         self.optimiser = optimiser
         self._train_sums: list[Any] = [0.0, 0.0]  # of weighted losses, which stay on their device, and events
         self._val_sums = [0.0, 0.0]
@@ -75,9 +80,18 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         total, weight = self._over_ranks(self._val_sums)
+        if not weight > 0:
+            raise ValueError(f"the weights of the validation events add up to {weight:g}, which must be positive")
         self.log("val_loss", total / weight, prog_bar=True)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what has to be the same when a training is resumed."""
+        own = {name: getattr(self.config, name) for name in ("n_epochs", "lr", "weight_decay", "schedule", "seed")}
+        batches = len(self.train_batches) if isinstance(self.train_batches, Sized) else None
+        return {**own, "batches per epoch": batches, "validation": self.validated}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["settings"] = self.settings()
         checkpoint["train_sums"] = self._over_ranks(self._train_sums)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -99,12 +113,13 @@ class TrainingModule(lightning.LightningModule):
         return losses, weights.to(losses.dtype)
 
     def on_train_epoch_end(self) -> None:
-        loss = float(self.trainer.callback_metrics["train_loss"])
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the training loss is {loss} in epoch {self.current_epoch}: check the inputs for very large numbers, "
-                "or lower lr"
-            )
+        for name, what in (("train_loss", "training"), ("val_loss", "validation")):
+            loss = float(self.trainer.callback_metrics.get(name, 0.0))
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the {what} loss is {loss} in epoch {self.current_epoch}: check the inputs for very large "
+                    "numbers, or lower lr"
+                )
 
     def configure_optimizers(self) -> Any:
         config = self.config
@@ -133,6 +148,63 @@ class TrainingModule(lightning.LightningModule):
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def check_checkpoint(path: Path, training: TrainingModule) -> None:
+    """Raise a ValueError unless a training can go on from a checkpoint as if it had not been stopped."""
+    other = "overwrite=True (--overwrite) begins anew"
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # bytes of any origin
+        raise ValueError(f"{path} is no checkpoint, or is damaged ({type(error).__name__}): {other}") from None
+    before, now = found.get("settings", {}), training.settings()
+    if now["schedule"] == "constant" and before.get("n_epochs", 0) <= now["n_epochs"]:
+        before["n_epochs"] = now["n_epochs"]  # nothing that was done depended on it
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{path} is of a training with {name}={before.get(name)!r}, not {value!r}: resume it as it was begun; "
+                f"{other}"
+            )
+    shapes, known = ({n: tuple(v.shape) for n, v in s.items()} for s in (training.state_dict(), found["state_dict"]))
+    if different := sorted({*shapes.items()} ^ {*known.items()}):
+        name = different[0][0].removeprefix("module.")
+        raise ValueError(f"{path} is of another model, of which {name!r} differs: resume it as it was begun; {other}")
+
+
+@contextmanager
+def one_sentence(last: Path | None) -> Iterator[None]:
+    """Say in a sentence what stops a training that Lightning runs; ``last`` is where its checkpoint would be."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from None
+    except SystemExit as error:  # Lightning's, without a word; for SIGTERM even with the status of a success
+        kept = last is not None and last.exists()
+        way_on = "resume=True (--resume) goes on from its last checkpoint" if kept else "nothing of it has been kept"
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, on_interrupt)  # which Lightning switches off
+            raise KeyboardInterrupt(f"the training was interrupted: {way_on}") from None
+        raise SystemExit(f"the training was stopped by SIGTERM: {way_on}") from None
+    except RuntimeError as error:
+        if "closed by peer" not in str(error) and "reset by peer" not in str(error):
+            raise
+        raise ConnectionError(
+            "another process of the training has stopped, for a reason that it gives itself"
+        ) from None
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """The checkpoints after an epoch, also in a folder that has been moved, or copied to another machine."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else path
+
+        moved: dict[str, Any] = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
+        moved["best_k_models"] = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath})
 
 
 class StepCheckpoint(ModelCheckpoint):

@@ -79,6 +79,7 @@ class Model(BuiltModel):
         loading: Mapping[str, Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         config: "TrainConfig | None" = None,
         logger: Any = False,
         callbacks: Sequence[Any] = (),
@@ -102,7 +103,9 @@ class Model(BuiltModel):
         folder
             Where checkpoints and ``history.csv`` are kept; nowhere if not given.
         resume
-            Whether to go on from the last checkpoint in ``folder``, if there is one.
+            Whether to go on from the last checkpoint in ``folder``, if there is one, with the same settings.
+        overwrite
+            Whether to replace the training that ``folder`` holds, unless it is resumed.
         config
             How to train; or
         **options
@@ -120,9 +123,10 @@ class Model(BuiltModel):
         Raises
         ------
         ValueError
-            If there are no events, targets do not fit the objective, or the loss becomes NaN.
+            If there are no events, targets do not fit the objective, the checkpoint is of another training, or a loss
+            becomes infinite or NaN.
         FileExistsError
-            If ``folder`` holds a training already and ``resume`` is not set.
+            If ``folder`` holds a training already and neither ``resume`` nor ``overwrite`` is set.
         """
         from .training import TrainConfig, fit
 
@@ -154,6 +158,7 @@ class Model(BuiltModel):
             optimiser=partial(builder.build_opt, **told) if builder.opt_args else None,
             folder=folder,
             resume=resume,
+            overwrite=overwrite,
             logger=logger,
             callbacks=callbacks,
         )
@@ -349,7 +354,7 @@ class Model(BuiltModel):
         if model_builder is None and known is not None and content["builder"] is None:
             model_builder = known.model_builder
         cls = target if known is None else type(known)
-        model = cls(ModelBuilder(**saving.builder_args(path, content)) if model_builder is None else model_builder)
+        model = cls(ModelBuilder.from_content(path, content) if model_builder is None else model_builder)
         saving.load_state(path, model.model, content["state"])
         model.history = content["history"]
         if known is None:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from . import blocks
 from .blocks import CatEmbedder
+from .nn.scaling import Scaling
 from .schema import EventSchema
 from .version import __version__
 
-__all__ = ["builder_args", "load_state", "read", "read_weights", "to_object", "to_plain", "write"]
+__all__ = ["builder_args", "load_state", "read", "read_weights", "scaling_of", "to_object", "to_plain", "write"]
 
 _FORMAT = "lumigraph model"
 _VERSION = 1
@@ -88,6 +89,7 @@ def _describe(builder: Any) -> dict[str, Any]:
         name: to_plain(getattr(builder, name)) for name in (*_PLAIN, *_PARTS, "model_args", "loss")
     }
     plain["cont_feats"] = builder.input_feats
+    plain["scaling"] = {field: to_plain(scaling._asdict()) for field, scaling in builder.scaling.items()}
     embedder = builder.cat_embedder
     if embedder is not None:
         plain["cat_embedder"] = {n: list(getattr(embedder, n)) for n in ("cat_names", "cat_szs", "emb_szs")}
@@ -202,6 +204,17 @@ def builder_args(path: str | os.PathLike[str], content: Mapping[str, Any]) -> di
     args["cat_embedder"] = None if embedder is None else CatEmbedder(**embedder)
     args["schema"] = None if schema is None else EventSchema.from_dict(schema)
     return args
+
+
+def scaling_of(content: Mapping[str, Any]) -> dict[str, Scaling]:
+    """Return what a builder that a model file describes does to features, as measured on its training events."""
+
+    def scaling(plain: Mapping[str, Any]) -> Scaling:
+        tensors = ("mean", "std", "low", "high")
+        args: dict[str, Any] = {k: torch.tensor(v) if k in tensors and v is not None else v for k, v in plain.items()}
+        return Scaling(**args)
+
+    return {field: scaling(plain) for field, plain in content["builder"].get("scaling", {}).items()}
 
 
 def load_state(path: str | os.PathLike[str], model: nn.Module, state: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ one.
 import logging
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -107,6 +108,7 @@ def fit(
     optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     logger: Any = False,
     callbacks: Sequence[Any] = (),
 ) -> dict[str, list[float | int]]:
@@ -132,7 +134,9 @@ def fit(
         Where to keep checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
         (``history.csv``); nothing is kept if not given.
     resume
-        Whether to go on from the last checkpoint in ``folder``, if there is one.
+        Whether to go on from the last checkpoint in ``folder``, if there is one, with the same settings.
+    overwrite
+        Whether to replace the training that ``folder`` holds, unless it is resumed.
     logger
         A Lightning logger, or several, beside ``history.csv``.
     callbacks
@@ -146,11 +150,15 @@ def fit(
     Raises
     ------
     FileExistsError
-        If ``folder`` holds the checkpoint of a training and ``resume`` is not set; it is left as it is.
+        If ``folder`` holds the checkpoint of a training and neither ``resume`` nor ``overwrite`` is set; it is left as
+        it is.
     ValueError
-        If nothing can be trained, or the loss becomes infinite or NaN.
+        If nothing can be trained, the checkpoint is of another training, Lightning does not take a setting, or a loss
+        becomes infinite or NaN.
+    KeyboardInterrupt, SystemExit
+        If the training is stopped by Ctrl-C or SIGTERM.
     """
-    from .lightning_module import History, TrainingModule
+    from .lightning_module import History, TrainingModule, check_checkpoint, one_sentence
 
     config = TrainConfig() if config is None else config
     if not any(p.requires_grad for p in module.parameters()):
@@ -161,22 +169,23 @@ def fit(
     with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]), _quiet():
         place = Path(scratch if folder is None else folder)
         last = place / "checkpoints" / "last.ckpt"
-        if last.exists() and not resume:
+        if last.exists() and not (resume or overwrite):
             raise FileExistsError(
-                f"{place} holds a training already ({last.name}): set resume=True (--resume) to go on with it, or give "
-                "another folder"
+                f"{place} holds a training already ({last.name}): set resume=True (--resume) to go on with it, "
+                "overwrite=True (--overwrite) to replace it, or give another folder"
             )
         place.mkdir(parents=True, exist_ok=True)
         history = History(place / "history.csv")
-        trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
         module.train()  # Lightning trains a module in the mode in which it finds it
-        trainer.fit(
-            TrainingModule(module, batch_loss, config, mean_weight, train, optimiser),
-            train,
-            val,
-            ckpt_path=last if resume and last.exists() else None,
-            weights_only=True,
-        )
+        training = TrainingModule(module, batch_loss, config, mean_weight, train, val is not None, optimiser)
+        with one_sentence(None if folder is None else last):
+            trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
+            resume = resume and last.exists()
+            if resume:
+                check_checkpoint(last, training)
+            elif overwrite and trainer.is_global_zero:  # not before everything else is known to be right
+                shutil.rmtree(last.parent, ignore_errors=True)
+            trainer.fit(training, train, val, ckpt_path=last if resume else None, weights_only=True)
         best = trainer.checkpoint_callbacks[-1].best_model_path  # on every rank where the first one keeps it
         if val is not None and best:
             state = torch.load(best, weights_only=True, map_location="cpu")["state_dict"]
@@ -190,15 +199,15 @@ def fit(
 def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: Any, *, validated: bool) -> Any:
     """Return Lightning's trainer, with checkpoints in ``folder``."""
     import lightning
-    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
 
-    from .lightning_module import StepCheckpoint
+    from .lightning_module import EpochCheckpoint, StepCheckpoint
 
     if config.patience is not None and validated:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True))
     if config.progress_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
-    checkpoint = ModelCheckpoint(
+    checkpoint = EpochCheckpoint(
         dirpath=folder / "checkpoints", filename="best", monitor="val_loss" if validated else None, save_last=True,
         enable_version_counter=False, save_on_train_epoch_end=True,
     )  # fmt: skip

@@ -298,6 +298,22 @@ def test_scores_are_not_written_over_a_column_of_the_input(trained, sample, tmp_
     assert not out.exists()
 
 
+def test_the_input_is_not_overwritten_and_what_is_left_out_is_named(trained, sample, tmp_path, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = write_columns(tmp_path / "events.parquet", sample)
+    table = pq.read_table(file).append_column("generator", pa.array(["pythia"] * 600))
+    pq.write_table(table, file)
+    _, sentence = error_of(capsys, "predict", trained / "model.pt", file, "--out", file, "--overwrite")
+    assert f"{file} is among the files that are read" in sentence
+    assert pq.read_table(file) == table
+    out = tmp_path / "scored.parquet"
+    assert main(["predict", str(trained / "model.pt"), str(file), "--out", str(out), "--columns", "all"]) == 0
+    assert "left out, as they hold no numbers: generator" in capsys.readouterr().out
+    assert set(read_columns(out)) == {*sample, "score"}
+
+
 def test_what_was_predicted_before_a_corrupt_event_is_kept(trained, sample, tmp_path, capsys):
     write_columns(tmp_path / "part0.root", sample)
     jets = ak.to_list(sample["Jet_px"])

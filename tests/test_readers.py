@@ -534,3 +534,13 @@ def test_csv_column_that_turns_into_text_far_down(tmp_path, monkeypatch):
         read_columns(path)
     assert len(read_columns(path, ["m"])["m"]) == 1001
     assert column_names(path) == ["n", "m"]  # empty cells before the texts make no numbers of them
+
+
+@pytest.mark.parametrize("kind", ["mktree", "mkrntuple"])
+def test_fields_of_records_are_named_as_columns_of_a_collection(tmp_path, kind):
+    jets = ak.zip({"pt": [[1.0, 2.0], [], [3.0]], "eta": [[0.1, 0.2], [], [0.3]]})
+    with uproot.recreate(tmp_path / "a.root") as file:
+        getattr(file, kind)("Events", {"Jet": jets, "label": np.array([0, 1, 0])})
+    found = read_columns(tmp_path / "a.root")
+    assert {"Jet_pt", "Jet_eta", "label"} <= set(found)
+    assert found["Jet_eta"].tolist() == [[0.1, 0.2], [], [0.3]]

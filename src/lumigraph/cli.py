@@ -210,11 +210,11 @@ def predict(
     overwrite
         Replace the file if it exists.
     """
-    from .data import check_writable, expand_paths
+    from .data import check_writable, expand_paths, split_path
     from .model import Model
 
     files = expand_paths(file)
-    source = Path(re.sub(r"(\.root):.*$", r"\1", files[0]))
+    source = Path(split_path(files[0])[0])
     name = source.name.split(".")[0]
     if len(files) > 1 and out is None:
         raise ValueError(f"{file} names {len(files)} files, whose scores go to one: name it with --out")
@@ -222,6 +222,8 @@ def predict(
     check_writable(target, overwrite)
     found = Model.load(model).predict_to_file(files, target, columns=columns, overwrite=overwrite)
     print(f"{found['events']} events: {', '.join(found['columns'])} -> {target}")
+    if found["left_out"]:
+        print(f"left out, as they hold no numbers: {', '.join(found['left_out'])}")
 
 
 def evaluate(model: str, file: str, pictures: str | None = None) -> None:

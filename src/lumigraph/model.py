@@ -227,7 +227,8 @@ class Model(BuiltModel):
         Returns
         -------
         dict
-            ``events``, the number of events written, and ``columns``, the names of the columns.
+            ``events``, the number of events written; ``columns``, the names of the columns; ``left_out``, those of the
+            input that hold no numbers, where all were asked for.
 
         Raises
         ------

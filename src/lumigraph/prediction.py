@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from .blocks.abs_head import pair
 from .blocks.block import evaluating
 from .checks import check_counts
-from .data import ColumnWriter, EventDataset, EventStream, check_writable, numbered_as, table_to_tensor
+from .data import ColumnWriter, EventDataset, EventStream, check_writable, numbered_as, split_path, table_to_tensor
 from .particles import check_matrix
 from .schema import SchemaError
 
@@ -124,6 +124,8 @@ def predict_to_file(
         )
     check_writable(out, overwrite)
     stream = EventStream(files, model.schema, labelled=False)
+    if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.paths):
+        raise ValueError(f"{os.fspath(out)} is among the files that are read, and would be lost: write to another one")
     written, found = 0, {}
     with ColumnWriter(out, overwrite=overwrite) as writer:
         for table in stream.tables(None if columns == "all" else stream.schema.ids):
@@ -143,7 +145,7 @@ def predict_to_file(
             except SchemaError as error:  # one file is not like the others
                 raise SchemaError(f"{table.path}: {error}") from None
             written += len(table.numbers)
-    return {"events": written, "columns": list(found)}
+    return {"events": written, "columns": list(found), "left_out": stream.without_numbers if columns == "all" else []}
 
 
 def with_targets(events: Any, objective: str, n_out: int) -> Any:

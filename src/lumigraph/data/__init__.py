@@ -2,7 +2,7 @@
 
 from .batching import EventBatches, balanced_weights
 from .dataset import EventDataset, Paths
-from .event_file import EventFile
+from .event_file import EventFile, split_path
 from .expressions import FUNCTIONS, Expression
 from .inspection import FileReport, inspect_file
 from .loader import EventLoader
@@ -42,6 +42,7 @@ __all__ = [
     "read_columns",
     "reweighted",
     "sample_path",
+    "split_path",
     "suggested_schema",
     "table_to_tensor",
     "write_columns",

@@ -138,6 +138,7 @@ def _catalogue(tree: Any) -> Catalogue:
     items = []
     for full, branch in tree.items():
         name = branch.name if isinstance(branch, uproot.TBranch) else full
+        name = name.replace(".", "_")  # Jet.pt, as records in an RNTuple and Delphes have it
         numeric = _ROOT_TYPE.fullmatch(branch.typename) is not None
         items.append((name, full, Column(branch, branch.typename, numeric, name in added)))
     return unique_names(items)

@@ -93,6 +93,8 @@ class EventStream:
         self.paths = expand_paths(paths)
         self.chunk_list: list[Chunk] = []
         self._firsts: list[int] = []  # number of the first event of each file
+        #: columns of the files that hold no numbers, such as text
+        self.without_numbers: list[str] = []
         self._columns: list[list[str]] = []
         self._share: _Share | None = None
         self._weights: Callable[[EventDataset], Any] | None = None
@@ -107,6 +109,8 @@ class EventStream:
             except SchemaError as error:
                 other = f" ({self.paths[0]} has all it needs)" if i else ""
                 raise SchemaError(f"{path}: {error}{other}") from None
+            others = (name for name, type_ in file.types.items() if type_ and name not in file.names)
+            self.without_numbers = list(dict.fromkeys([*self.without_numbers, *others]))
             self._firsts.append(first)
             self._columns.append(columns or file.names[:1])
             if different := {*columns} ^ {*self._columns[0]} if columns else ():

@@ -1,8 +1,11 @@
 """Files read by ranges of events: the ranges together are the whole, whatever the cuts, in any process."""
 
+import gc
 import os
 import pickle
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import awkward as ak
 import h5py
@@ -293,3 +296,22 @@ def test_a_file_that_vanishes_while_it_is_read_is_named_or_read_to_its_end(tmp_p
                 file.read(["a"])
         else:
             assert file.read(["a"])["a"].tolist() == list(range(50))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the open files in /proc")
+@pytest.mark.parametrize("suffix", ["root", "parquet", "h5", "csv"])
+def test_a_file_that_nobody_reads_any_more_is_closed(tmp_path, suffix):
+    path = write_columns(tmp_path / f"a.{suffix}", {"a": np.arange(50.0)})
+
+    def opened():
+        folder = Path("/proc/self/fd")
+        return sum(os.path.realpath(entry) == str(path) for entry in folder.iterdir())
+
+    for cycle in (False, True):
+        file = open_events(path)
+        file.read(["a"], 0, 10)
+        if cycle:  # as in the traceback of an error
+            file.itself = file
+        del file
+        gc.collect()
+        assert opened() == 0

@@ -1,6 +1,7 @@
 """Read ROOT files, with uproot."""
 
 import re
+import weakref
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class _RootSource(Source):
         # without a cache, which would keep whole ranges, and without threads, for which baskets would wait
         source = uproot.source.file.MultithreadedFileSource
         self._file = uproot.open({path: None}, array_cache=None, handler=source, use_threads=False)
+        self._close = weakref.finalize(self, self._file.close)  # at the latest when nobody reads it any more
         try:
             self._tree = self._file[_name_of_tree(self._file, path, tree)]
             self.catalogue: Catalogue = _catalogue(self._tree)
@@ -47,7 +49,7 @@ class _RootSource(Source):
         self._remainders: dict[str, dict[int, Any]] = {}
 
     def close(self) -> None:
-        self._file.close()
+        self._close()
 
     def read(self, names: list[str], start: int, stop: int | None) -> Columns:
         stop = self.num_events if stop is None else stop

@@ -5,7 +5,7 @@ Labels are 1 for signal and 0 for background, higher scores mean more signal-lik
 Weights may be negative, as in next-to-leading-order samples, as long as those of each class add up to more than zero.
 """
 
-from .agreement import BinnedResolution, accuracy, binned_resolution, resolution
+from .agreement import BinnedResolution, accuracy, binned_resolution, residuals, resolution
 from .calibration import Calibration, calibration
 from .confusion import Confusion, confusion_matrix
 from .estimate import Estimate, check_total, event_columns
@@ -26,6 +26,7 @@ __all__ = [
     "check_total",
     "confusion_matrix",
     "event_columns",
+    "residuals",
     "resolution",
     "roc_band",
     "roc_curve",

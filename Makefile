@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
-	$(INSTALL) --editable '.[test,physics]'
+	$(INSTALL) --editable '.[test,physics,interactive,explain,docs]'
 	-$(INSTALL) triton  # for Linux only; where it can't be had the tests of its kernels are left out
 	touch $@
 

@@ -1,6 +1,7 @@
 """What the package says of itself: imports, dependencies, environments, files."""
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -80,7 +81,7 @@ def test_constraints_pin_everything_that_is_required():
         line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     )
     extras = PROJECT["optional-dependencies"]
-    for requirement in [*PROJECT["dependencies"], *sum(extras.values(), [])]:
+    for requirement in itertools.chain(PROJECT["dependencies"], *extras.values()):
         if requirement in [*extras["scatter"], *extras["export"]]:  # not installed by the Makefile
             continue
         assert distribution(requirement) in pinned, requirement

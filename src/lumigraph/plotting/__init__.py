@@ -6,16 +6,22 @@ Every function that draws one pair of axes takes ``ax=None``, draws on these axe
 
 from .curves import plot_history, plot_roc, plot_scores
 from .embeddings import plot_embeddings
-from .event import plot_event, to_networkx
+from .event import plot_event
+from .event_3d import plot_event_3d
+from .event_graph import to_networkx
+from .messages import message_strengths, plot_messages
 from .results import draw_results
 from .style import PlotSettings, save
 
 __all__ = [
     "PlotSettings",
     "draw_results",
+    "message_strengths",
     "plot_embeddings",
     "plot_event",
+    "plot_event_3d",
     "plot_history",
+    "plot_messages",
     "plot_roc",
     "plot_scores",
     "save",

@@ -12,7 +12,9 @@ from .event import plot_event
 from .event_3d import plot_event_3d
 from .event_graph import to_networkx
 from .importance import plot_attributions, plot_importance
+from .interactive import interactive_event
 from .messages import message_strengths, plot_messages
+from .notebook import event_html, show
 from .regression import plot_residuals, plot_resolution
 from .results import draw_results
 from .style import PlotSettings, save
@@ -20,6 +22,8 @@ from .style import PlotSettings, save
 __all__ = [
     "PlotSettings",
     "draw_results",
+    "event_html",
+    "interactive_event",
     "message_strengths",
     "plot_attributions",
     "plot_calibration",
@@ -35,5 +39,6 @@ __all__ = [
     "plot_roc",
     "plot_scores",
     "save",
+    "show",
     "to_networkx",
 ]

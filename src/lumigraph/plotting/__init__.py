@@ -4,6 +4,7 @@ Every function that draws one pair of axes takes ``ax=None``, draws on these axe
 ``plt.show()`` and ``plt.close(ax.figure)`` are yours.
 """
 
+from .boosts import plot_boosts, plot_combinations
 from .curves import plot_history, plot_roc, plot_scores
 from .embeddings import plot_embeddings
 from .event import plot_event
@@ -17,6 +18,8 @@ __all__ = [
     "PlotSettings",
     "draw_results",
     "message_strengths",
+    "plot_boosts",
+    "plot_combinations",
     "plot_embeddings",
     "plot_event",
     "plot_event_3d",

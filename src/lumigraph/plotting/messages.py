@@ -86,7 +86,8 @@ def message_strengths(
     head = find_head(model_or_head, InteractionNet)
     check_counts(0, layer=layer)
     if layer >= head.n_layers:
-        raise ValueError(f"layer is {layer}, expected 0 to {head.n_layers - 1}, as the network has {head.n_layers}.")
+        last = head.n_layers - 1
+        raise ValueError(f"layer is {layer}, expected a number from 0 to {last}, as the network has {last + 1}.")
     x, _, ptr = particles = particles_of_event(batch, event, head)
     pairs = CompleteGraph(ptr).edge_index()
     times = torch.ones_like(pairs[0])  # that the receiver hears the sender

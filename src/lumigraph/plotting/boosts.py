@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -194,7 +193,7 @@ def plot_boosts(
         last = head.conv.num_frames - 1
         raise ValueError(f"frame is {frame}, expected a number from 0 to {last}, as the network has {last + 1}.")
     groups = _groups(head, batch, event, kinds, settings)
-    before, after, share, speed = _boosted(head, batch, event, frame)
+    before, after, share, gamma = _boosted(head, batch, event, frame)
     size = (settings.width, 1.3 * settings.width / settings.aspect)
     _, axes = plt.subplots(2, 1, sharex=True, sharey=True, figsize=size, layout="constrained")
     for ax, seen in zip(axes, (before, after), strict=True):
@@ -203,7 +202,7 @@ def plot_boosts(
     names = {"pairs": f"$k_{{{frame}}}$", "product": "combinations", "combinations": "other combinations"}
     draw_legend(axes[0], groups, 0.0, 0.0, settings, _entries(names[head.conv.mode], frame))
     axes[0].set_title(f"Event {event} before the boost", fontsize=settings.font_size, loc="left")
-    axes[1].set_title(_after(frame, speed), fontsize=settings.font_size, loc="left")
+    axes[1].set_title(_after(frame, gamma), fontsize=settings.font_size, loc="left")
     axes[1].set_xlabel("Momentum along the boost [GeV]", fontsize=settings.font_size)
     return list(axes)
 
@@ -224,7 +223,7 @@ def _groups(
 def _boosted(
     head: LorentzBoostNet, batch: Data, event: int, frame: int
 ) -> tuple[_Seen, _Seen, Float[np.ndarray, " particles"], float | None]:
-    """Momenta before and after the boost, the share of each particle in the frame, and the frame's speed, if any."""
+    """Momenta before and after the boost, the share of each particle in the frame, and the frame's gamma, if any."""
     x, slot, ptr = particles_of_event(batch, event, head)
     p4, conv = x[:, head.p4_columns].double(), head.conv
     with evaluating(head):
@@ -236,12 +235,12 @@ def _boosted(
         conv.mode, [a for a in range(conv.num_particles) if a != frame]
     )
     momenta = p4, combinations[list(into)], rest.unsqueeze(0)
-    _, has = kinematics.rest_frame_mass(rest)
+    mass, has = kinematics.rest_frame_mass(rest)
     momentum = rest[:3].norm()
     along = rest[:3] / momentum if momentum > 0 else rest.new_tensor([0.0, 0.0, 1.0])
     before = _Seen(*(_decomposed(p, along) for p in momenta))
     after = _Seen(*(_decomposed(kinematics.boost(p, rest), along) for p in momenta))
-    return before, after, share.clamp(min=0.0).cpu().numpy(), float(momentum / rest[3]) if has else None
+    return before, after, share.clamp(min=0.0).cpu().numpy(), float(rest[3] / mass) if has else None
 
 
 def _decomposed(p4: torch.Tensor, along: torch.Tensor) -> Float[np.ndarray, "momenta 2"]:
@@ -275,8 +274,7 @@ def _entries(combinations: str, frame: int) -> list[Artist]:
     ]
 
 
-def _after(frame: int, speed: float | None) -> str:
-    if speed is None:
+def _after(frame: int, gamma: float | None) -> str:
+    if gamma is None:
         return f"$r_{{{frame}}}$ has no rest frame: no boost"
-    gamma = 1.0 / math.sqrt(max(1.0 - speed**2, 1e-300))
     return rf"In the rest frame of $r_{{{frame}}}$, $\gamma$ = {gamma:.3g}"

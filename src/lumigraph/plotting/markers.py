@@ -105,8 +105,8 @@ def draw_legend(
     """
     size = settings.small_font_size
     if not groups:
-        middle: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-        ax.text(0.5, 0.5, "no particles in this event", fontsize=size, color="0.4", **middle)
+        middle: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
+        ax.annotate("no particles in this event", (0.5, 0.5), fontsize=size, color="0.4", **middle)
         return
     handles: list[Artist] = []
     for group in groups:

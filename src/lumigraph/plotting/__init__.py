@@ -4,6 +4,7 @@ Every function that draws one pair of axes takes ``ax=None``, draws on these axe
 ``plt.show()`` and ``plt.close(ax.figure)`` are yours.
 """
 
+from .boosts import plot_boosts, plot_combinations
 from .calibration import plot_calibration
 from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
@@ -26,7 +27,9 @@ __all__ = [
     "interactive_event",
     "message_strengths",
     "plot_attributions",
+    "plot_boosts",
     "plot_calibration",
+    "plot_combinations",
     "plot_confusion",
     "plot_embeddings",
     "plot_event",

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-__all__ = ["edge_values", "line_look", "line_paths", "line_strengths", "short_way", "unordered_pairs"]
+__all__ = ["drawn_lines", "edge_values", "line_look", "line_paths", "line_strengths", "short_way", "unordered_pairs"]
 
 
 def unordered_pairs(num_particles: int) -> tuple[Int[np.ndarray, " lines"], Int[np.ndarray, " lines"]]:
@@ -73,4 +73,9 @@ def line_look(strengths: Float[np.ndarray, " lines"] | None, num_particles: int)
     if strengths is None:
         return {"linewidths": 0.7, "alpha": float(np.clip(15.0 / max(num_particles, 1) ** 1.4, 0.01, 0.55))}
     opacity = 0.9 * strengths * min(1.0, 30.0 / max(num_particles, 1))
-    return {"linewidths": (0.2 + 2.3 * strengths).tolist(), "alpha": opacity}
+    return drawn_lines(0.2 + 2.3 * strengths, opacity)
+
+
+def drawn_lines(width: Float[np.ndarray, " lines"], opacity: Float[np.ndarray, " lines"]) -> dict[str, Any]:
+    """Return width and opacity as a LineCollection takes them, which refuses opacities of no line."""
+    return {"linewidths": width.tolist(), "alpha": opacity if len(opacity) else None}

@@ -16,7 +16,15 @@ from matplotlib.markers import MarkerStyle
 
 from .style import PlotSettings
 
-__all__ = ["SMALLEST_AREA", "ParticleGroup", "draw_group", "draw_legend", "marker_look", "particle_groups"]
+__all__ = [
+    "SMALLEST_AREA",
+    "ParticleGroup",
+    "area_entry",
+    "draw_group",
+    "draw_legend",
+    "marker_look",
+    "particle_groups",
+]
 
 #: Marker of each kind, and the number of its colour; missing transverse momentum has a star of its own.
 _LOOKS = (("^", 4), ("s", 2), ("o", 0), ("D", 3), ("v", 5), ("P", 4), ("X", 2), ("h", 0))
@@ -97,8 +105,8 @@ def draw_legend(
     """
     size = settings.small_font_size
     if not groups:
-        middle: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-        ax.text(0.5, 0.5, "no particles in this event", fontsize=size, color="0.4", **middle)
+        middle: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
+        ax.annotate("no particles in this event", (0.5, 0.5), fontsize=size, color="0.4", **middle)
         return
     handles: list[Artist] = []
     for group in groups:
@@ -109,10 +117,15 @@ def draw_legend(
     for value in _round_scale(largest_pt):
         area = largest_area * value / largest_pt
         if area >= SMALLEST_AREA:
-            handles.append(_handle(f"{value:g}", area, "o", "0.75", "0.4", 0.5))
+            handles.append(area_entry(f"{value:g}", area))
     handles += further
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}
     ax.legend(handles=handles, fontsize=size, frameon=False, handletextpad=0.4, labelspacing=0.7, **place)
+
+
+def area_entry(label: str, area: float) -> Artist:
+    """Return the entry of a legend that shows how large a marker of this area is."""
+    return _handle(label, area, "o", "0.75", "0.4", 0.5)
 
 
 def _handle(label: str, area: float, marker: str, face: str, edge: str, rim: float) -> Artist:

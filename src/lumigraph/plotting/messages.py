@@ -20,7 +20,7 @@ from ..blocks.block import evaluating
 from ..checks import check_counts
 from ..graph import CompleteGraph, ring_pairs
 from ..nn import InteractionConv
-from .edges import line_paths, short_way
+from .edges import drawn_lines, line_paths, short_way
 from .event import draw_particles, event_title
 from .event_columns import coordinates, event_columns, named_kinds
 from .heads import find_head, particles_of_event
@@ -86,13 +86,15 @@ def message_strengths(
     head = find_head(model_or_head, InteractionNet)
     check_counts(0, layer=layer)
     if layer >= head.n_layers:
-        raise ValueError(f"layer is {layer}, expected 0 to {head.n_layers - 1}, as the network has {head.n_layers}.")
-    x, _, ptr = particles = particles_of_event(batch, event, head)
+        last = head.n_layers - 1
+        raise ValueError(f"layer is {layer}, expected a number from 0 to {last}, as the network has {last + 1}.")
+    x, slot, ptr = particles = particles_of_event(batch, event, head)
     pairs = CompleteGraph(ptr).edge_index()
     times = torch.ones_like(pairs[0])  # that the receiver hears the sender
     if head.legacy_edges:
         everyone = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
-        times = ring_pairs(everyone)[0, pairs[1], pairs[0]]
+        sender, receiver = slot.argsort().argsort()[pairs]  # the ring goes from slot to slot
+        times = ring_pairs(everyone)[0, receiver, sender]
     number = torch.arange(len(times), device=x.device).repeat_interleave(times)
     effects: list[Tensor] = []
     with evaluating(head):
@@ -171,8 +173,10 @@ def plot_messages(
     points, share = np.stack([place.eta, place.phi], axis=-1), norms[order] / (largest or 1.0)
     paths = line_paths(points[receiver], 0.5 * short_way(points[receiver], points[sender]))
     ax = settings.axes() if ax is None else ax
-    look: dict[str, Any] = {"linewidths": _width(share).tolist(), "alpha": _DARKEST * share, "capstyle": "butt"}
-    ax.add_collection(LineCollection(paths, colors="black", zorder=1, label="_messages", **look), autolim=False)
+    look = drawn_lines(_width(share), _DARKEST * share)
+    ax.add_collection(
+        LineCollection(paths, colors="black", zorder=1, label="_messages", capstyle="butt", **look), autolim=False
+    )
     title = event_title(event, len(place.pt)) + (f", layer {layer}" if layer else "")
     draw_particles(ax, place, particle_groups(columns, kinds, settings), title, settings, _scale(largest))
     return ax

@@ -10,12 +10,10 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from ..metrics import calibration
-from .style import LINE_STYLES, PlotSettings, label_axes, legend_above
+from .samples import named_samples
+from .style import LINE_STYLES, MARKERS, PlotSettings, label_axes, legend_above
 
-__all__ = ["MARKERS", "plot_calibration", "samples"]
-
-#: Used along with the colours, so that pictures also read in grey.
-MARKERS = ("o", "s", "^", "D", "v", "P")
+__all__ = ["plot_calibration"]
 
 
 def plot_calibration(
@@ -56,7 +54,7 @@ def plot_calibration(
     >>> plt.close(ax.figure)
     """
     settings = settings or PlotSettings()
-    found = {name: calibration(*sample, bins=bins) for name, sample in samples("labels, scores", curves).items()}
+    found = {name: calibration(*sample, bins=bins) for name, sample in named_samples("labels, scores", curves).items()}
     ax = settings.axes() if ax is None else ax
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=1.0, linestyle=":", label="_perfect")
     for i, (name, points) in enumerate(found.items()):
@@ -75,13 +73,3 @@ def plot_calibration(
     label_axes(ax, "Mean score", "Fraction of signal", settings)
     legend_above(ax, settings)
     return ax
-
-
-def samples(what: str, curves: Mapping[str, tuple[ArrayLike, ...]]) -> Mapping[str, tuple[ArrayLike, ...]]:
-    """Return what was given for each name, or raise a ValueError unless it is a pair, or one with weights."""
-    if not curves:
-        raise ValueError(f"curves is empty, expected at least one name with its ({what}).")
-    for name, sample in curves.items():
-        if not isinstance(sample, tuple | list) or len(sample) not in (2, 3):
-            raise ValueError(f"curves[{name!r}] must be ({what}) or ({what}, weights), got {type(sample).__name__}.")
-    return curves

@@ -81,7 +81,7 @@ def plot_importance(
     label_axes(ax, f"{label} ({table.before:.3g} before)", "", settings)
     ax.tick_params(axis="y", length=0)
     if left := len(table) - len(shown):
-        ax.set_title(f"{left} less important ones not shown", fontsize=settings.small_font_size, loc="right")
+        ax.set_title(f"{left} less important not shown", fontsize=settings.small_font_size, loc="right")
     return ax
 
 

@@ -12,8 +12,8 @@ from matplotlib.ticker import Formatter
 from numpy.typing import ArrayLike
 
 from ..metrics import binned_resolution, event_columns, residuals, resolution
-from .calibration import MARKERS, samples
-from .style import LINE_STYLES, PlotSettings, label_axes, legend_above
+from .samples import named_samples
+from .style import LINE_STYLES, MARKERS, PlotSettings, label_axes, legend_above
 
 __all__ = ["plot_residuals", "plot_resolution"]
 
@@ -62,7 +62,7 @@ def plot_residuals(
     settings = settings or PlotSettings()
     shown = "" if relative else unit
     drawn = []
-    for name, sample in samples("target, prediction", curves).items():
+    for name, sample in named_samples("target, prediction", curves).items():
         target, prediction, weights = event_columns(
             sample[2] if len(sample) == 3 else None, target=sample[0], prediction=sample[1]
         )
@@ -155,7 +155,7 @@ def plot_resolution(
     >>> plt.close(ax.figure)
     """
     settings = settings or PlotSettings()
-    pairs = samples("target, prediction", curves)
+    pairs = named_samples("target, prediction", curves)
     bins = _shared_edges(pairs, bins)
     found = {name: binned_resolution(*pair, bins=bins, relative=relative) for name, pair in pairs.items()}
     ax = settings.axes() if ax is None else ax

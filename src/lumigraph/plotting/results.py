@@ -28,9 +28,10 @@ def draw_results(
 ) -> list[Path]:
     """Draw what there is to see of a model on labelled events, and return the files.
 
-    ``training.png`` if it was trained; ``roc.png``, ``scores.png`` and, where the scores are from 0 to 1,
-    ``calibration.png`` for a classification with one output; ``confusion.png`` for ``multiclass``; ``residuals.png`` and ``resolution.png`` for a regression of one
-    target; and ``event.png``, the first event as a graph, if its particles have px and py.
+    ``training.png`` if it was trained; for a classification with one output ``roc.png``, ``scores.png`` and, where the
+    scores are from 0 to 1, ``calibration.png``; for ``multiclass`` ``confusion.png``; for a regression of one target
+    ``residuals.png`` and ``resolution.png``; and ``event.png``, the first event as a graph, if its particles have px
+    and py.
 
     Parameters
     ----------

@@ -13,7 +13,9 @@ from pathlib import Path
 
 def find_chromium():
     """Return the path of the browser, or None."""
-    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
 
 
 class Chromium:

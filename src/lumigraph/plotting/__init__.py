@@ -17,6 +17,7 @@ from .interactive import interactive_event
 from .messages import message_strengths, plot_messages
 from .notebook import event_html, show
 from .regression import plot_residuals, plot_resolution
+from .report import write_report
 from .results import draw_results
 from .style import PlotSettings, save
 
@@ -44,4 +45,5 @@ __all__ = [
     "save",
     "show",
     "to_networkx",
+    "write_report",
 ]

@@ -297,5 +297,3 @@ def _slider(numbers: Sequence[int], event: int, settings: PlotSettings) -> dict[
         "active": list(numbers).index(event), "steps": steps, "x": 0.0, "len": 1.0, "pad": {"t": 50, "b": 5},
         "currentvalue": {"prefix": "Event ", "font": {"size": settings.font_size * _PIXELS * 0.85}},
     }  # fmt: skip
-
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import io
 import json
 import sys
 import uuid
@@ -21,9 +20,10 @@ from torch_geometric.data import Data
 from ..data import EventDataset
 from .event import event_title, plot_event
 from .interactive import events_to_show, interactive_event
+from .page import png
 from .style import PlotSettings
 
-__all__ = ["event_html", "png", "show"]
+__all__ = ["event_html", "show"]
 
 # Plotly is unpacked once a page, however many pictures it has. Where no script runs, the picture within stays.
 _SCRIPT = """
@@ -140,21 +140,12 @@ def _page(batch: Data | EventDataset, event: int, max_events: int, **options: An
     figure = interactive_event(batch, event, max_events=max_events, **options)
     lines = any(len(trace.x) for trace in figure.data if trace.name == "edges")  # a picture without them is quick
     ax = _static(batch, event, **{**options, "edges": lines})
-    title, picture = ax.get_title(loc="left"), png(ax)
+    title, picture = ax.get_title(loc="left"), png(ax, dpi=120)
     content = json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder).replace("</", "<\\/")
     name = f"lumigraph-{uuid.uuid4().hex}"
     script = _SCRIPT.replace("@ID@", name).replace("@FIGURE@", content).replace("@SOURCE@", _packed_plotly())
     image = f'<img src="data:image/png;base64,{picture}" alt="{html.escape(title)}">'
     return f'<div id="{name}">{image}</div>\n<script>{script}</script>', picture, title
-
-
-def png(ax: Axes, dpi: int = 120) -> str:
-    """Return the figure of these axes as a PNG image in base64, and close it."""
-    image = io.BytesIO()
-    figure: Any = ax.figure
-    figure.savefig(image, dpi=dpi, bbox_inches="tight", format="png")
-    plt.close(figure)
-    return base64.b64encode(image.getvalue()).decode()
 
 
 @cache

@@ -23,7 +23,6 @@ from lumigraph.plotting import (
     plot_roc,
     plot_scores,
     save,
-    to_networkx,
 )
 
 FEATS = ["px", "py", "pz", "E", "btag", "kind"]
@@ -233,22 +232,6 @@ class TestEvent:
         with pytest.raises(ValueError, match=message):
             plot_event(**arguments)
         assert plt.get_fignums() == []
-
-
-class TestNetworkx:
-    def test_nodes_and_edges(self):
-        batch = Batch.from_data_list([crowd(2), EVENT])
-        graph = to_networkx(batch, 1, FEATS)
-        assert list(graph.nodes) == list(range(5))
-        assert [graph.nodes[i]["kind"] for i in range(5)] == [0, 1, 3, 3, 3]
-        assert graph.nodes[2]["px"] == EVENT.x[2, 0].item()
-        index = CompleteGraph.from_lengths(torch.tensor([5])).edge_index()
-        assert set(graph.edges) == set(map(tuple, index.T.tolist()))
-
-    @pytest.mark.parametrize("num_particles", [0, 1])
-    def test_no_edges(self, num_particles):
-        graph = to_networkx(crowd(num_particles), 0, FEATS)
-        assert (graph.number_of_nodes(), graph.number_of_edges()) == (num_particles, 0)
 
 
 HISTORY = {

@@ -1,5 +1,7 @@
 """lumigraph: graph deep learning for particle physics; the particles of an event are the nodes of a graph."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import blocks, kinematics, nn
 from .adapters import from_columns, from_flat, from_jagged, from_rows, to_columns, to_flat, to_jagged, to_rows
 from .blocks import (
@@ -22,6 +24,9 @@ from .memory import keep_pages
 from .model import Model, ModelBuilder
 from .schema import EventSchema, SchemaError
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .plotting import show
 
 __all__ = [
     "AbsConv1dHead",
@@ -53,8 +58,18 @@ __all__ = [
     "kinematics",
     "load_sample",
     "nn",
+    "show",
     "to_columns",
     "to_flat",
     "to_jagged",
     "to_rows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws when it is used: `import lumigraph` alone loads no plotting library."""
+    if name == "show":
+        from .plotting import show
+
+        return show
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The ``lumigraph`` command: fit, predict, evaluate and inspect, from a YAML file or from options."""
+"""The ``lumigraph`` command: fit, predict, evaluate, report and inspect, from a YAML file or from options."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from .schema import near
 from .training import TrainConfig
 from .version import __version__
 
-__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "inspect", "main", "predict"]
+__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "inspect", "main", "predict", "report"]
 
 
 def fit(
@@ -137,6 +137,32 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
         print(f"pictures: {pictures}")
 
 
+def report(model: str, file: str, out: str = "report.html", overwrite: bool = False) -> None:
+    """Write a page about a model and how it does on events with targets: figures, events, data and versions.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several.
+    out
+        HTML file to write; it holds all its pictures.
+    overwrite
+        Replace the file if it exists.
+    """
+    from .data import EventStream
+    from .data.writers import check_place
+    from .model import Model
+    from .plotting import write_report
+
+    check_place(out, overwrite)
+    loaded = Model.load(model)
+    events = EventStream(file, loaded._need_schema())
+    path = write_report(loaded, events, out, title=f"Report on {Path(model).name}", overwrite=overwrite)
+    print(f"{len(events)} events -> {path}")
+
+
 def inspect(file: str, columns: list[str] | None = None, yaml: bool = False) -> None:
     """Print what a file holds, and a schema of its events to be pasted into a configuration.
 
@@ -187,7 +213,7 @@ def _parser() -> Any:
         description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
     )  # fmt: skip
     commands = parser.add_subcommands()
-    for command in (fit, predict, evaluate, inspect):
+    for command in (fit, predict, evaluate, report, inspect):
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
@@ -204,7 +230,13 @@ def main(args: Sequence[str] | None = None) -> int:
     from jsonargparse import ArgumentError
 
     parser = _parser()
-    commands: dict[str, Any] = {"fit": fit, "predict": predict, "evaluate": evaluate, "inspect": inspect}
+    commands: dict[str, Any] = {
+        "fit": fit,
+        "predict": predict,
+        "evaluate": evaluate,
+        "report": report,
+        "inspect": inspect,
+    }
     try:
         options = parser.parse_args(args)
     except ArgumentError as error:

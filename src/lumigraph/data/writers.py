@@ -61,8 +61,19 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     ...
     lumigraph.schema.SchemaError: events.xls: the suffix must say the format, one of .parquet, .pq, ...
     """
-    path = Path(path)
     format_of(str(path))
+    return check_place(path, overwrite)
+
+
+def check_place(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Check what `check_writable` does, for a file of any format.
+
+    Examples
+    --------
+    >>> check_place("report.html").name
+    'report.html'
+    """
+    path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give the name of a file in it")
     if path.exists() and not overwrite:

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import MethodType, ModuleType
 from typing import Any
 
-from docutils.nodes import Node
+from docutils.nodes import Node, SkipNode, Text, document, literal_block, math_block
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
@@ -17,16 +18,10 @@ sys.path.insert(0, str(HERE.parent / "src"))  # the source beside these pages, w
 from lumigraph import __version__  # noqa: E402
 
 project = "lumigraph"
-author = "The lumigraph developers"
+author = project_copyright = "The lumigraph developers"
 version = release = __version__
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
-]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
 # pages
@@ -36,7 +31,7 @@ myst_heading_anchors = 3
 # docstrings
 default_role = "py:obj"  # numpydoc's single backticks
 autosummary_generate = False  # its tables alone: each name is described on the page of its module
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -53,6 +48,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!lumigraph).*"), ("py:class", _TYPES_IN_SI
 
 # looks
 html_theme = "furo"
+html_math_renderer = "mathml"
 toc_object_entries_show_parents = "hide"
 html_title = f"lumigraph {version}"
 html_copy_source = False
@@ -100,7 +96,22 @@ def identity(found: Any) -> Any:
     return id(found) if callable(found) else None
 
 
+def strip_examples(app: Sphinx, doctree: document) -> None:
+    """Leave out the empty line at the end of an example, which is there for the doctest."""
+    for block in doctree.findall(literal_block):
+        block.rawsource = block.astext().rstrip("\n")
+        block.children = [Text(block.rawsource)]
+
+
+def write_math(translator: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers draw without a script and without a network."""
+    translator.body.append(tex2mathml(node.astext(), as_block=isinstance(node, math_block)))
+    raise SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", plain_references)
+    app.connect("doctree-read", strip_examples)
     app.connect("missing-reference", link_by_object)

@@ -22,7 +22,8 @@ lint: $(VENV)/.installed-for-tests
 # the pages, in docs/_build/index.html
 docs: $(VENV)/.installed-for-tests
 	$(BIN)/python docs/draw_diagrams.py
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -b html docs docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --write-all --quiet \
+		-b html docs docs/_build
 
 # torch first: what is installed after it then takes the version that is there
 $(VENV)/.installed: pyproject.toml constraints.txt

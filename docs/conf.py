@@ -38,6 +38,7 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 90
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_param = False  # "u, cat, y, weight" stay together
 
 # A name of lumigraph that is described nowhere is an error, except the names of types that a signature uses. Names of
 # other libraries are not looked up, so that the pages build without a network.

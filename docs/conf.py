@@ -3,14 +3,17 @@
 import functools
 import re
 import sys
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from types import MethodType, ModuleType
 from typing import Any
 
 from docutils.nodes import Node, SkipNode, Text, document, literal_block, math_block
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util.logging import getLogger
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "src"))  # the source beside these pages, whatever else is installed
@@ -106,7 +109,13 @@ def strip_examples(app: Sphinx, doctree: document) -> None:
 
 def write_math(translator: Any, node: Any) -> None:
     """Write a formula as MathML, which browsers draw without a script and without a network."""
-    translator.body.append(tex2mathml(node.astext(), as_block=isinstance(node, math_block)))
+    formula = re.sub(r"\\[bB]igg?[lmr]?(?![A-Za-z])", "", node.astext())  # delimiters of MathML grow by themselves
+    try:
+        written = tex2mathml(formula, as_block=isinstance(node, math_block))
+    except MathError as error:
+        getLogger(__name__).warning("MathML cannot write %s: %s", formula, error, location=node)
+        written = f"<code>{escape(formula)}</code>"
+    translator.body.append(written)
     raise SkipNode
 
 

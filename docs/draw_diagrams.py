@@ -1,6 +1,6 @@
 """Draws floors.svg and model.svg, the pictures in architecture.md and concepts.md: `python docs/draw_diagrams.py`.
 
-The floors are those of the import contracts in pyproject.toml.
+The floors, and the modules listed in architecture.md, are those of the import contracts in pyproject.toml.
 """
 
 import re
@@ -119,8 +119,16 @@ def draw_model() -> str:
     return svg(900, 195, "A model of head, body and tail", parts)
 
 
+def with_modules(page: str) -> str:
+    """Return the text of architecture.md with the modules of all floors in its table."""
+    modules = "".join(f"   {module}\n" for floor in floors() for module in floor)
+    return re.sub(r"(?<=autosummary::\n\n)(   \w+\n)+", modules, page)
+
+
 def main() -> None:
-    """Draw both."""
+    """Draw both, and list the modules."""
+    page = HERE / "architecture.md"
+    page.write_text(with_modules(page.read_text(encoding="utf-8")), encoding="utf-8")
     (HERE / "floors.svg").write_text(draw_floors(), encoding="utf-8")
     (HERE / "model.svg").write_text(draw_model(), encoding="utf-8")
 

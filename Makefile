@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint docs benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --out demo
@@ -18,6 +18,12 @@ lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# the pages, in docs/_build/index.html
+docs: $(VENV)/.installed-for-tests
+	$(BIN)/python docs/draw_diagrams.py
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --write-all --quiet \
+		-b html docs docs/_build
 
 # torch first: what is installed after it then takes the version that is there
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,4 +44,4 @@ benchmark: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/data.py $(if $(WEAVER),--weaver $(WEAVER))
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

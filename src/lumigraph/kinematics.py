@@ -1,6 +1,6 @@
 """Four-momenta (px, py, pz, E) as tensors: mass, directions, distances and boosts.
 
-Everything is computed in float64 and returned in the dtype of the input: a difference such as E² - |p|² of a fast
+Everything is computed in float64 and returned in the dtype of the input: a difference such as E² - p² of a fast
 particle has no digits left in float32.
 """
 

@@ -133,7 +133,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
 def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     r"""Compute the area under the ROC curve, with DeLong's uncertainty.
 
-    .. math:: A = \sum_{s,b} p_s p_b \left( 1[x_s > x_b] + \tfrac12 1[x_s = x_b] \right), \quad p = w / \textstyle\sum w
+    .. math:: A = \sum_{s,b} p_s p_b \left( 1[x_s > x_b] + \tfrac12 1[x_s = x_b] \right), \quad p = w / \sum w
 
     Its variance is that of the two weighted means of placement values: the background below each signal event, and the
     signal above each background event. It takes O(n log n) operations.

@@ -29,7 +29,7 @@ class InteractionConv(MessagePassing):
     receiver are summed, and the receiver is updated from both:
 
     .. math::
-        e_{ij} = f_R(x_i, x_j), \qquad x'_i = f_O\Big(x_i, \sum_{j \ne i} e_{ij}\Big)
+        e_{ij} = f_R(x_i, x_j), \qquad x'_i = f_O\left(x_i, \sum_{j \ne i} e_{ij}\right)
 
     Parameters
     ----------

@@ -239,7 +239,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(files, columns, tmp_pa
     out.write_text("precious")
     assert "--overwrite" in error_of(capsys, "report", model, file, "--out", out)
     assert out.read_text() == "precious"
-    assert "holds no model" in error_of(capsys, "report", file, file, "--out", tmp_path / "new.html")
+    assert "is no model of lumigraph" in error_of(capsys, "report", file, file, "--out", tmp_path / "new.html")
 
 
 def test_a_picture_that_cannot_be_drawn_says_why_and_leaves_nothing_open():

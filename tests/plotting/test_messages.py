@@ -188,17 +188,17 @@ class TestPicture:
 
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_the_picture_is_true(n_layers, monkeypatch):
-    """Without the messages marked strongest a trained network answers otherwise, without the weakest hardly so."""
+    """Without its strongest messages a trained network changes its answer more than without as many of the weakest."""
     train, _, test = load_sample().split((0.3, 0.5, 0.2), seed=0)
     net = partial(
         InteractionNet, intfunc_depth=2, intfunc_width=32, intfunc_out_sz=16, outfunc_depth=2, outfunc_width=32,
         outfunc_out_sz=16, agg_method="mean", n_layers=n_layers,
     )  # fmt: skip
     model = Model(ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": net}}))
-    model.fit(2, train, 128, progress_bar=False)
-    batch, events = test.batch(range(300)), range(300)
+    model.fit(4, train, 128, progress_bar=False)
+    batch, events = test.batch(range(200)), range(200)
     everything = model.predict(batch)[:, 0]
-    assert model.metrics(test)["auc"].value > 0.7
+    assert model.metrics(test)["auc"].value > 0.75
     for layer in range(n_layers):
         conv = model.head.matrix_head.convs[layer]
         forward = conv.forward
@@ -219,6 +219,6 @@ def test_the_picture_is_true(n_layers, monkeypatch):
         for share in (0.1, 0.3):
             strongest, weakest = change(torch.neg, share), change(torch.clone, share)
             some = change(torch.rand_like, share)
-            assert strongest.mean() > 1.5 * weakest.mean()
-            assert strongest.mean() > 1.2 * some.mean()
-            assert (strongest > weakest).mean() > 0.6
+            assert strongest.mean() > 1.2 * weakest.mean()
+            assert strongest.mean() > some.mean() > weakest.mean()
+            assert (strongest > weakest).mean() > 0.55

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,14 +22,13 @@ from ..blocks.block import evaluating
 from ..checks import check_counts
 from .event_columns import event_columns, named_kinds
 from .heads import find_head, particles_of_event
-from .markers import SMALLEST_AREA, ParticleGroup, area_entry, draw_legend, marker_look, particle_groups
+from .markers import ParticleGroup, area_entry, draw_legend, marker_look, particle_groups
 from .style import PlotSettings, label_axes
 
 __all__ = ["plot_boosts", "plot_combinations"]
 
-#: Square points of the marker of a particle that makes up the whole of a frame.
-_LARGEST = 220.0
-
+#: Square points of the marker of a particle that makes up the whole of a frame, and the least that one has.
+_LARGEST, _SMALLEST = 220.0, 16.0
 
 #: Markers of the rest frame and of what is boosted into it.
 _FRAME: dict[str, Any] = {
@@ -82,8 +82,9 @@ def plot_combinations(net: Any, *, ax: Axes | None = None, settings: PlotSetting
     image = ax.imshow(shares, aspect="auto", cmap=settings.colormap, vmin=0.0, interpolation="nearest")
     ax.set_yticks(**_thinned(rows, 16))
     label, columns = _slot_names(head.vecs)
-    ax.set_xticks(**_thinned(columns, 12))
-    if max(map(len, columns)) > 3:
+    longest = max(map(len, columns))
+    ax.set_xticks(**_thinned(columns, {1: 16, 2: 12, 3: 8}.get(longest, 16)))
+    if longest > 3:
         ax.tick_params(axis="x", rotation=90)
     label_axes(ax, label, "Combinations $k$" + (", rest frames $r$" if len(blocks) == 2 else ", also frames"), settings)
     if len(blocks) == 2:
@@ -95,14 +96,15 @@ def plot_combinations(net: Any, *, ax: Axes | None = None, settings: PlotSetting
 
 
 def _thinned(labels: Sequence[str], most: int) -> dict[str, Any]:
-    """Ticks and their labels: every one, or every second, third, ... of many.
+    """Ticks and their labels: every one, or every second, fifth, tenth, ... of many.
 
     Examples
     --------
-    >>> _thinned("abcde", most=3)
-    {'ticks': range(0, 5, 2), 'labels': 'ace'}
+    >>> _thinned("abcdefgh", most=3)
+    {'ticks': range(0, 8, 5), 'labels': 'af'}
     """
-    step = -(-len(labels) // most)
+    steps = (base * 10**power for power in itertools.count() for base in (1, 2, 5))
+    step = next(step for step in steps if step * most >= len(labels))
     return {"ticks": range(0, len(labels), step), "labels": labels[::step]}
 
 
@@ -156,7 +158,8 @@ def plot_boosts(
     frame
         Number of the rest frame.
     kinds
-        See `plot_event`. Where there is neither ``kind`` nor ``is_...``, up to eight objects go by their names.
+        See `plot_event`. Where there is neither ``kind`` nor ``is_...``, up to eight objects go by their names,
+        unless these are numbered.
     settings
         Colours, sizes and fonts.
 
@@ -199,7 +202,7 @@ def plot_boosts(
     for ax, seen in zip(axes, (before, after), strict=True):
         _draw_momenta(ax, seen, groups, share)
         label_axes(ax, None, "Across it [GeV]", settings)
-    names = {"pairs": f"$k_{{{frame}}}$", "product": "combinations", "combinations": "other combinations"}
+    names = {"pairs": f"$k_{{{frame}}}$", "product": "all $k$", "combinations": "all other $k$"}
     draw_legend(axes[0], groups, 0.0, 0.0, settings, _entries(names[head.conv.mode], frame))
     axes[0].set_title(f"Event {event} before the boost", fontsize=settings.font_size, loc="left")
     axes[1].set_title(_after(frame, gamma), fontsize=settings.font_size, loc="left")
@@ -214,7 +217,7 @@ def _groups(
     columns = event_columns(batch, event, head.feats_per_vec, needed=())
     columns["px"] = columns[head.feats_per_vec[head.p4_columns[0]]]  # whatever it is called
     told = "kind" in columns or any(name.startswith("is_") for name in columns)
-    if kinds is None and not told and head.n_v <= 8:
+    if kinds is None and not told and head.n_v <= 8 and _slot_names(head.vecs)[0] == "Slot":
         columns["kind"] = particles_of_event(batch, event, head).slot.cpu().numpy().astype(float)
         kinds = dict(enumerate(head.vecs))
     return particle_groups(columns, named_kinds(columns, kinds), settings)
@@ -258,8 +261,10 @@ def _draw_momenta(ax: Axes, seen: _Seen, groups: list[ParticleGroup], share: Flo
         style = "--" if group.marker == "*" else "-"
         lines = list(np.stack([np.zeros_like(tips), tips], axis=1))
         ax.add_collection(LineCollection(lines, colors=group.color, linewidths=1.3, linestyles=style, zorder=1))
-        area = np.maximum(_LARGEST * share[group.members], SMALLEST_AREA)
-        ax.scatter(*tips.T, label=group.label, zorder=3, clip_on=False, **marker_look(group, area))
+        area = np.maximum(_LARGEST * share[group.members], _SMALLEST)
+        ax.scatter(
+            *tips.T, label=group.label, zorder=3, clip_on=False, **marker_look(group, area, 0.11 * np.sqrt(area))
+        )
     ax.plot(*seen.combinations.T, clip_on=False, **_COMBINATION)
     ax.set_ylim(bottom=0.0)
 

@@ -116,10 +116,11 @@ def _draw_barrel(ax: Axes3D, limit: float, settings: PlotSettings) -> None:
     ax.add_collection3d(Line3DCollection(rings + straight, colors="0.8", linewidths=0.8, zorder=1, label="_barrel"))
     middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": settings.small_font_size, "color": "0.3"}
     for angle, text in _ANGLES.items():
-        ax.text(limit, 1.25 * math.cos(angle), 1.25 * math.sin(angle), text, **middle)
+        rim, away = (-limit, 1.35) if angle == math.pi else (limit, 1.25)  # where it is seen outside the barrel
+        ax.text(rim, away * math.cos(angle), away * math.sin(angle), text, **middle)
     ax.text(limit, 0.0, 1.6, r"$\phi$ [rad]", **middle)
     ax.set(xlim=(-limit, limit), ylim=(-1, 1), zlim=(-1, 1), yticks=[], zticks=[])
-    ax.set_box_aspect((1.5, 1.0, 1.0))
+    ax.set_box_aspect((1.5, 1.0, 1.0), zoom=0.93)
     ax.view_init(elev=20, azim=-55)
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.set_xlabel(r"Pseudorapidity $\eta$", fontsize=settings.font_size)

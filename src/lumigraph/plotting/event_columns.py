@@ -70,7 +70,7 @@ def event_columns(
 def named_kinds(
     columns: dict[str, Float[np.ndarray, " particles"]], kinds: Mapping[int, str] | None
 ) -> Mapping[int, str]:
-    """Return the name of each code of ``kind``, a column that is made from flags ``is_MET``, ... if there is none."""
+    """Return the name of each code of ``kind``; a column that is added from flags ``is_MET``, ... if there is none."""
     flags = [name for name in columns if name.startswith("is_")]
     if not flags or "kind" in columns:
         return _KINDS if kinds is None else kinds

@@ -51,12 +51,12 @@ def particle_groups(
         names = np.array([kinds.get(code, f"kind {code:g}") for code in columns["kind"].tolist()], dtype=object)
     else:
         names = np.full(len(columns["px"]), "particle", dtype=object)
-    looks = dict(zip([name for name in kinds.values() if name != "MET"], itertools.cycle(_LOOKS), strict=False))
+    looks = dict(zip([name for name in kinds.values() if name.upper() != "MET"], itertools.cycle(_LOOKS), strict=False))
     tagged = columns["btag"] > 0.5 if "btag" in columns else np.zeros(len(names), dtype=bool)
     groups = []
     for name in dict.fromkeys([*kinds.values(), *sorted(names)]):
         marker, number = looks.get(name, ("o", 0) if name == "particle" else ("h", 5))
-        marker, color = ("*", "0.25") if name == "MET" else (marker, settings.color(number))
+        marker, color = ("*", "0.25") if name.upper() == "MET" else (marker, settings.color(number))
         for tag in (False, True):
             label, shown = (f"{name}, b-tagged", settings.color(1)) if tag else (name, color)
             members = (names == name) & (tagged == tag)
@@ -80,7 +80,7 @@ def draw_group(
     ax.scatter(eta, phi, label=group.label, zorder=3, clip_on=False, **marker_look(group, area, rim))
 
 
-def marker_look(group: ParticleGroup, area: Any, rim: float = 1.6) -> dict[str, Any]:
+def marker_look(group: ParticleGroup, area: Any, rim: Any = 1.6) -> dict[str, Any]:
     """Return size, shape and colours of the markers of a group, as ``scatter`` takes them."""
     return {
         "s": area / _fill(group.marker),

@@ -32,8 +32,8 @@ __all__ = ["message_strengths", "plot_messages"]
 #: More lines than this would be a grey plane.
 _MOST = 3000
 
-#: Width in points and opacity of the strongest line.
-_WIDEST, _DARKEST = 3.0, 0.9
+#: Opacity of the strongest line.
+_DARKEST = 0.9
 
 
 def message_strengths(
@@ -149,7 +149,10 @@ def plot_messages(
 
     Notes
     -----
-    **Units.** GeV; effects have none. **Limits.** A particle along the beam lies on the border.
+    **Units.** GeV; effects have none. **Limits.** A particle along the beam lies on the border. The norm is what a
+    particle is told, not what the output makes of it. In trained networks both go together: left out, the strongest
+    tenth of the effects changes the output more than a tenth at random, and that more than the weakest tenth, on the
+    mean over events, not in each of them.
 
     Examples
     --------
@@ -173,12 +176,14 @@ def plot_messages(
     points, share = np.stack([place.eta, place.phi], axis=-1), norms[order] / (largest or 1.0)
     paths = line_paths(points[receiver], 0.5 * short_way(points[receiver], points[sender]))
     ax = settings.axes() if ax is None else ax
-    look = drawn_lines(_width(share), _DARKEST * share)
+    look = drawn_lines(_width(share, len(place.pt)), _DARKEST * share)
     ax.add_collection(
         LineCollection(paths, colors="black", zorder=1, label="_messages", capstyle="butt", **look), autolim=False
     )
     title = event_title(event, len(place.pt)) + (f", layer {layer}" if layer else "")
-    draw_particles(ax, place, particle_groups(columns, kinds, settings), title, settings, _scale(largest))
+    draw_particles(
+        ax, place, particle_groups(columns, kinds, settings), title, settings, _scale(largest, len(place.pt))
+    )
     return ax
 
 
@@ -186,16 +191,17 @@ def _as_data(particles: Any) -> Data:
     return Data(x=particles.x, slot=particles.slot, ptr=particles.ptr)
 
 
-def _width(share: Any) -> Any:
-    return 0.2 + (_WIDEST - 0.2) * share
+def _width(share: Any, num_particles: int) -> Any:
+    """Width in points of lines; in a crowd all are thinner, so that the particles stay in sight."""
+    return 0.2 + (3.0 * min(1.0, (30.0 / max(num_particles, 1)) ** 0.5) - 0.2) * share
 
 
-def _scale(largest: float) -> list[Artist]:
+def _scale(largest: float, num_particles: int) -> list[Artist]:
     """Entries of a legend: the norm of an effect half as strong as the strongest one, and of this one."""
     if largest <= 0:
         return []
     entries: list[Artist] = [Line2D([], [], linestyle="none", label="effect on the\nnearer particle")]
     for share in (0.5, 1.0):
-        look: dict[str, Any] = {"linewidth": _width(share), "alpha": _DARKEST * share}
+        look: dict[str, Any] = {"linewidth": _width(share, num_particles), "alpha": _DARKEST * share}
         entries.append(Line2D([], [], color="black", label=f"{share * largest:.2g}", **look))
     return entries

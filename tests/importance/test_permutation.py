@@ -188,7 +188,7 @@ def test_figures_of_merit_get_the_weights():
     rejection = partial(background_rejection, signal_efficiency=0.5)
     found = permutation_importance(model, events, metric=rejection, n_repeats=2)
     assert found.metric == "background_rejection"
-    assert found.label == "fall of background_rejection"
+    assert found.label == "fall of background rejection"
 
 
 def test_four_momenta_that_are_none_reach_a_boost_network():

@@ -116,6 +116,17 @@ class TestAttributions:
         assert not any(legend.overlaps(ax.get_window_extent()) for legend in legends)
         assert ax.get_tightbbox().x1 >= max(legend.x1 for legend in legends) - 1  # none is left out when it is saved
 
+    def test_a_halo_across_the_border_goes_on_at_the_other_one(self):
+        ax = plot_attributions(crowd(6), np.arange(1.0, 7.0), feats_per_vec=FEATS)
+        rising = [collection for collection in ax.collections if len(collection.get_offsets())]
+        copies = {collection.get_label(): collection for collection in rising}
+        place = copies["_halo"].get_offsets().data
+        turn = np.array([0.0, 2 * math.pi])
+        np.testing.assert_allclose(copies["_above"].get_offsets(), place + turn)
+        np.testing.assert_allclose(copies["_below"].get_offsets(), place - turn)
+        assert all(copies[name].get_clip_on() for name in ("_halo", "_above", "_below"))
+        assert ax.get_ylim() == (-math.pi, math.pi)
+
     def test_one_event_of_a_batch(self):
         x = torch.randn(7, 2)
         batch = from_jagged(x, lengths=torch.tensor([3, 4]))

@@ -53,7 +53,7 @@ class ImportanceTable(dict[str, Estimate]):
     @property
     def label(self) -> str:
         """What the numbers are."""
-        name = "AUC" if self.metric == "auc" else self.metric
+        name = "AUC" if self.metric == "auc" else self.metric.replace("_", " ")
         return "relative rise of the loss" if name == "loss" else f"fall of {name}"
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +20,6 @@ from .event import plot_event
 from .style import PlotSettings, label_axes
 
 __all__ = ["plot_attributions", "plot_importance"]
-
-#: Area of the halo of the particle that adds most, in square points.
-_HALO = 1500.0
 
 
 def plot_importance(
@@ -144,15 +142,21 @@ def plot_attributions(
     zero = torch.zeros(end - first, dtype=torch.float64)
     p4 = torch.stack([columns["px"], columns["py"], columns.get("pz", zero), zero], dim=-1)
     eta, phi = kinematics.eta(p4).clamp(*ax.get_xlim()).numpy(), kinematics.phi(p4).numpy()
-    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    largest, halo = float(np.abs(values).max(initial=0.0)) or 1.0, _largest_halo(len(values))
     for rises in (True, False):
         members = (values > 0) == rises
-        area = _HALO * np.abs(values[members]) / largest
-        look = _halo(rises, settings)
-        ax.scatter(eta[members], phi[members], s=area, zorder=2, clip_on=False, label="_halo", **look)
+        area = halo * np.abs(values[members]) / largest
+        for turn, label in ((0.0, "_halo"), (2 * math.pi, "_above"), (-2 * math.pi, "_below")):  # phi is periodic
+            ax.scatter(eta[members], phi[members] + turn, s=area, zorder=2, label=label, **_halo(rises, settings))
+    ax.set_ylim(-math.pi, math.pi)
     if len(values):
-        _halo_legend(ax, output, largest, settings)
+        _halo_legend(ax, output, largest, halo, settings)
     return ax
+
+
+def _largest_halo(num_particles: int) -> float:
+    """Area in square points of the halo of the particle that adds most: seven times that of the largest marker."""
+    return 7.0 * float(np.clip(760.0 / math.sqrt(max(num_particles, 1)), 60.0, 220.0))
 
 
 def _halo(rises: bool, settings: PlotSettings) -> dict[str, Any]:
@@ -162,14 +166,14 @@ def _halo(rises: bool, settings: PlotSettings) -> dict[str, Any]:
     return {"facecolor": "none", "edgecolor": "black", "linewidth": 1.2, "linestyle": (0, (3, 2))}
 
 
-def _halo_legend(ax: Axes, output: str, largest: float, settings: PlotSettings) -> None:
+def _halo_legend(ax: Axes, output: str, largest: float, halo: float, settings: PlotSettings) -> None:
     """Say below the axes what a halo of a quarter of the largest area means; the legend of the event stays."""
     legend = ax.get_legend()
     step = float(f"{largest / 4:.1g}")
     handles = []
     for rises, sign in ((True, "+"), (False, "\N{MINUS SIGN}")):
         look = _halo(rises, settings)
-        handles.append(ax.scatter([], [], s=_HALO * step / largest, label=f"{output} {sign} {step:g}", **look))
+        handles.append(ax.scatter([], [], s=halo * step / largest, label=f"{output} {sign} {step:g}", **look))
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.22), "borderaxespad": 0.0}
     ax.legend(handles=handles, ncols=2, fontsize=settings.small_font_size, frameon=False, **place)
     if legend is not None:

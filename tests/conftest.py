@@ -1,5 +1,8 @@
 """What holds for every test: no time limit for Hypothesis, one thread, and the same random numbers each time."""
 
+import importlib.util
+from pathlib import Path
+
 import jaxtyping
 import pytest
 import torch
@@ -26,3 +29,17 @@ def plain_python():
     torch._dynamo.reset()
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """Give a browser without a window and a network, where there is one."""
+    path = Path(__file__).parent / "plotting" / "chromium.py"
+    spec = importlib.util.spec_from_file_location("lumigraph_tests_chromium", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.find_chromium() is None:
+        pytest.skip("there is no Chromium")
+    browser = module.Chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()

@@ -159,7 +159,7 @@ def report(model: str, file: str, out: str = "report.html", overwrite: bool = Fa
     check_place(out, overwrite)
     loaded = Model.load(model)
     events = EventStream(file, loaded._need_schema())
-    path = write_report(loaded, events, out, title=f"Report on {Path(model).name}", overwrite=overwrite)
+    path = write_report(loaded, events, out, title=f"Report on {model}", overwrite=overwrite)
     print(f"{len(events)} events -> {path}")
 
 

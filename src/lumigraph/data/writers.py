@@ -16,7 +16,7 @@ from .write_arrow import CsvFile, ParquetFile
 from .write_hdf5 import Hdf5File
 from .write_root import RootFile
 
-__all__ = ["ColumnWriter", "check_writable", "write_columns"]
+__all__ = ["ColumnWriter", "check_place", "check_writable", "write_columns"]
 
 _FILES: dict[str, Callable[[Path], AppendedFile]] = {
     "Parquet": ParquetFile,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from matplotlib.colors import to_hex
 from torch_geometric.data import Data
@@ -29,7 +28,7 @@ _SYMBOLS = {
 }  # fmt: skip
 
 #: Particles and points of lines of all events in one figure: less than two megabytes.
-_MOST_POINTS = 100_000
+_MOST_POINTS = 60_000
 
 #: Lines of one event; more of them would be a grey plane.
 _MOST_LINES = 3000
@@ -90,11 +89,12 @@ def interactive_event(
 
     Notes
     -----
-    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and lies on the border. An event of
-    more than 3,000 lines (77 particles) is drawn without them.
+    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and lies on the border. An event
+    of more than 3,000 lines (77 particles) is drawn without them.
 
     Examples
     --------
+    >>> import torch
     >>> data = Data(x=torch.tensor([[30.0, 0.0, 40.0, 50.0], [-20.0, 5.0, 40.0, 60.0]]))
     >>> figure = interactive_event(data)
     >>> print(figure.data[-1].text[0].replace("<br>", ", "))
@@ -217,7 +217,7 @@ def _traces(
         traces.append({
             "type": "scatter", "mode": "markers", "name": group.label, "legendgroup": group.label, "showlegend": True,
             "x": _numbers(eta[chosen]), "y": _numbers(phi[chosen]), "cliponaxis": False,
-            "text": [_hover(found, group.label, i, along_beam[i]) for i in chosen.tolist()],
+            "text": [_hover(found, group.label, i, bool(along_beam[i])) for i in chosen.tolist()],
             "hovertemplate": "%{text}<extra></extra>",
             "marker": {
                 "symbol": symbol, "color": to_hex(group.color), "opacity": 1.0, "line": rim,

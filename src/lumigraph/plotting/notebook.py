@@ -85,6 +85,7 @@ def show(
     Examples
     --------
     >>> import matplotlib.pyplot as plt
+    >>> import torch
     >>> from lumigraph import from_jagged, show
     >>> batch = from_jagged(torch.randn(5, 4), lengths=torch.tensor([3, 2]))
     >>> ax = show(batch, event=1)
@@ -95,7 +96,7 @@ def show(
     options: dict[str, Any] = {"feats_per_vec": feats_per_vec, "kinds": kinds, "edges": edges, "settings": settings}
     if not (_in_notebook() and find_spec("plotly")):
         ax = _static(batch, event, **options)
-        if ax.figure.canvas.required_interactive_framework and not _in_notebook():  # type: ignore[union-attr]
+        if ax.figure.canvas.required_interactive_framework and not _in_notebook():
             plt.show()
         return ax
     from IPython.display import display

@@ -25,7 +25,7 @@ h1 { margin: 0; font-size: 1.9rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin: 2.8rem 0 0.6rem; padding-top: 0.6rem; border-top: 2px solid #0072b2; font-size: 1.35rem; }
 h3 { margin: 1.8rem 0 0.4rem; font-size: 1.08rem; }
 p { margin: 0.4rem 0; max-width: 48rem; }
-.subtitle { color: #555; overflow-wrap: anywhere; }
+.subtitle { color: #555; max-width: none; overflow-wrap: anywhere; }
 nav { margin: 1rem 0 0; display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; }
 a { color: #0072b2; }
 .cards { display: flex; flex-wrap: wrap; gap: 0.8rem; margin: 1rem 0; }
@@ -97,12 +97,12 @@ def cards(values: Iterable[tuple[str, str]]) -> str:
     return f'<div class="cards">{"".join(made)}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
-    """Return a table; with ``numbers`` all columns but the first are aligned to the right."""
-    look = ' class="number"' if numbers else ""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int | None = None) -> str:
+    """Return a table; all columns behind the first ``texts`` ones are numbers, aligned to the right."""
 
     def line(cells: Sequence[str], tag: str) -> str:
-        made = [f"<{tag}{look if i else ''}>{html.escape(cell)}</{tag}>" for i, cell in enumerate(cells)]
+        looks = [' class="number"' if texts is not None and i >= texts else "" for i in range(len(cells))]
+        made = [f"<{tag}{look}>{html.escape(cell)}</{tag}>" for look, cell in zip(looks, cells, strict=True)]
         return f"<tr>{''.join(made)}</tr>"
 
     top = f"<thead>{line(head, 'th')}</thead>" if head else ""
@@ -116,10 +116,12 @@ def details(summary: str, text: str) -> str:
 
 def figure(draw: Callable[[], Axes], caption: str) -> str:
     """Return a picture with its caption; where it cannot be drawn, the sentence that says why."""
+    before = set(plt.get_fignums())
     try:
         picture = png(draw(), _DPI)
     except ValueError as error:
-        plt.close("all")
+        for number in set(plt.get_fignums()) - before:  # what was begun
+            plt.close(number)
         return (
             f'<figure><div class="missing">{html.escape(caption)} Not drawn: {html.escape(str(error))}</div></figure>'
         )

@@ -24,7 +24,14 @@ from ..saving import to_plain
 from ..version import __version__
 from .page import cards, details, gallery, page, paragraph, section, table
 from .report_events import Extreme, Gathered, gather
-from .report_figures import event_figures, importance_figures, inside_figures, prediction_figures, training_figures
+from .report_figures import (
+    event_figures,
+    importance_figures,
+    inside_figures,
+    model_name,
+    prediction_figures,
+    training_figures,
+)
 from .style import PlotSettings
 
 __all__ = ["write_report"]
@@ -80,9 +87,9 @@ def write_report(
     target = check_place(path, overwrite)
     settings = settings or PlotSettings()
     found, metrics = gather(model, events), model.metrics(events)
-    source = events.name if isinstance(events, EventStream) else "events in memory"
+    source = f"of {events.name}" if isinstance(events, EventStream) else "in memory"
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
-    subtitle = f"{model.head.__class__.__name__} · {model.objective} · {len(found.out):,} events of {source} · {made}"
+    subtitle = f"{model_name(model)} · {model.objective} · {len(found.out):,} events {source} · {made}"
     sections = [
         ("Performance", _performance(model, metrics, found, settings)),
         ("Training", _training(model, settings)),
@@ -114,7 +121,12 @@ def _performance(model: Model, metrics: Mapping[str, Any], found: Gathered, sett
         (_merit(name), f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in metrics.items()
     ]
     weighted = "Events count with their weights. " if found.weight is not None else ""
-    note = f"{weighted}Uncertainties are statistical, one standard deviation, of these events; not of the training."
+    meaning = (
+        "1/ε_B is the background rejection at a signal efficiency ε_S. " if model.objective == "classification" else ""
+    )
+    note = (
+        f"{meaning}{weighted}Uncertainties are statistical, one standard deviation: of these events, not of training."
+    )
     return cards(shown) + paragraph(note) + gallery(prediction_figures(model, found, settings))
 
 
@@ -124,11 +136,11 @@ def _merit(name: str) -> str:
     Examples
     --------
     >>> _merit("auc"), _merit("rejection at 30%"), _merit("auc label2")
-    ('AUC', 'background rejection 1/ε_B at 30% signal efficiency', 'AUC label2')
+    ('AUC', '1/ε_B at ε_S = 30%', 'AUC label2')
     """
     if name.startswith("rejection at "):
         efficiency, _, target = name.removeprefix("rejection at ").partition(" ")
-        return f"background rejection 1/ε_B at {efficiency} signal efficiency {target}".rstrip()
+        return f"1/ε_B at ε_S = {efficiency} {target}".rstrip()
     return f"AUC{name.removeprefix('auc')}" if name.startswith("auc") else name
 
 
@@ -139,12 +151,18 @@ def _training(model: Model, settings: PlotSettings) -> str:
 
 def _looked_at(model: Model, found: Gathered, settings: PlotSettings) -> str:
     note = (
-        f"From {len(found.some):,} of the events, chosen at random: what gets worse when a feature, or a kind of object "
-        "with all its features, is taken from other events. What other features tell as well is not missed."
+        f"{_chosen(found)}: what gets worse when a feature, or a kind of "
+        "object with all its features, is taken from other events. What others tell as well is not missed."
     )
     importance = gallery(importance_figures(model, found.some, settings))
     inside = gallery(inside_figures(model, found.most.events, settings))
     return section("Permutation importance", paragraph(note), importance) + section("Inside the network", inside)
+
+
+def _chosen(found: Gathered) -> str:
+    if len(found.some) == len(found.out):
+        return "From all events"
+    return f"From {len(found.some):,} of the events, chosen at random"
 
 
 def _events(model: Model, found: Gathered, settings: PlotSettings) -> str:
@@ -181,14 +199,14 @@ def _caption(model: Model, extreme: Extreme, number: int) -> str:
 
 
 def _data(source: str, model: Model, found: Gathered) -> str:
-    facts = [("source", source), ("events", f"{len(found.out):,}")]
+    facts = [("source", source.removeprefix("of ")), ("events", f"{len(found.out):,}")]
     if found.weight is not None:
         facts.append(("sum of weights", f"{found.weight.sum(dtype=np.float64):.6g}"))
     if model.objective != "regression":
         facts += [(f"events of class {label:g}", f"{count:,}") for label, count in _classes(found)]
     schema = {name: value for name, value in found.some.schema.to_dict().items() if value}
     rows = [_range(role, column) for role, column in found.ranges]
-    ranges = table(["column", "what it is", "minimum", "mean", "maximum", "zero"], rows, numbers=True)
+    ranges = table(["column", "what it is", "minimum", "mean", "maximum", "zero"], rows, texts=2)
     note = "As the model gets them, behind all selections; features of particles over all particles of all events."
     return (
         table([], facts)
@@ -212,13 +230,13 @@ def _model(model: Model) -> str:
     every = f"{model.get_param_count(trainable=False):,}"
     versions = [
         ("lumigraph", __version__), ("torch", torch.__version__), ("torch-geometric", torch_geometric.__version__),
-        ("Python", platform.python_version()), ("machine", platform.platform()),
+        ("Python", platform.python_version()), ("system", platform.platform()),
     ]  # fmt: skip
     return (
         table(
             [],
             [
-                ("parameters", f"{every}, {trainable} of them trainable"),
+                ("parameters", every if every == trainable else f"{every}, {trainable} of them trainable"),
                 ("output", f"{model.n_out} ({model.objective})"),
             ],
         )

@@ -60,12 +60,15 @@ def gather(model: Model, events: EventDataset | EventStream, seed: int = 0) -> G
     SchemaError
         If the events have no targets.
     """
-    parts, ranges, picked = [], _Ranges(events.schema), []
+    ranges = _Ranges(events.schema)
+    outs, targets, weights, picked = [], [], [], []
     most = least = None
     random = np.random.default_rng(seed)
     share = _FOR_IMPORTANCE / max(len(events), 1)
     for part, out in _scored(model, events):
-        parts.append((out, part.y.numpy(), None if part.weight is None else part.weight.numpy()))
+        outs.append(out)
+        targets.extend([] if part.y is None else [part.y.numpy()])
+        weights.extend([] if part.weight is None else [part.weight.numpy()])
         ranges.add(part)
         picked.append(part.select(np.flatnonzero(random.random(len(part)) < share)))
         found = Extreme(part, _rank(model.objective, out), out)
@@ -73,10 +76,9 @@ def gather(model: Model, events: EventDataset | EventStream, seed: int = 0) -> G
         most, least = (most or none).merged(found, 1), (least or none).merged(found, -1)
     if most is None or least is None or not len(most.rank):
         raise ValueError("there are no events that are selected, so there is nothing to report on")
-    weights = [w for _, _, w in parts if w is not None]
     return Gathered(
-        np.concatenate([out for out, _, _ in parts]),
-        np.concatenate([y for _, y, _ in parts]),
+        np.concatenate(outs),
+        np.concatenate(targets),
         np.concatenate(weights) if weights else None,
         ranges.found(),
         most,

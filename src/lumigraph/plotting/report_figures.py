@@ -25,7 +25,14 @@ from .regression import plot_residuals, plot_resolution
 from .report_events import Gathered
 from .style import PlotSettings
 
-__all__ = ["event_figures", "importance_figures", "inside_figures", "prediction_figures", "training_figures"]
+__all__ = [
+    "event_figures",
+    "importance_figures",
+    "inside_figures",
+    "model_name",
+    "prediction_figures",
+    "training_figures",
+]
 
 
 def prediction_figures(model: Model, found: Gathered, settings: PlotSettings) -> Iterator[str]:
@@ -36,7 +43,7 @@ def prediction_figures(model: Model, found: Gathered, settings: PlotSettings) ->
         draw = partial(plot_confusion, found.y[:, 0], out, *weights, settings=settings)
         yield figure(draw, "Confusion matrix: which share of a true class is taken for which one.")
         return
-    names = list(targets) if model.n_out > 1 else [_name(model)]
+    names = list(targets) if model.n_out > 1 else [model_name(model)]
     curves = {name: (found.y[:, i], out[:, i], *weights) for i, name in enumerate(names)}
     yield from (_regression if model.objective == "regression" else _classification)(curves, targets, settings)
 
@@ -69,7 +76,7 @@ def training_figures(model: Model, settings: PlotSettings) -> Iterator[str]:
     """Yield the curves of the training, if the model has any."""
     if model.history:
         draw = partial(plot_history, model.history, settings=settings)
-        yield figure(draw, "Loss by epoch; the weights are those of the best one.")
+        yield figure(draw, "Loss by epoch; the circle marks the best one.")
 
 
 def importance_figures(model: Model, events: EventDataset, settings: PlotSettings) -> Iterator[str]:
@@ -119,5 +126,6 @@ def _untitled(draw: Callable[[], Axes]) -> Axes:
     return ax
 
 
-def _name(model: Model) -> str:
+def model_name(model: Model) -> str:
+    """Return the name of the head that takes the particles, or of the only one."""
     return type(getattr(model.head, "matrix_head", model.head)).__name__

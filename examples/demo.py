@@ -68,7 +68,7 @@ def print_table(rows: list, out: Path) -> None:
         print(f"{name:<26}{columns[0]!s:<19}{columns[1]!s:<18}{columns[2]!s:<18}{speed:>10,.0f}{parameters:>12,}")
     print("\nFiles:")
     for *_, folder in rows:
-        print(f"  {folder}/  model.pt, scores.parquet, training.png, roc.png, scores.png, event.png")
+        print(f"  {folder}/  model.pt, scores.parquet, training.png, roc.png, scores.png, calibration.png, event.png")
     print(f"  {out}/roc.png  both models in one picture")
 
 

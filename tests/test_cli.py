@@ -49,7 +49,16 @@ def error_of(capsys, *arguments):
 
 def test_fit_writes_model_history_and_pictures(trained, capsys):
     names = {p.name for p in trained.iterdir()}
-    assert names == {"model.pt", "history.csv", "checkpoints", "training.png", "roc.png", "scores.png", "event.png"}
+    assert names == {
+        "model.pt",
+        "history.csv",
+        "checkpoints",
+        "training.png",
+        "roc.png",
+        "scores.png",
+        "calibration.png",
+        "event.png",
+    }
     assert Model.load(trained / "model.pt").history["epoch"] == [0]
 
 
@@ -95,7 +104,13 @@ def test_evaluate_prints_figures_with_uncertainties(trained, tmp_path, capsys):
     assert "auc" in printed
     assert "±" in printed
     assert "rejection at 30%" in printed
-    assert {p.name for p in tmp_path.iterdir()} == {"training.png", "roc.png", "scores.png", "event.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "training.png",
+        "roc.png",
+        "scores.png",
+        "calibration.png",
+        "event.png",
+    }
 
 
 def test_another_logger_is_a_matter_of_configuration(config, sample, tmp_path, capsys):

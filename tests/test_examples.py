@@ -23,7 +23,15 @@ def test_the_demo_writes_models_predictions_and_pictures(tmp_path):
     printed = run("demo.py", "--out", tmp_path, "--epochs", 1)
     for folder in ("interaction_network", "Lorentz_boost_network"):
         names = {p.name for p in (tmp_path / folder).iterdir()}
-        assert names == {"model.pt", "scores.parquet", "training.png", "roc.png", "scores.png", "event.png"}
+        assert names == {
+            "model.pt",
+            "scores.parquet",
+            "training.png",
+            "roc.png",
+            "scores.png",
+            "calibration.png",
+            "event.png",
+        }
     assert (tmp_path / "roc.png").exists()
     for word in ("AUC", "1/eps_B at 30 %", "events/s", "parameters", "±", "model.pt"):
         assert word in printed

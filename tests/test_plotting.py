@@ -453,8 +453,9 @@ def test_flags_tell_the_kind_where_there_is_no_column_of_that_name():
 def test_the_pictures_of_a_model_are_drawn_for_what_it_has(tmp_path):
     columns = {"a": np.linspace(-1, 1, 40), "label": np.arange(40) % 2, "mass": np.linspace(100, 200, 40)}
     for objective, target, expected in (
-        ("classification", "label", {"roc.png", "scores.png"}),
-        ("regression", "mass", set()),
+        ("classification", "label", {"roc.png", "scores.png", "calibration.png"}),
+        ("multiclass", "label", {"confusion.png"}),
+        ("regression", "mass", {"residuals.png", "resolution.png"}),
     ):
         data = EventDataset.from_columns(columns, EventSchema(event_feats=("a",), targets=(target,)))
         model = Model(ModelBuilder.from_dataset(data, objective))

@@ -1,6 +1,5 @@
-"""How good a model is on a data set, and what it looks at."""
+"""How good a model is on a data set."""
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 from .blocks.block import evaluating
 from .data import EventDataset, EventStream, numbered_as, table_to_tensor
 from .losses import EventLoss
-from .metrics import Estimate, accuracy, auc, background_rejection, resolution
+from .metrics import accuracy, auc, background_rejection, resolution
 from .prediction import chunks, num_events
 from .schema import SchemaError
 
-__all__ = ["feature_importance", "figures_of_merit", "mean_loss", "parts_of", "parts_of_events", "scored"]
+__all__ = ["figures_of_merit", "mean_loss", "parts_of", "parts_of_events", "scored"]
 
 
 # inputs, targets and weights of some events, and what lets an error about one of them name it
@@ -94,41 +93,3 @@ def figures_of_merit(model: Any, events: EventDataset | EventStream) -> dict[str
                 rejection = background_rejection(y[:, i], out[:, i], efficiency, w)
                 found[f"rejection at {efficiency:.0%}{suffix}"] = rejection
     return found
-
-
-def feature_importance(model: Any, events: EventDataset, n_repeats: int, seed: int) -> dict[str, Estimate]:
-    """Return the relative rise of the loss when a feature is shuffled; see `lumigraph.Model.get_feat_importance`."""
-    if not isinstance(events, EventDataset):
-        raise TypeError(
-            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one"
-        )
-    if n_repeats < 2:
-        raise ValueError(f"n_repeats must be at least 2, to know the spread, got {n_repeats}")
-    schema, before = events.schema, model.evaluate(events)
-    if not before > 0:
-        raise ValueError(f"the loss is {before:g}: nothing can be said relative to it")
-    random = torch.Generator().manual_seed(seed)
-    found: dict[str, Estimate] = {}
-    # a shuffled component makes four-momenta that are none, which a boost network would refuse
-    checking = [m for m in model.model.modules() if getattr(m, "validate", False)]
-    try:
-        for module in checking:
-            module.validate = False
-        for field, names in (("u", schema.event_feats), ("cat", schema.cat_feats), ("x", schema.feats_per_vec)):
-            for column, name in enumerate(names):
-                rises = [_loss_without(model, events, field, column, random) / before - 1 for _ in range(n_repeats)]
-                name = name if name not in found else f"{name} of particles"
-                found[name] = Estimate(float(np.mean(rises)), float(np.std(rises, ddof=1) / np.sqrt(n_repeats)))
-    finally:
-        for module in checking:
-            module.validate = True
-    return dict(sorted(found.items(), key=lambda item: -item[1].value))
-
-
-def _loss_without(model: Any, events: EventDataset, field: str, column: int, random: torch.Generator) -> float:
-    """Return the loss when a column is shuffled."""
-    values: Tensor = getattr(events, field)
-    shuffled, changed = values.clone(), copy.copy(events)
-    shuffled[:, column] = values[torch.randperm(len(values), generator=random), column]
-    setattr(changed, field, shuffled)
-    return model.evaluate(changed)

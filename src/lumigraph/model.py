@@ -14,10 +14,10 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from . import evaluation, saving
-from . import metrics as _metrics
 from .builder import ModelBuilder
 from .built_model import BuiltModel
 from .data import EventDataset, EventStream, Paths
+from .importance import ImportanceTable, permutation_importance
 from .prediction import (
     as_targets,
     named_scores,
@@ -287,7 +287,7 @@ class Model(BuiltModel):
         """
         return evaluation.figures_of_merit(self, self._events(inputs))
 
-    def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0) -> dict[str, _metrics.Estimate]:
+    def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0) -> ImportanceTable:
         """Return by how much the loss rises, relative to what it is, when a feature is shuffled over the events.
 
         Parameters
@@ -301,12 +301,11 @@ class Model(BuiltModel):
 
         Returns
         -------
-        dict
-            Event features, categories and features of particles by name, the most important first. A feature of
-            particles is shuffled over the particles of all events.
+        ImportanceTable
+            Event features, categories and features of particles by name, the most important first; see
+            `lumigraph.importance.permutation_importance`, which has other metrics, and whole objects, as well.
         """
-        fy = self._events(fy)
-        return evaluation.feature_importance(self, fy.read() if isinstance(fy, EventStream) else fy, n_repeats, seed)
+        return permutation_importance(self, self._events(fy), n_repeats=n_repeats, seed=seed)
 
     def _events(self, inputs: Any) -> Any:
         if isinstance(inputs, str | os.PathLike):

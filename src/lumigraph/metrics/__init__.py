@@ -5,19 +5,28 @@ Labels are 1 for signal and 0 for background, higher scores mean more signal-lik
 Weights may be negative, as in next-to-leading-order samples, as long as those of each class add up to more than zero.
 """
 
-from .agreement import accuracy, resolution
+from .agreement import BinnedResolution, accuracy, binned_resolution, residuals, resolution
+from .calibration import Calibration, calibration
+from .confusion import Confusion, confusion_matrix
 from .estimate import Estimate, check_total, event_columns
 from .roc import RocBand, RocCurve, auc, background_rejection, roc_band, roc_curve
 
 __all__ = [
+    "BinnedResolution",
+    "Calibration",
+    "Confusion",
     "Estimate",
     "RocBand",
     "RocCurve",
     "accuracy",
     "auc",
     "background_rejection",
+    "binned_resolution",
+    "calibration",
     "check_total",
+    "confusion_matrix",
     "event_columns",
+    "residuals",
     "resolution",
     "roc_band",
     "roc_curve",

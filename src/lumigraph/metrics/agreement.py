@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from .bins import bin_edges, bin_numbers
 from .estimate import Estimate, as_array, check_finite, check_total, event_columns, weighted_mean
 
-__all__ = ["accuracy", "resolution"]
+__all__ = ["BinnedResolution", "accuracy", "binned_resolution", "classes_of", "residuals", "resolution"]
 
 
 def accuracy(
@@ -46,6 +49,17 @@ def accuracy(
     >>> accuracy([2, 0], [[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]).value
     1.0
     """
+    classes, chosen, factors, _ = classes_of(labels, predictions, weights, threshold)
+    return weighted_mean((classes == chosen).astype(np.float64), factors)
+
+
+def classes_of(
+    labels: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None, threshold: float
+) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, " events"], int]:
+    """Check labels, predictions and weights as of `accuracy`: true and predicted classes, weights, number of classes.
+
+    Where the predictions are classes there are as many as the largest one, or the largest label, says.
+    """
     scores = as_array(predictions)
     num_classes: float = math.inf
     if scores.ndim == 2 and scores.shape[1] > 1:
@@ -57,8 +71,13 @@ def accuracy(
     bad = np.flatnonzero((classes < 0) | (classes >= num_classes) | (classes % 1 != 0))
     if bad.size:
         raise ValueError(f"labels of event {bad[0]} is {classes[bad[0]]}, expected an integer, 0 to {num_classes - 1}.")
+    if chosen.min() < 0:
+        event = int(chosen.argmin())
+        raise ValueError(f"predictions of event {event} is {chosen[event]}, expected a class: an integer from 0.")
     check_total(factors)
-    return weighted_mean((classes == chosen).astype(np.float64), factors)
+    if math.isinf(num_classes):
+        num_classes = max(classes.max(), chosen.max()) + 1
+    return classes, chosen, factors, int(num_classes)
 
 
 def resolution(target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None) -> tuple[Estimate, Estimate]:
@@ -89,12 +108,87 @@ def resolution(target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | No
     """
     truth, predicted, factors = event_columns(weights, target=target, prediction=prediction)
     check_total(factors)
-    residuals = predicted.astype(np.float64) - truth.astype(np.float64)
-    bias = weighted_mean(residuals, factors)
-    square, uncertainty = weighted_mean((residuals - bias.value) ** 2, factors)
+    residual = residuals(truth, predicted)
+    bias = weighted_mean(residual, factors)
+    square, uncertainty = weighted_mean((residual - bias.value) ** 2, factors)
     if square < 0:
         raise ValueError(
             f"weights give a mean square residual of {square:g}, expected at least 0: fewer negative weights."
         )
     rms = math.sqrt(square)
     return bias, Estimate(rms, uncertainty / (2.0 * rms) if rms > 0 else uncertainty)
+
+
+class BinnedResolution(NamedTuple):
+    """Bias and resolution in bins of the target, with their uncertainties; NaN in a bin of fewer than two events."""
+
+    edges: Float[np.ndarray, " edges"]
+    bias: Float[np.ndarray, " bins"]
+    bias_uncertainty: Float[np.ndarray, " bins"]
+    rms: Float[np.ndarray, " bins"]
+    rms_uncertainty: Float[np.ndarray, " bins"]
+
+
+def binned_resolution(
+    target: ArrayLike,
+    prediction: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    bins: int | ArrayLike = 10,
+    relative: bool = False,
+) -> BinnedResolution:
+    """Compute `resolution` in bins of the target.
+
+    Parameters
+    ----------
+    target, prediction, weights
+        True and predicted values and weights of the events.
+    bins
+        Number of bins of equal width over the target; or their edges.
+    relative
+        Whether residuals are divided by the target, as is usual for energies; it must then be positive.
+
+    Raises
+    ------
+    ValueError
+        If the edges do not rise, or an input is not as described.
+
+    Examples
+    --------
+    >>> found = binned_resolution([10.0, 10.0, 20.0, 20.0], [9.0, 11.0, 22.0, 24.0], bins=2)
+    >>> found.bias.tolist(), found.rms.tolist()
+    ([0.0, 3.0], [1.0, 1.0])
+    """
+    truth, predicted, factors = event_columns(weights, target=target, prediction=prediction)
+    truth, residual = truth.astype(np.float64), residuals(truth, predicted, relative)
+    members = bin_numbers(truth, edges := bin_edges(bins, *_ends(truth)))
+    found = np.full((4, len(edges) - 1), np.nan)
+    for number in range(len(edges) - 1):
+        inside = members == number
+        if inside.sum() > 1 and factors[inside].sum() > 0:
+            bias, rms = resolution(np.zeros(inside.sum()), residual[inside], factors[inside])
+            found[:, number] = *bias, *rms
+    return BinnedResolution(edges, *found)
+
+
+def residuals(target: np.ndarray, prediction: np.ndarray, relative: bool = False) -> Float[np.ndarray, " events"]:
+    """Return prediction minus target, or this over a positive target.
+
+    Examples
+    --------
+    >>> residuals(np.array([10.0]), np.array([9.0]), relative=True)
+    array([-0.1])
+    """
+    difference = prediction.astype(np.float64) - target.astype(np.float64)
+    if not relative:
+        return difference
+    bad = np.flatnonzero(target <= 0)
+    if bad.size:
+        raise ValueError(f"target of event {bad[0]} is {target[bad[0]]}, expected above 0 where relative=True.")
+    return difference / target
+
+
+def _ends(values: Float[np.ndarray, " events"]) -> tuple[float, float]:
+    """Smallest and largest value, apart even where they are equal."""
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, low + 0.5)

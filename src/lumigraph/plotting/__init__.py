@@ -4,18 +4,37 @@ Every function that draws one pair of axes takes ``ax=None``, draws on these axe
 ``plt.show()`` and ``plt.close(ax.figure)`` are yours.
 """
 
+from .boosts import plot_boosts, plot_combinations
+from .calibration import plot_calibration
+from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
 from .embeddings import plot_embeddings
-from .event import plot_event, to_networkx
+from .event import plot_event
+from .event_3d import plot_event_3d
+from .event_graph import to_networkx
+from .importance import plot_attributions, plot_importance
+from .messages import message_strengths, plot_messages
+from .regression import plot_residuals, plot_resolution
 from .results import draw_results
 from .style import PlotSettings, save
 
 __all__ = [
     "PlotSettings",
     "draw_results",
+    "message_strengths",
+    "plot_attributions",
+    "plot_boosts",
+    "plot_calibration",
+    "plot_combinations",
+    "plot_confusion",
     "plot_embeddings",
     "plot_event",
+    "plot_event_3d",
     "plot_history",
+    "plot_importance",
+    "plot_messages",
+    "plot_residuals",
+    "plot_resolution",
     "plot_roc",
     "plot_scores",
     "save",

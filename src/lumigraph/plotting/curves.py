@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from ..metrics import RocBand, auc, check_total, event_columns, roc_band
+from .samples import named_samples
 from .style import LINE_STYLES, PlotSettings, label_axes, legend_above
 
 __all__ = ["plot_history", "plot_roc", "plot_scores"]
@@ -154,15 +155,11 @@ def plot_roc(
     'cut: AUC = 0.89 ± 0.16'
     >>> plt.close(ax.figure)
     """
-    if not curves:
-        raise ValueError("curves is empty, expected at least one name with its (labels, scores).")
     if against not in ("rejection", "efficiency"):
         raise ValueError(f"against is {against!r}, expected 'rejection' or 'efficiency'.")
     settings = settings or PlotSettings()
     drawn = []
-    for name, sample in curves.items():
-        if len(sample) not in (2, 3):
-            raise ValueError(f"curves[{name!r}] has {len(sample)} parts, expected (labels, scores) or with weights.")
+    for name, sample in named_samples("labels, scores", curves).items():
         points = roc_band(*sample, signal_efficiency=signal_efficiency, n_bootstrap=n_bootstrap if band else 1)
         drawn.append((f"{name}: AUC = {auc(*sample)}", _rejection(points) if against == "rejection" else points))
     ax = settings.axes() if ax is None else ax

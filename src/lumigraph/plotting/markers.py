@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,15 @@ from matplotlib.markers import MarkerStyle
 
 from .style import PlotSettings
 
-__all__ = ["SMALLEST_AREA", "ParticleGroup", "draw_group", "draw_legend", "particle_groups"]
+__all__ = [
+    "SMALLEST_AREA",
+    "ParticleGroup",
+    "area_entry",
+    "draw_group",
+    "draw_legend",
+    "marker_look",
+    "particle_groups",
+]
 
 #: Marker of each kind, and the number of its colour; missing transverse momentum has a star of its own.
 _LOOKS = (("^", 4), ("s", 2), ("o", 0), ("D", 3), ("v", 5), ("P", 4), ("X", 2), ("h", 0))
@@ -69,24 +77,32 @@ def draw_group(
     if group.marker == "*":  # missing transverse momentum has an azimuth only
         for angle in phi:
             ax.axhline(angle, color=group.color, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
-    ax.scatter(
-        eta,
-        phi,
-        s=area / _fill(group.marker),
-        label=group.label,
-        zorder=3,
-        clip_on=False,
-        marker=group.marker,
-        facecolor=group.color,
-        edgecolor="black" if group.tagged else "white",
-        linewidth=rim if group.tagged else 0.5,
-    )
+    ax.scatter(eta, phi, label=group.label, zorder=3, clip_on=False, **marker_look(group, area, rim))
+
+
+def marker_look(group: ParticleGroup, area: Any, rim: float = 1.6) -> dict[str, Any]:
+    """Return size, shape and colours of the markers of a group, as ``scatter`` takes them."""
+    return {
+        "s": area / _fill(group.marker),
+        "marker": group.marker,
+        "facecolor": group.color,
+        "edgecolor": "black" if group.tagged else "white",
+        "linewidth": rim if group.tagged else 0.5,
+    }
 
 
 def draw_legend(
-    ax: Axes, groups: list[ParticleGroup], largest_pt: float, largest_area: float, settings: PlotSettings
+    ax: Axes,
+    groups: list[ParticleGroup],
+    largest_pt: float,
+    largest_area: float,
+    settings: PlotSettings,
+    further: Sequence[Artist] = (),
 ) -> None:
-    """Put the kinds and the scale of the transverse momentum to the right of the axes."""
+    """Put the kinds, the scale of the transverse momentum and further entries to the right of the axes.
+
+    Without transverse momentum (0) there is no scale.
+    """
     size = settings.small_font_size
     if not groups:
         middle: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
@@ -101,9 +117,15 @@ def draw_legend(
     for value in _round_scale(largest_pt):
         area = largest_area * value / largest_pt
         if area >= SMALLEST_AREA:
-            handles.append(_handle(f"{value:g}", area, "o", "0.75", "0.4", 0.5))
+            handles.append(area_entry(f"{value:g}", area))
+    handles += further
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}
     ax.legend(handles=handles, fontsize=size, frameon=False, handletextpad=0.4, labelspacing=0.7, **place)
+
+
+def area_entry(label: str, area: float) -> Artist:
+    """Return the entry of a legend that shows how large a marker of this area is."""
+    return _handle(label, area, "o", "0.75", "0.4", 0.5)
 
 
 def _handle(label: str, area: float, marker: str, face: str, edge: str, rim: float) -> Artist:

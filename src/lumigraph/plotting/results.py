@@ -10,8 +10,11 @@ from matplotlib.axes import Axes
 from ..data import EventDataset, EventStream
 from ..evaluation import scored
 from ..model import Model
+from .calibration import plot_calibration
+from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
 from .event import plot_event
+from .regression import plot_residuals, plot_resolution
 from .style import PlotSettings, save
 
 __all__ = ["draw_results"]
@@ -25,8 +28,10 @@ def draw_results(
 ) -> list[Path]:
     """Draw what there is to see of a model on labelled events, and return the files.
 
-    ``training.png`` if it was trained, ``roc.png`` and ``scores.png`` for a classification with one output, and
-    ``event.png``, the first event as a graph, if its particles have px and py.
+    ``training.png`` if it was trained; for a classification with one output ``roc.png``, ``scores.png`` and, where the
+    scores are from 0 to 1, ``calibration.png``; for ``multiclass`` ``confusion.png``; for a regression of one target
+    ``residuals.png`` and ``resolution.png``; and ``event.png``, the first event as a graph, if its particles have px
+    and py.
 
     Parameters
     ----------
@@ -44,12 +49,8 @@ def draw_results(
     if model.history:
         pictures["training"] = plot_history(model.history, settings=settings)
     first = next(events.chunks(1))
-    if model.objective == "classification" and model.n_out == 1 and first.y is not None:
-        out, targets, weights = scored(model, events)
-        labels, scores = targets[:, 0], out[:, 0]
-        columns: tuple[Any, ...] = (labels, scores) if weights is None else (labels, scores, weights)
-        pictures["roc"] = plot_roc({_name(model): columns}, settings=settings)
-        pictures["scores"] = plot_scores(labels, scores, weights, settings=settings)
+    if first.y is not None and (model.n_out == 1 or model.objective == "multiclass"):
+        pictures |= _of_predictions(model, events, settings)
     if {"px", "py"} <= set(events.schema.feats_per_vec):
         pictures["event"] = plot_event(first.batch(), feats_per_vec=events.schema.feats_per_vec, settings=settings)
     files = []
@@ -57,6 +58,26 @@ def draw_results(
         files.append(save(ax, Path(folder) / f"{name}.{settings.file_format}", settings))
         plt.close(ax.figure)  # type: ignore[arg-type]
     return files
+
+
+def _of_predictions(model: Model, events: EventDataset | EventStream, settings: PlotSettings) -> dict[str, Axes]:
+    """Draw how good the predictions are, by the names of the pictures."""
+    out, targets, weights = scored(model, events)
+    truth = targets[:, 0]
+    if model.objective == "multiclass":
+        return {"confusion": plot_confusion(truth, out, weights, settings=settings)}
+    columns: tuple[Any, ...] = (truth, out[:, 0]) if weights is None else (truth, out[:, 0], weights)
+    sample = {_name(model): columns}
+    if model.objective == "regression":
+        quantity = events.schema.targets[0]
+        return {
+            "residuals": plot_residuals(sample, quantity=quantity, settings=settings),
+            "resolution": plot_resolution(sample, quantity=quantity, settings=settings),
+        }
+    pictures = {"roc": plot_roc(sample, settings=settings), "scores": plot_scores(*columns, settings=settings)}
+    if out.min() >= 0 and out.max() <= 1:  # a tail of one's own may give other scores than probabilities
+        pictures["calibration"] = plot_calibration(sample, settings=settings)
+    return pictures
 
 
 def _name(model: Model) -> str:

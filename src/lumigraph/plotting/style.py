@@ -18,13 +18,14 @@ from matplotlib.figure import Figure
 
 from ..schema import near
 
-__all__ = ["LINE_STYLES", "PlotSettings", "label_axes", "legend_above", "save"]
+__all__ = ["LINE_STYLES", "MARKERS", "PlotSettings", "label_axes", "legend_above", "save"]
 
 #: The colours of Okabe and Ito (2008), told apart with every kind of colour vision; yellow is left out on white.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 #: Used along with the colours, so that pictures also read in grey.
 LINE_STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 #: What LUMIN calls the settings that it has as well.

@@ -1,0 +1,43 @@
+"""Bins of a score or a target: their edges, and which one an event lies in."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from .estimate import as_column
+
+__all__ = ["bin_edges", "bin_numbers"]
+
+
+def bin_edges(bins: int | ArrayLike, low: float, high: float) -> Float[np.ndarray, " edges"]:
+    """Return the edges of so many bins of equal width; or check those given.
+
+    Examples
+    --------
+    >>> bin_edges(2, 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
+    if isinstance(bins, int | np.integer):
+        if bins < 1:
+            raise ValueError(f"bins is {bins}, expected at least 1.")
+        return np.linspace(low, high, int(bins) + 1)
+    edges = as_column("bins", bins).astype(np.float64)
+    if len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        raise ValueError(f"bins is {edges.tolist()}, expected a number of bins, or at least two edges that rise.")
+    return edges
+
+
+def bin_numbers(values: Float[np.ndarray, " events"], edges: Float[np.ndarray, " edges"]) -> Int[np.ndarray, " events"]:
+    """Return the number of each event's bin, which has its lower edge, the last one also its upper edge; -1 outside.
+
+    Examples
+    --------
+    >>> bin_numbers(np.array([0.0, 0.5, 1.0, 1.5]), np.array([0.0, 0.5, 1.0]))
+    array([ 0,  1,  1, -1])
+    """
+    numbers = np.searchsorted(edges, values, side="right") - 1
+    numbers[values == edges[-1]] = len(edges) - 2
+    numbers[values > edges[-1]] = -1
+    return numbers

@@ -1,0 +1,76 @@
+"""Lines between the particles of an event in the eta-phi plane, and what is known of each ordered pair."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+__all__ = ["edge_values", "line_look", "line_paths", "line_strengths", "short_way", "unordered_pairs"]
+
+
+def unordered_pairs(num_particles: int) -> tuple[Int[np.ndarray, " lines"], Int[np.ndarray, " lines"]]:
+    """Return the pairs i < j, each of which is drawn as one line."""
+    i, j = np.triu_indices(num_particles, k=1)
+    return i, j
+
+
+def short_way(start: Float[np.ndarray, "lines 2"], end: Float[np.ndarray, "lines 2"]) -> Float[np.ndarray, "lines 2"]:
+    """Return the steps (eta, phi) from each start to its end that go the short way round in phi."""
+    step = end - start
+    step[:, 1] -= np.where(np.abs(step[:, 1]) > math.pi, np.copysign(2.0 * math.pi, step[:, 1]), 0.0)
+    return step
+
+
+def line_paths(
+    start: Float[np.ndarray, "lines 2"], step: Float[np.ndarray, "lines 2"]
+) -> list[Float[np.ndarray, "_ 2"]]:
+    """Return the path of each step; one that crosses phi = +-pi has a gap (NaN) from border to border.
+
+    Examples
+    --------
+    >>> line_paths(np.array([[0.0, 3.0]]), np.array([[1.0, -1.0]]))[0].tolist()
+    [[0.0, 3.0], [1.0, 2.0]]
+    >>> len(line_paths(np.array([[0.0, 3.0]]), np.array([[1.0, 1.0]]))[0])
+    5
+    """
+    end = start + step
+    paths = list(np.stack([start, end], axis=1))
+    for line in np.flatnonzero(np.abs(end[:, 1]) > math.pi):
+        border = math.copysign(math.pi, end[line, 1])
+        share = (border - start[line, 1]) / step[line, 1]  # of the way that lies before the border
+        crossing = start[line, 0] + share * step[line, 0]
+        last = (end[line, 0], end[line, 1] - 2.0 * border)
+        paths[line] = np.array([start[line], (crossing, border), (np.nan, np.nan), (crossing, -border), last])
+    return paths
+
+
+def edge_values(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray, " edges"]:
+    """Return one finite number from 0 up for each ordered pair of particles, or raise a ValueError."""
+    values = np.asarray(edge_weights.detach().cpu() if isinstance(edge_weights, torch.Tensor) else edge_weights)
+    expected = num_particles * (num_particles - 1)
+    if values.shape != (expected,):
+        raise ValueError(f"edge_weights has shape {values.shape}, expected ({expected},): one number an ordered edge.")
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError("edge_weights has negative or undefined numbers, expected finite ones from 0 up.")
+    return values.astype(float)
+
+
+def line_strengths(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray, " lines"]:
+    """Return the mean of both directions of each line, 1 for the strongest."""
+    directed = np.zeros((num_particles, num_particles))
+    directed[~np.eye(num_particles, dtype=bool)] = edge_values(edge_weights, num_particles)
+    strengths = (directed + directed.T)[unordered_pairs(num_particles)] / 2.0
+    return strengths / (strengths.max(initial=0.0) or 1.0)
+
+
+def line_look(strengths: Float[np.ndarray, " lines"] | None, num_particles: int) -> dict[str, Any]:
+    """Return width and opacity of lines; many lines are each the lighter, so that the particles stay in sight."""
+    if strengths is None:
+        return {"linewidths": 0.7, "alpha": float(np.clip(15.0 / max(num_particles, 1) ** 1.4, 0.01, 0.55))}
+    opacity = 0.9 * strengths * min(1.0, 30.0 / max(num_particles, 1))
+    return {"linewidths": (0.2 + 2.3 * strengths).tolist(), "alpha": opacity}

@@ -1,0 +1,177 @@
+"""What a model looks at: bars of permutation importance, and one event with what its particles add to the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from torch_geometric.data import Data
+
+from .. import kinematics
+from ..importance import ImportanceTable
+from .event import plot_event
+from .style import PlotSettings, label_axes
+
+__all__ = ["plot_attributions", "plot_importance"]
+
+#: Area of the halo of the particle that adds most, in square points.
+_HALO = 1500.0
+
+
+def plot_importance(
+    table: ImportanceTable,
+    ax: Axes | None = None,
+    *,
+    largest: int = 15,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    """Plot importances as bars with their uncertainties, the most important on top.
+
+    Parameters
+    ----------
+    table
+        What `lumigraph.importance.permutation_importance` or ``Model.get_feat_importance`` returned.
+    ax
+        Axes to draw on; new ones if None, which get higher with the number of bars.
+    largest
+        So many of the most important are drawn; how many are left out is said below.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    ValueError
+        If the table is empty, or ``largest`` is below 1.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from lumigraph.metrics import Estimate
+    >>> table = ImportanceTable({"MET": Estimate(0.05, 0.02), "Jet": Estimate(0.2, 0.01)}, metric="auc", before=0.83)
+    >>> ax = plot_importance(table)
+    >>> [text.get_text() for text in ax.get_yticklabels()], ax.get_xlabel()
+    (['Jet', 'MET'], 'Fall of AUC (0.83 before)')
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    if not table or largest < 1:
+        raise ValueError(f"table has {len(table)} entries and largest is {largest}, expected at least 1 of each.")
+    shown = list(table.items())[:largest]
+    if ax is None:
+        ax = settings.axes()
+        height = 0.024 * settings.small_font_size * (len(shown) + 3)
+        ax.figure.set_figheight(max(settings.width / settings.aspect, height))  # type: ignore[union-attr]
+    values, errors = np.array([(estimate.value, estimate.uncertainty) for _, estimate in shown]).T
+    places = np.arange(len(shown))
+    ax.barh(places, values, height=0.7, color=settings.color(0), alpha=0.75)
+    ax.errorbar(values, places, xerr=errors, fmt="none", ecolor="black", elinewidth=1.2, capsize=2.5)
+    ax.axvline(0.0, color="black", linewidth=0.8)
+    ax.set_yticks(places, [name for name, _ in shown])
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.grid(axis="x", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    label = f"{table.label[0].upper()}{table.label[1:]}"
+    label_axes(ax, f"{label} ({table.before:.3g} before)", "", settings)
+    ax.tick_params(axis="y", length=0)
+    if left := len(table) - len(shown):
+        ax.set_title(f"{left} less important not shown", fontsize=settings.small_font_size, loc="right")
+    return ax
+
+
+def plot_attributions(
+    batch: Data,
+    attributions: ArrayLike | torch.Tensor,
+    event: int = 0,
+    *,
+    feats_per_vec: Sequence[str],
+    kinds: Mapping[int, str] | None = None,
+    output: str = "output",
+    ax: Axes | None = None,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    """Draw an event in the eta-phi plane with a halo around each particle for what it adds to the output.
+
+    The area of a halo is proportional to the attribution; it is filled where the output rises, and a dashed ring where
+    it falls. The particles are drawn as `plot_event` does.
+
+    Parameters
+    ----------
+    batch, event, feats_per_vec, kinds
+        As in `plot_event`.
+    attributions
+        A number for each particle of the event, such as `lumigraph.importance.particle_attributions` returns.
+    output
+        What it is that rises and falls, with its unit, for the legend, such as ``"log-odds"`` or ``"mass [GeV]"``.
+    ax
+        Axes to draw on; new ones if None.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    ValueError
+        If ``attributions`` is not a finite number for each particle, or an input is not as in `plot_event`.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> data = Data(x=torch.tensor([[30.0, 0.0, 10.0], [-20.0, 5.0, 40.0]]))
+    >>> ax = plot_attributions(data, [1.5, -0.5], feats_per_vec=["px", "py", "pz"], output="log-odds")
+    >>> ax.get_legend().get_texts()[0].get_text()
+    'log-odds + 0.4'
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    values = np.asarray(attributions.detach().cpu() if isinstance(attributions, torch.Tensor) else attributions)
+    ptr = batch.ptr.tolist() if "ptr" in batch else [0, 0 if batch.x is None else len(batch.x)]
+    first, end = (
+        ptr[event : event + 2] if 0 <= event < len(ptr) - 1 else (0, len(values))
+    )  # plot_event says what's wrong
+    if values.shape != (end - first,) or not np.isfinite(values).all():
+        raise ValueError(
+            f"attributions has shape {values.shape}, expected a finite number for each of the {end - first} particles "
+            f"of event {event}."
+        )
+    ax = plot_event(batch, event, feats_per_vec=feats_per_vec, kinds=kinds, edges=False, ax=ax, settings=settings)
+    columns = dict(zip(feats_per_vec, batch.x[first:end].detach().double().cpu().unbind(1), strict=True))
+    zero = torch.zeros(end - first, dtype=torch.float64)
+    p4 = torch.stack([columns["px"], columns["py"], columns.get("pz", zero), zero], dim=-1)
+    eta, phi = kinematics.eta(p4).clamp(*ax.get_xlim()).numpy(), kinematics.phi(p4).numpy()
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    for rises in (True, False):
+        members = (values > 0) == rises
+        area = _HALO * np.abs(values[members]) / largest
+        look = _halo(rises, settings)
+        ax.scatter(eta[members], phi[members], s=area, zorder=2, clip_on=False, label="_halo", **look)
+    if len(values):
+        _halo_legend(ax, output, largest, settings)
+    return ax
+
+
+def _halo(rises: bool, settings: PlotSettings) -> dict[str, Any]:
+    """How a halo looks: filled, or a dashed ring, so that it also reads in grey."""
+    if rises:
+        return {"facecolor": to_rgba(settings.color(3), 0.45), "edgecolor": settings.color(3), "linewidth": 1.0}
+    return {"facecolor": "none", "edgecolor": "black", "linewidth": 1.2, "linestyle": (0, (3, 2))}
+
+
+def _halo_legend(ax: Axes, output: str, largest: float, settings: PlotSettings) -> None:
+    """Say below the axes what a halo of a quarter of the largest area means; the legend of the event stays."""
+    legend = ax.get_legend()
+    step = float(f"{largest / 4:.1g}")
+    handles = []
+    for rises, sign in ((True, "+"), (False, "\N{MINUS SIGN}")):
+        look = _halo(rises, settings)
+        handles.append(ax.scatter([], [], s=_HALO * step / largest, label=f"{output} {sign} {step:g}", **look))
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.22), "borderaxespad": 0.0}
+    ax.legend(handles=handles, ncols=2, fontsize=settings.small_font_size, frameon=False, **place)
+    if legend is not None:
+        ax.add_artist(legend)
+        legend.set_clip_on(False)  # it is outside the axes, and would be left out of the saved picture

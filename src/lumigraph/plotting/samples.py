@@ -1,0 +1,26 @@
+"""The events of each of several models that are drawn in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from numpy.typing import ArrayLike
+
+__all__ = ["named_samples"]
+
+
+def named_samples(what: str, curves: Mapping[str, tuple[ArrayLike, ...]]) -> Mapping[str, tuple[ArrayLike, ...]]:
+    """Return what was given for each name, or raise a ValueError unless it is a pair, or one with weights.
+
+    Examples
+    --------
+    >>> named_samples("labels, scores", {"cut": ([0, 1],)})
+    Traceback (most recent call last):
+    ValueError: curves['cut'] has 1 parts, expected (labels, scores) or with weights.
+    """
+    if not curves:
+        raise ValueError(f"curves is empty, expected at least one name with its ({what}).")
+    for name, sample in curves.items():
+        if len(sample) not in (2, 3):
+            raise ValueError(f"curves[{name!r}] has {len(sample)} parts, expected ({what}) or with weights.")
+    return curves

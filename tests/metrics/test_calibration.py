@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import calibration_curve
+
+from lumigraph.metrics import calibration
+
+
+def classified(num_events, seed=0):
+    """Labels that are signal with the probability that the scores say."""
+    random = np.random.default_rng(seed)
+    scores = random.beta(0.8, 1.2, num_events)
+    return (random.uniform(size=num_events) < scores).astype(int), scores, random.exponential(1.0, num_events)
+
+
+def test_is_that_of_scikit_learn():
+    labels, scores, _ = classified(500)
+    found = calibration(labels, scores, bins=7)
+    fraction, score = calibration_curve(labels, scores, n_bins=7)
+    np.testing.assert_allclose(found.fraction, fraction)
+    np.testing.assert_allclose(found.score, score)
+    counts = np.histogram(scores, 7, (0, 1))[0] / 500
+    np.testing.assert_allclose(found.share, counts)
+    assert found.error == pytest.approx(np.sum(counts * np.abs(fraction - score)))
+
+
+def test_whole_weights_are_repeated_events():
+    labels, scores, _ = classified(200)
+    repeats = np.random.default_rng(1).integers(1, 5, 200)
+    weighted = calibration(labels, scores, repeats)
+    repeated = calibration(np.repeat(labels, repeats), np.repeat(scores, repeats))
+    for name in ("score", "fraction", "share"):
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name))
+
+
+def test_unit_weights_have_the_interval_of_wilson():
+    found = calibration([1] * 3 + [0] * 17, [0.2] * 20, bins=1)
+    p, n = 0.15, 20
+    middle, reach = (p + 1 / (2 * n)) / (1 + 1 / n), np.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)
+    np.testing.assert_allclose([found.lower[0], found.upper[0]], [middle - reach, middle + reach])
+
+
+@pytest.mark.parametrize("signal_weight", [1.0, 10.0, 0.1])
+def test_two_thirds_of_the_intervals_hold_the_truth(signal_weight):
+    held = []
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        labels = (random.uniform(size=300) < 0.3).astype(int)
+        weights = random.exponential(1.0, 300) * np.where(labels, signal_weight, 1.0)
+        truth = 0.3 * signal_weight / (0.3 * signal_weight + 0.7)
+        found = calibration(labels, np.full(300, 0.5), weights, bins=1)
+        held.append(found.lower[0] < truth < found.upper[0])
+    assert 0.60 < np.mean(held) < 0.76  # 68 %, within three of the spreads of 300 trials
+
+
+def test_bins_of_one_class_keep_an_interval():
+    found = calibration([0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9, 1.0], bins=2)
+    np.testing.assert_allclose(found.lower, [0.0, 0.8], atol=1e-12)
+    np.testing.assert_allclose(found.upper, [0.25, 1.0])
+
+
+def test_a_perfect_score_has_an_error_that_falls_with_the_events():
+    few, many = (calibration(*classified(number)[:2]).error for number in (300, 30_000))
+    assert many < 0.01 < few
+    labels, scores, _ = classified(30_000)
+    assert calibration(labels, scores**2).error > 0.1
+
+
+def test_empty_bins_and_the_edges():
+    found = calibration([0, 1, 1], torch.tensor([[0.5], [0.5], [1.0]]), bins=[0.0, 0.25, 0.5, 1.0])
+    assert np.isnan(found.fraction[:2]).all()
+    assert found.fraction[2] == pytest.approx(2 / 3)
+    assert found.share.tolist() == [0.0, 0.0, 1.0]
+    assert calibration([0, 1, 1], [0.1, 0.6, 0.7], bins=[0.5, 1.0]).share == pytest.approx([2 / 3])
+
+
+def test_negative_weights_may_push_a_fraction_out_of_its_range():
+    found = calibration([0, 0, 0, 1], [0.2, 0.2, 0.8, 0.2], [-1.0, 0.2, 5.0, 3.0], bins=2)
+    assert found.fraction[0] == pytest.approx(3.0 / 2.2)
+    assert found.lower[0] < found.fraction[0] < found.upper[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [0.2, 1.5]), "scores of event 1 is 1.5, expected a probability"),
+        (([0, 0], [0.2, 0.5]), "labels has no signal event"),
+        (([0, 1], [0.2, 0.5], None, 0), "bins is 0, expected at least 1"),
+        (([0, 1], [0.2, 0.5], None, [0.5, 0.1]), "bins is .0.5, 0.1., expected a number of bins"),
+        (([0, 1], [0.2, 0.5], None, [0.6, 0.9]), "bins run from 0.6 to 0.9, where there is no event"),
+    ],
+)
+def test_errors(arguments, message):
+    labels, scores, weights, bins = (*arguments, None, 10)[:4] if len(arguments) == 2 else arguments
+    with pytest.raises(ValueError, match=message):
+        calibration(labels, scores, weights, bins=bins)

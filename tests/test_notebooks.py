@@ -13,10 +13,11 @@ import pytest
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
+pytest.importorskip("captum")  # of the notebooks that explain
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
-# what pytest.ini says of warnings; and a kernel without ipywidgets tells so when it imports PyG, whatever one does
+# what pyproject.toml says of warnings; and a kernel without ipywidgets tells so when it imports PyG, whatever one does
 STRICT = """
 import warnings
 warnings.simplefilter("error")
@@ -55,11 +56,8 @@ def code_cells(notebook):
 
 def kinds(cell):
     """Return what a cell puts out: texts, results and pictures, not their contents."""
-    found = []
-    for output in cell.outputs:
-        kind = output.get("name") or sorted(output.data)
-        if kind != found[-1:]:  # what is printed may come in one piece or in several
-            found.append(kind)
+    found = [output.get("name") or sorted(output.data) for output in cell.outputs]
+    # what is printed may come in one piece or in several
     return [kind for i, kind in enumerate(found) if i == 0 or kind != found[i - 1]]
 
 
@@ -119,6 +117,12 @@ def test_paths_of_machines_are_recognised(text):
 @pytest.mark.parametrize("text", ["https://arxiv.org/abs/1", "a/b", "examples/tmp/x.root", "1/eps"])
 def test_other_slashes_are_no_paths(text):
     assert not PATHS.search(text)
+
+
+def test_a_warning_in_a_cell_stops_a_notebook(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import warnings\nwarnings.warn('mind')")])
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="mind"):
+        run(notebook, tmp_path)
 
 
 @each_notebook

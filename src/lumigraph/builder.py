@@ -309,7 +309,7 @@ class ModelBuilder:
 
     @classmethod
     def from_content(cls, path: str | os.PathLike[str], content: Mapping[str, Any]) -> "ModelBuilder":
-        """Return the builder of a saved model, from the content of its file as `lumigraph.saving.read` gives it."""
+        """Return the builder of a saved model, from the content of its file as ``saving.read`` gives it."""
         builder = cls(**saving.builder_args(path, content))
         builder.scaling = saving.scaling_of(content)
         return builder

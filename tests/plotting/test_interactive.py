@@ -112,6 +112,9 @@ def test_many_and_large_events_stay_small():
     assert 5 < len(numbers) < 60
     assert abs(np.mean(numbers) - 30) <= 1  # those next to it on both sides
     assert len(figure.to_json()) < 2e6
+    many = interactive_event(from_jagged(p4, lengths=torch.full((20,), 210)), event=10)
+    assert 5 < len(many.frames) <= 20
+    assert len(many.to_json()) < 2e6
     large = interactive_event(from_jagged(p4[:2000], lengths=torch.tensor([1000, 1000])))
     assert len(large.data[0].x) == 0  # half a million lines
     assert len(large.data[1].x) == 1000
@@ -148,10 +151,8 @@ def test_without_a_notebook_there_is_a_static_picture(sample):
 def in_notebook(monkeypatch):
     """Let it look as in a notebook, and return what is displayed."""
     displayed = []
-    shell = SimpleNamespace(kernel=object())
+    shell = SimpleNamespace(kernel=object(), display_pub=SimpleNamespace(publish=displayed.append))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    display = SimpleNamespace(display=lambda bundle, raw: displayed.append(bundle))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
     return displayed
 
 

@@ -148,6 +148,17 @@ def test_without_a_notebook_there_is_a_static_picture(sample):
     assert len(plt.get_fignums()) == 2  # left open: they are the caller's
 
 
+def test_where_there_are_windows_the_static_picture_opens_one(sample, monkeypatch):
+    opened = []
+    monkeypatch.setattr(plt, "show", lambda: opened.append(plt.get_fignums()))
+    show(sample, 3)
+    assert not opened  # a backend for files has none, and would warn
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.required_interactive_framework", "tk")
+    ax = show(sample, 3)
+    assert opened == [plt.get_fignums()]
+    assert ax.figure.number in opened[0]
+
+
 def in_notebook(monkeypatch):
     """Let it look as in a notebook, and return what is displayed."""
     displayed = []

@@ -112,6 +112,9 @@ def test_many_and_large_events_stay_small():
     assert 5 < len(numbers) < 60
     assert abs(np.mean(numbers) - 30) <= 1  # those next to it on both sides
     assert len(figure.to_json()) < 2e6
+    many = interactive_event(from_jagged(p4, lengths=torch.full((20,), 210)), event=10)
+    assert 5 < len(many.frames) <= 20
+    assert len(many.to_json()) < 2e6
     large = interactive_event(from_jagged(p4[:2000], lengths=torch.tensor([1000, 1000])))
     assert len(large.data[0].x) == 0  # half a million lines
     assert len(large.data[1].x) == 1000
@@ -145,13 +148,22 @@ def test_without_a_notebook_there_is_a_static_picture(sample):
     assert len(plt.get_fignums()) == 2  # left open: they are the caller's
 
 
+def test_where_there_are_windows_the_static_picture_opens_one(sample, monkeypatch):
+    opened = []
+    monkeypatch.setattr(plt, "show", lambda: opened.append(plt.get_fignums()))
+    show(sample, 3)
+    assert not opened  # a backend for files has none, and would warn
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.required_interactive_framework", "tk")
+    ax = show(sample, 3)
+    assert opened == [plt.get_fignums()]
+    assert ax.figure.number in opened[0]
+
+
 def in_notebook(monkeypatch):
     """Let it look as in a notebook, and return what is displayed."""
     displayed = []
-    shell = SimpleNamespace(kernel=object())
+    shell = SimpleNamespace(kernel=object(), display_pub=SimpleNamespace(publish=displayed.append))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    display = SimpleNamespace(display=lambda bundle, raw: displayed.append(bundle))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
     return displayed
 
 

@@ -27,7 +27,7 @@ _SYMBOLS = {
     "v": ("triangle-down", 0.43), "P": ("cross", 0.8), "X": ("x", 0.8), "h": ("hexagon", 0.65), "*": ("star", 0.55),
 }  # fmt: skip
 
-#: Particles and points of lines of all events in one figure: less than two megabytes.
+#: Points of all events in one figure: of lines, and six for a particle, of which more is said.
 _MOST_POINTS = 60_000
 
 #: Lines of one event; more of them would be a grey plane.
@@ -176,7 +176,7 @@ def _read(
     drawn, points = [], 0
     for number in sorted(window, key=lambda other: abs(other - event)):
         num_particles = ptr[number + 1] - ptr[number]
-        points += num_particles + (3 * _num_lines(num_particles) if edges else 0)
+        points += 6 * num_particles + (3 * _num_lines(num_particles) if edges else 0)  # as the size of both goes
         if number != event and points > _MOST_POINTS:
             break
         columns = event_columns(batch, number, names)

@@ -94,15 +94,14 @@ def show(
     >>> plt.close(ax.figure)
     """
     options: dict[str, Any] = {"feats_per_vec": feats_per_vec, "kinds": kinds, "edges": edges, "settings": settings}
-    if not (_in_notebook() and find_spec("plotly")):
+    notebook = _notebook()
+    if notebook is None or find_spec("plotly") is None:
         ax = _static(batch, event, **options)
-        if ax.figure.canvas.required_interactive_framework and not _in_notebook():
+        if ax.figure.canvas.required_interactive_framework and notebook is None:
             plt.show()
         return ax
-    from IPython.display import display
-
     page, picture, title = _page(batch, event, max_events, **options)
-    display({"text/html": page, "image/png": picture, "text/plain": title}, raw=True)
+    notebook.display_pub.publish({"text/html": page, "image/png": picture, "text/plain": title})
     return None
 
 
@@ -156,10 +155,10 @@ def _packed_plotly() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def _in_notebook() -> bool:
-    """Whether what is displayed reaches a notebook: not in a terminal's IPython, and not in a script."""
+def _notebook() -> Any:
+    """Return what displays in a notebook, None in a terminal's IPython and in a script; a notebook has imported it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")
+    return shell if hasattr(shell, "kernel") else None
 
 
 def _static(batch: Data | EventDataset, event: int, *, feats_per_vec: Sequence[str] | None, **options: Any) -> Axes:

@@ -495,3 +495,17 @@ class TestEmbeddings:
         low, high = ax.images[0].get_clim()
         assert low < high
         plt.close(ax.figure)
+
+
+def test_a_history_of_one_epoch_is_drawn_with_whole_epochs():
+    ax = plot_history({"epoch": [3], "train_loss": [0.7], "val_loss": [0.6], "learning_rate": [0.1]})
+    assert ax.get_xlim() == (2, 4)
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
+    assert [line.get_marker() for line in ax.lines[:2]] == [".", "."]
+
+
+@pytest.mark.parametrize("draw", [plot_event, plotting.plot_event_3d])
+@pytest.mark.parametrize(("size", "joined"), [(200, True), (201, False)])
+def test_more_particles_than_can_be_joined_are_drawn_without_lines(draw, size, joined):
+    ax = draw(crowd(size), feats_per_vec=FEATS)
+    assert any(c.get_label() == "_edges" for c in ax.collections) == joined

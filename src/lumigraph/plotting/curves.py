@@ -67,9 +67,12 @@ def plot_history(
     ax = settings.axes() if ax is None else ax
     for i, (name, (epochs, values)) in enumerate(curves.items()):
         style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
-        ax.plot(epochs, values, label=_NAMES.get(name, name), linewidth=1.8, **style)
-    _mark_best(ax, *curves.get("val_loss", next(iter(curves.values()))))
+        marker = "." if len(epochs) == 1 else ""  # a line of one point is none
+        ax.plot(epochs, values, label=_NAMES.get(name, name), linewidth=1.8, marker=marker, **style)
+    best = _mark_best(ax, *curves.get("val_loss", next(iter(curves.values()))))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len({epoch for epochs, _ in curves.values() for epoch in epochs}) == 1:
+        ax.set_xlim(best - 1, best + 1)  # or the ticks would be fractions of the only epoch
     label_axes(ax, "Epoch", "Loss", settings)
     handles = list(ax.get_legend_handles_labels()[0])
     if rate is not None:
@@ -100,12 +103,14 @@ def _finite_curves(history: Any, names: Sequence[str]) -> dict[str, tuple[np.nda
     return curves
 
 
-def _mark_best(ax: Axes, epochs: np.ndarray, values: np.ndarray) -> None:
+def _mark_best(ax: Axes, epochs: np.ndarray, values: np.ndarray) -> float:
+    """Mark the epoch with the lowest value, and return it."""
     best = int(values.argmin())
     ax.axvline(epochs[best], color="0.6", linewidth=0.8, zorder=0)
     label = f"best epoch: {epochs[best]:g} ({values[best]:.4g})"
     ring: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7}
     ax.plot(epochs[best], values[best], marker="o", linestyle="none", label=label, zorder=4, **ring)
+    return float(epochs[best])
 
 
 def plot_roc(

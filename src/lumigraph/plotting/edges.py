@@ -10,7 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-__all__ = ["drawn_lines", "edge_values", "line_look", "line_paths", "line_strengths", "short_way", "unordered_pairs"]
+__all__ = [
+    "MOST_JOINED",
+    "drawn_lines",
+    "edge_values",
+    "line_look",
+    "line_paths",
+    "line_strengths",
+    "short_way",
+    "unordered_pairs",
+]
+
+#: particles that are drawn with the lines between them
+MOST_JOINED = 200
 
 
 def unordered_pairs(num_particles: int) -> tuple[Int[np.ndarray, " lines"], Int[np.ndarray, " lines"]]:

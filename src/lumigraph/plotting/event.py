@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
-from .edges import line_look, line_paths, line_strengths, short_way, unordered_pairs
+from .edges import MOST_JOINED, line_look, line_paths, line_strengths, short_way, unordered_pairs
 from .event_columns import Coordinates, coordinates, event_columns, named_kinds
 from .markers import SMALLEST_AREA, ParticleGroup, draw_group, draw_legend, particle_groups
 from .style import PlotSettings, label_axes
@@ -57,7 +57,7 @@ def plot_event(
     ax
         Axes to draw on; new ones if None.
     edges
-        Whether the n(n-1)/2 lines between the particles are drawn.
+        Whether the n(n-1)/2 lines between the particles are drawn, of up to 200 particles; more would be a grey plane.
     edge_weights
         Strength of each of the event's n(n-1) ordered edges, by receiver, then sender, as in ``CompleteGraph``; the
         mean of both directions sets a line's width and darkness.
@@ -90,7 +90,7 @@ def plot_event(
     place = coordinates(columns)
     strengths = None if edge_weights is None else line_strengths(edge_weights, len(place.pt))
     ax = settings.axes() if ax is None else ax
-    if edges:
+    if edges and len(place.pt) <= MOST_JOINED:
         points, (i, j) = np.stack([place.eta, place.phi], axis=-1), unordered_pairs(len(place.pt))
         look = line_look(strengths, len(place.pt))
         paths = line_paths(points[i], short_way(points[i], points[j]))

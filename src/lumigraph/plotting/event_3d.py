@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
-from .edges import line_look, line_strengths, unordered_pairs
+from .edges import MOST_JOINED, line_look, line_strengths, unordered_pairs
 from .event import event_title, marker_areas
 from .event_columns import coordinates, event_columns, named_kinds
 from .markers import draw_legend, marker_look, particle_groups
@@ -78,7 +78,7 @@ def plot_event_3d(
     solid = _axes(ax, settings)
     _draw_barrel(solid, limit, settings)
     points = _on_barrel(eta, phi)
-    if edges and len(pt) > 1:
+    if edges and 1 < len(pt) <= MOST_JOINED:
         i, j = unordered_pairs(len(pt))
         lines, look = np.stack([points[i], points[j]], axis=1), line_look(strengths, len(pt))
         solid.add_collection3d(Line3DCollection(lines, colors="0.5", zorder=2, label="_edges", **look))

@@ -205,8 +205,16 @@ def test_what_is_replaced_is_kept_until_all_settings_are_known_to_be_right(tmp_p
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.fixture
+def interruptible():
+    """Let an interruption be one, which the background jobs of a shell ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_stopped_says_so_and_leaves_signals_as_they_were(tmp_path, number):
+def test_a_training_that_is_stopped_says_so_and_leaves_signals_as_they_were(tmp_path, interruptible, number):
     class Stop(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             if trainer.current_epoch == 1:

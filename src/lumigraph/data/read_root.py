@@ -137,10 +137,12 @@ def _catalogue(tree: Any) -> Catalogue:
     import uproot
 
     added = getattr(tree, "title", "").partition(ROOT_COUNTERS)[2].split(", ")
+    found = [(b.name if isinstance(b, uproot.TBranch) else full, full, b) for full, b in tree.items()]
+    all_names = {name for name, _, _ in found}
     items = []
-    for full, branch in tree.items():
-        name = branch.name if isinstance(branch, uproot.TBranch) else full
-        name = name.replace(".", "_")  # Jet.pt, as records in an RNTuple and Delphes have it
+    for name, full, branch in found:
+        if name.rpartition(".")[0] in all_names:  # the field pt of the records Jet, as in an RNTuple and in Delphes
+            name = name.replace(".", "_")
         numeric = _ROOT_TYPE.fullmatch(branch.typename) is not None
         items.append((name, full, Column(branch, branch.typename, numeric, name in added)))
     return unique_names(items)

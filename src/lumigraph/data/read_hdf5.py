@@ -164,13 +164,14 @@ class _Range:
         return np.ones(shape, dtype=bool) if absent is None else ~absent
 
     def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
-        if len(lengths) != shape[0] or np.any(wrong := ~np.isin(lengths, np.arange(shape[1] + 1))):
+        # more of them than slots: those behind the last slot were cut off when the file was written
+        if len(lengths) != shape[0] or np.any(wrong := ~((lengths >= 0) & (lengths == np.floor(lengths)))):
             has = f"{len(self._catalogue[counter_of(collection)].source.block)} entries"
             if len(lengths) == shape[0]:
                 has = f"{lengths[wrong][0]} in event {self._start + np.argmax(wrong)}"
             raise SchemaError(
                 f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {self._shape(name)}, but "
-                f"has {has}; it must have one from 0 to {shape[1]} per event, correct or rename it"
+                f"has {has}; it must have a whole number from 0 for each event, correct or rename it"
             )
         present: np.ndarray = np.arange(shape[1]) < lengths[:, None]
         return present

@@ -19,7 +19,7 @@ from .event_columns import Coordinates, coordinates, event_columns, named_kinds
 from .markers import SMALLEST_AREA, ParticleGroup, draw_group, draw_legend, particle_groups
 from .style import PlotSettings, label_axes
 
-__all__ = ["draw_particles", "event_title", "marker_areas", "plot_event"]
+__all__ = ["draw_particles", "event_title", "largest_area", "marker_areas", "plot_event"]
 
 _ETA, _PHI = r"Pseudorapidity $\eta$", r"Azimuth $\phi$ [rad]"
 
@@ -104,9 +104,14 @@ def event_title(event: int, num_particles: int) -> str:
     return f"Event {event}: {num_particles} particle{'' if num_particles == 1 else 's'}"
 
 
+def largest_area(num_particles: int) -> float:
+    """Return the area in square points of the largest marker of an event."""
+    return float(np.clip(760.0 / math.sqrt(max(num_particles, 1)), 60.0, 220.0))
+
+
 def marker_areas(pt: Float[np.ndarray, " particles"]) -> tuple[Float[np.ndarray, " particles"], float]:
     """Return the areas of markers in square points, proportional to pT, and the largest; many markers are smaller."""
-    largest = float(np.clip(760.0 / math.sqrt(max(len(pt), 1)), 60.0, 220.0))
+    largest = largest_area(len(pt))
     return np.maximum(largest * pt / (pt.max(initial=0.0) or 1.0), SMALLEST_AREA), largest
 
 

@@ -13,7 +13,7 @@ from ..built_model import BuiltModel
 from ..particles import Particles
 from .event_columns import event_bounds
 
-__all__ = ["find_head", "particles_of_event"]
+__all__ = ["find_head", "model_name", "particles_of_event"]
 
 Head = TypeVar("Head", bound=nn.Module)
 
@@ -41,6 +41,11 @@ def find_head(owner: Any, kind: type[Head]) -> Head:
         has = f"{len(found)} of them: pass the one to draw" if found else "none: build it with one as its head"
         raise ValueError(f"a picture of a {kind.__name__} needs one, the {type(module).__name__} has {has}")
     return found[0]
+
+
+def model_name(model: BuiltModel) -> str:
+    """Return the name of the head that takes the particles, or of the only one."""
+    return type(getattr(model.head, "matrix_head", model.head)).__name__
 
 
 def particles_of_event(batch: Data, event: int, head: nn.Module) -> Particles:

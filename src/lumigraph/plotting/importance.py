@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 
 from .. import kinematics
 from ..importance import ImportanceTable
-from .event import plot_event
+from .event import largest_area, plot_event
 from .style import PlotSettings, label_axes
 
 __all__ = ["plot_attributions", "plot_importance"]
@@ -156,7 +156,7 @@ def plot_attributions(
 
 def _largest_halo(num_particles: int) -> float:
     """Area in square points of the halo of the particle that adds most: seven times that of the largest marker."""
-    return 7.0 * float(np.clip(760.0 / math.sqrt(max(num_particles, 1)), 60.0, 220.0))
+    return 7.0 * largest_area(num_particles)
 
 
 def _halo(rises: bool, settings: PlotSettings) -> dict[str, Any]:

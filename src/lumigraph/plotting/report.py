@@ -22,13 +22,13 @@ from ..data.writers import check_place
 from ..model import Model
 from ..saving import to_plain
 from ..version import __version__
+from .heads import model_name
 from .page import cards, details, gallery, page, paragraph, section, table
 from .report_events import Extreme, Gathered, gather
 from .report_figures import (
     event_figures,
     importance_figures,
     inside_figures,
-    model_name,
     prediction_figures,
     training_figures,
 )

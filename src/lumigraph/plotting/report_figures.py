@@ -18,6 +18,7 @@ from .calibration import plot_calibration
 from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
 from .event import plot_event
+from .heads import model_name
 from .importance import plot_importance
 from .messages import plot_messages
 from .page import figure
@@ -29,7 +30,6 @@ __all__ = [
     "event_figures",
     "importance_figures",
     "inside_figures",
-    "model_name",
     "prediction_figures",
     "training_figures",
 ]
@@ -124,8 +124,3 @@ def _untitled(draw: Callable[[], Axes]) -> Axes:
     title = ax.get_title(loc="left")
     ax.set_title(title.partition(": ")[2] or title.replace("Event 0 ", "Event "), loc="left")
     return ax
-
-
-def model_name(model: Model) -> str:
-    """Return the name of the head that takes the particles, or of the only one."""
-    return type(getattr(model.head, "matrix_head", model.head)).__name__

@@ -14,6 +14,7 @@ from .calibration import plot_calibration
 from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
 from .event import plot_event
+from .heads import model_name
 from .regression import plot_residuals, plot_resolution
 from .style import PlotSettings, save
 
@@ -67,7 +68,7 @@ def _of_predictions(model: Model, events: EventDataset | EventStream, settings: 
     if model.objective == "multiclass":
         return {"confusion": plot_confusion(truth, out, weights, settings=settings)}
     columns: tuple[Any, ...] = (truth, out[:, 0]) if weights is None else (truth, out[:, 0], weights)
-    sample = {_name(model): columns}
+    sample = {model_name(model): columns}
     if model.objective == "regression":
         quantity = events.schema.targets[0]
         return {
@@ -78,7 +79,3 @@ def _of_predictions(model: Model, events: EventDataset | EventStream, settings: 
     if out.min() >= 0 and out.max() <= 1:  # a tail of one's own may give other scores than probabilities
         pictures["calibration"] = plot_calibration(sample, settings=settings)
     return pictures
-
-
-def _name(model: Model) -> str:
-    return type(getattr(model.head, "matrix_head", model.head)).__name__

@@ -15,13 +15,12 @@ from lumigraph.adapters import (
     from_flat,
     from_jagged,
     from_rows,
-    make_batch,
-    particles_of,
     to_columns,
     to_flat,
     to_jagged,
     to_rows,
 )
+from lumigraph.batches import make_batch, particles_of
 from lumigraph.schema import SchemaError
 
 NAN, INF = float("nan"), float("inf")

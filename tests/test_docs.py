@@ -16,7 +16,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-PUBLIC_FILES = ("adapters", "compat.lumin", "graph", "kinematics", "losses", "memory", "model", "schema", "training")
+PUBLIC_FILES = (
+    "adapters",
+    "batches",
+    "compat.lumin",
+    "graph",
+    "kinematics",
+    "losses",
+    "memory",
+    "model",
+    "schema",
+    "training",
+)
 
 
 def load(name):

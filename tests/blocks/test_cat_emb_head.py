@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lumigraph.adapters import from_rows, make_batch
+from lumigraph.adapters import from_rows
+from lumigraph.batches import make_batch
 from lumigraph.blocks import (
     CatEmbedder,
     CatEmbHead,

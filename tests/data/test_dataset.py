@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader as PyGDataLoader
 
-from lumigraph.adapters import particles_of, to_rows
+from lumigraph.adapters import to_rows
+from lumigraph.batches import particles_of
 from lumigraph.data import EventDataset, table_to_tensor, write_columns
 from lumigraph.data import dataset as module
 from lumigraph.data.event_file import EventFile

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ..adapters import particles_of
+from ..batches import particles_of
 from ..graph import ptr_to_batch
 from ..nn.scaling import Scaling
 from ..particles import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from ..adapters import make_batch
+from ..batches import make_batch
 from ..particles import Particles
 from ..schema import EventSchema, SchemaError, near
 from .batching import EventBatches

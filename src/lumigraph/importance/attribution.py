@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from ..adapters import make_batch, particles_of
+from ..batches import make_batch, particles_of
 from ..blocks import ClassRegMulti
 from ..blocks.block import evaluating
 from ..checks import check_counts

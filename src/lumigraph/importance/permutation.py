@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..adapters import particles_of
+from ..batches import particles_of
 from ..checks import check_counts
 from ..data import EventDataset, EventStream
 from ..evaluation import scored

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from ..adapters import particles_of
+from ..batches import particles_of
 from ..built_model import BuiltModel
 from ..particles import Particles
 from .event_columns import event_bounds

@@ -185,10 +185,10 @@ def test_events_in_messages_are_those_of_the_file(tmp_path):
         with pytest.raises(SchemaError, match=r"a.parquet: column 'n' .* null in event 8,"):
             file.read(["n"], 6)
     with h5py.File(tmp_path / "a.h5", "w") as out:
-        out["Jet_px"], out["nJet"], out["met"] = np.ones((4, 2)), [1, 2, 1, 5], np.ones(4)
+        out["Jet_px"], out["nJet"], out["met"] = np.ones((4, 2)), [1, 2, 1, -5], np.ones(4)
         out["odd"] = np.ones(3)
     with open_events(tmp_path / "a.h5") as file:
-        with pytest.raises(SchemaError, match=r"a.h5: 'nJet' counts .* of shape \(4, 2\), but has 5 in event 3;"):
+        with pytest.raises(SchemaError, match=r"a.h5: 'nJet' counts .* of shape \(4, 2\), but has -5 in event 3;"):
             file.read(["Jet_px"], 2)
         with pytest.raises(SchemaError, match=r"column 'odd' has 3 events and most others have 4"):
             file.read(["odd"], 0, 2)

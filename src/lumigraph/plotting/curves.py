@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics import RocBand, auc, check_total, event_columns, roc_band
 from .samples import named_samples
-from .style import LINE_STYLES, PlotSettings, label_axes, legend_above
+from .style import LINE_STYLES, PlotSettings, draw_steps, label_axes, legend_above
 
 __all__ = ["plot_history", "plot_roc", "plot_scores"]
 
@@ -277,27 +277,11 @@ def plot_scores(
         scale = factors[members].sum() * np.diff(edges)
         density = np.histogram(values[members], edges, weights=factors[members])[0] / scale
         error = np.sqrt(np.histogram(values[members], edges, weights=factors[members] ** 2)[0]) / scale
-        _draw_histogram(ax, density, error, edges, number, class_names[number], settings)
+        if number == 0:
+            ax.stairs(density, edges, fill=True, color=settings.color(number), alpha=0.25, label="_filling")
+        draw_steps(ax, density, error, edges, number, class_names[number], settings)
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     label_axes(ax, "Score", "Probability density", settings)
     legend_above(ax, settings, ncols=2)
     return ax
-
-
-def _draw_histogram(
-    ax: Axes,
-    density: Float[np.ndarray, " bins"],
-    error: Float[np.ndarray, " bins"],
-    edges: Float[np.ndarray, " edges"],
-    number: int,
-    name: str,
-    settings: PlotSettings,
-) -> None:
-    """Draw one class as steps with error bars; the first class is filled."""
-    color = settings.color(number)
-    if number == 0:
-        ax.stairs(density, edges, fill=True, color=color, alpha=0.25, label="_filling")
-    ax.stairs(density, edges, color=color, linewidth=1.6, linestyle=LINE_STYLES[number % len(LINE_STYLES)], label=name)
-    centres = (edges[1:] + edges[:-1]) / 2.0
-    ax.errorbar(centres, density, error, fmt="none", ecolor=color, elinewidth=0.9, label="_errors")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics import binned_resolution, event_columns, residuals, resolution
 from .samples import named_samples
-from .style import LINE_STYLES, MARKERS, PlotSettings, label_axes, legend_above
+from .style import MARKERS, PlotSettings, draw_steps, label_axes, legend_above
 
 __all__ = ["plot_residuals", "plot_resolution"]
 
@@ -102,12 +102,7 @@ def _draw_distribution(
     beyond = 1.0 - counts.sum() / weights.sum()
     if beyond > 5e-5:
         label = label.replace("\n", f" ({beyond:.1%} outside)\n", 1)
-    color = settings.color(number)
-    ax.stairs(
-        counts / scale, edges, color=color, linewidth=1.6, label=label, linestyle=LINE_STYLES[number % len(LINE_STYLES)]
-    )
-    centres = (edges[1:] + edges[:-1]) / 2.0
-    ax.errorbar(centres, counts / scale, error, fmt="none", ecolor=color, elinewidth=0.9, label="_errors")
+    draw_steps(ax, counts / scale, error, edges, number, label, settings)
 
 
 def plot_resolution(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -116,6 +118,23 @@ def label_axes(ax: Axes, x: str | None, y: str, settings: PlotSettings) -> None:
         ax.set_xlabel(x, fontsize=settings.font_size)
     ax.set_ylabel(y, fontsize=settings.font_size)
     ax.tick_params(labelsize=settings.small_font_size)
+
+
+def draw_steps(
+    ax: Axes,
+    density: Float[np.ndarray, " bins"],
+    error: Float[np.ndarray, " bins"],
+    edges: Float[np.ndarray, " edges"],
+    number: int,
+    label: str,
+    settings: PlotSettings,
+) -> None:
+    """Draw a histogram as steps with error bars, in the colour and line style of its number."""
+    color = settings.color(number)
+    style = LINE_STYLES[number % len(LINE_STYLES)]
+    ax.stairs(density, edges, color=color, linewidth=1.6, linestyle=style, label=label)
+    centres = (edges[1:] + edges[:-1]) / 2.0
+    ax.errorbar(centres, density, error, fmt="none", ecolor=color, elinewidth=0.9, label="_errors")
 
 
 def legend_above(ax: Axes, settings: PlotSettings, ncols: int = 1, handles: Sequence[Artist] | None = None) -> None:

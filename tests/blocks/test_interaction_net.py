@@ -14,6 +14,7 @@ from lumigraph.blocks import (
     lookup_uniform_init,
 )
 from lumigraph.graph import CompleteGraph
+from lumigraph.nn.kinematic_features import particle_features
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 BATCH_NORM_EPS = 1e-5
@@ -287,3 +288,49 @@ class TestBeyondOneLayer:
             gradient = torch.autograd.grad(y[:, receiver].sum(), x, retain_graph=True)[0][0]
             heard = {n.split("_")[0] for n, g in zip(net.cont_feats, gradient, strict=True) if g != 0}
             assert heard == {net.vecs[receiver], net.vecs[(receiver + 1) % net.n_v]}
+
+
+class TestKinematicFeatures:
+    FEATS = ("charge", "E", "px", "py", "pz")
+    VECS = ("a", "b", "c")
+
+    def net(self, **options):
+        names = [f"{v}_{f}" for v in self.VECS for f in self.FEATS]
+        return InteractionNet(names, self.VECS, self.FEATS, **SIZES, agg_method="mean", act="tanh", **options).double()
+
+    def rows(self, events=5):
+        p = 30 * torch.randn(events, 3, 3).double()
+        energy = p.square().sum(-1, keepdim=True).add(1).sqrt()
+        return torch.cat([torch.randn(events, 3, 1).double(), energy, p], dim=-1)
+
+    @pytest.mark.parametrize("n_layers", [1, 2])
+    @pytest.mark.parametrize(
+        "options", [{"node_feats": True}, {"pair_feats": True}, {"node_feats": True, "pair_feats": True}]
+    )
+    def test_every_form_of_input_gives_the_same(self, options, n_layers):
+        net, rows = self.net(**options, n_layers=n_layers), self.rows()
+        rows[1, 2], rows[3] = torch.nan, torch.nan
+        there = ~rows.isnan().any(-1)
+        batch = from_jagged(rows[there], lengths=there.sum(1))
+        by_matrix = net((rows.new_zeros(5, 0), rows.transpose(1, 2)))
+        torch.testing.assert_close(net(batch), by_matrix)
+        torch.testing.assert_close(net(rows.flatten(1)), by_matrix)
+        torch.testing.assert_close(net.embed(rows.nan_to_num(0.0), there), by_matrix)
+        assert not by_matrix[3].any()
+
+    def test_by_hand(self):
+        net, rows = self.net(node_feats=True, pair_feats=True), self.rows(1)
+        p4 = rows[0][:, [2, 3, 4, 1]]
+        h = torch.cat([rows[0][:, :1], particle_features(p4, p4.sum(0))], dim=1)
+        expected = net.convs[0](h, CompleteGraph(torch.tensor([0, 3])).edge_index(), p4).mean(0, keepdim=True)
+        torch.testing.assert_close(net(rows.flatten(1)), expected)
+
+    def test_the_direction_in_phi_does_not_matter(self):
+        net, rows = self.net(node_feats=True, pair_feats=True), self.rows()
+        turned = rows.clone()
+        turned[..., 2], turned[..., 3] = -rows[..., 3], rows[..., 2]
+        torch.testing.assert_close(net(turned.flatten(1)), net(rows.flatten(1)))
+
+    def test_momenta_that_are_not_there(self):
+        with pytest.raises(ValueError, match=r"need the four-momenta, .* has no 'E'"):
+            interaction_net(node_feats=True)

@@ -342,6 +342,12 @@ class TestErrors:
         with pytest.raises(ValueError, match="the graph has 3 particles, but x has 2"):
             network()(torch.zeros(2, 3, dtype=torch.float64), CompleteGraph.from_lengths(torch.tensor([3])))
 
+    @pytest.mark.parametrize("pair_feats", [False, True])
+    def test_momenta_that_are_missing_or_not_asked_for(self, pair_feats):
+        graph, p4 = CompleteGraph.from_lengths(torch.tensor([2])), None if pair_feats else torch.ones(2, 4)
+        with pytest.raises(ValueError, match="p4, the four-momenta, must be given with pair_feats=True and only then"):
+            InteractionConv(3, 4, 2, pair_feats=pair_feats)(torch.zeros(2, 3), graph, p4)
+
     @pytest.mark.parametrize("sizes", [(0, 4, 2), (3, 0, 2), (3, 4, 0)])
     def test_sizes_that_are_none(self, sizes):
         with pytest.raises(ValueError, match="a layer needs at least one input and one output"):
@@ -365,17 +371,39 @@ class TestErrors:
 
 
 class TestPaddedEvents:
+    @pytest.mark.parametrize("pair_feats", [False, True])
     @pytest.mark.parametrize("norm", [False, True])
     @pytest.mark.parametrize("training", [False, True])
     @given(lengths=st.lists(st.integers(0, 5), max_size=4), seed=st.integers(0, 9))
-    def test_they_give_the_same_as_packed_ones_whatever_fills_them(self, lengths, seed, training, norm):
+    def test_they_give_the_same_as_packed_ones_whatever_fills_them(self, lengths, seed, training, norm, pair_feats):
         torch.manual_seed(seed)
-        packed = InteractionConv(3, 4, 5, act="swish", norm=norm).double().train(training)
+        packed = InteractionConv(3, 4, 5, act="swish", norm=norm, pair_feats=pair_feats).double().train(training)
         padded = copy.deepcopy(packed)
         mask = torch.rand(len(lengths), 6).argsort(1) < torch.tensor(lengths).view(-1, 1)
         rows = torch.randn(len(lengths), 6, 3).double()
-        found = padded.dense(rows, mask, complete_pairs(mask))
-        expected = packed(rows[mask], CompleteGraph.from_lengths(mask.sum(1)))
+        p4 = torch.randn(len(lengths), 6, 4).double()
+        found = padded.dense(rows, mask, complete_pairs(mask), p4 if pair_feats else None)
+        expected = packed(rows[mask], CompleteGraph.from_lengths(mask.sum(1)), p4[mask] if pair_feats else None)
         torch.testing.assert_close(found[mask], expected)
         for mine, theirs in zip(padded.buffers(), packed.buffers(), strict=True):
             torch.testing.assert_close(mine, theirs)
+
+
+class TestFeaturesOfPairs:
+    def test_derivatives_with_respect_to_momenta(self):
+        conv, graph = (
+            InteractionConv(2, 3, 1, act="tanh", pair_feats=True).double(),
+            CompleteGraph(torch.tensor([0, 3])),
+        )
+        x, p4 = torch.randn(3, 2).double(), torch.tensor([[30, 1, 5, 40], [8, -9, 2, 14], [1, 2, 3, 4.0]]).double()
+        assert conv.path(x, graph, p4.requires_grad_()) == "edges"
+        assert conv.path(x, graph, p4.detach()) in ("compiled", "blocks")
+        assert torch.autograd.gradcheck(lambda p4: conv(x, graph, p4), p4)
+
+    def test_nearest_neighbours(self):
+        conv, p4 = InteractionConv(2, 3, 4, pair_feats=True), torch.rand(4, 4)
+        x, graph = torch.randn(4, 2), CompleteGraph(torch.tensor([0, 4]))
+        torch.testing.assert_close(conv(x, graph.edge_index(), p4), conv(x, graph, p4))
+        fewer = conv(x, graph.edge_index()[:, :3], p4)
+        assert torch.equal(fewer[0], conv(x, graph.edge_index(), p4)[0])
+        assert not torch.equal(fewer[1], conv(x, graph.edge_index(), p4)[1])

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lumigraph.graph import CompleteGraph
 from lumigraph.nn import InteractionConv, pair_blocks, pair_compiled
+from lumigraph.nn.kinematic_features import describe, pair_features
 from lumigraph.nn.lookups import Act
 from lumigraph.nn.pair_sums import pair_sums, take_apart
 
@@ -55,12 +56,14 @@ def with_gradients(sums, x, conv):
     return [sums.detach(), *torch.autograd.grad(loss, inputs, materialize_grads=True, allow_unused=True)]
 
 
-def by_edges(conv, x, lengths):
-    return with_gradients(conv.propagate(graph_of(lengths).edge_index(), x=x, size=(len(x), len(x))), x, conv)
+def by_edges(conv, x, lengths, p4=None):
+    momenta = None if p4 is None else describe(p4)
+    edge_index, size = graph_of(lengths).edge_index(), (len(x), len(x))
+    return with_gradients(conv.propagate(edge_index, x=x, momenta=momenta, size=size), x, conv)
 
 
-def by_engine(conv, x, lengths, engine):
-    return with_gradients(pair_sums(take_apart(conv.fr), x, graph_of(lengths), engine), x, conv)
+def by_engine(conv, x, lengths, engine, p4=None):
+    return with_gradients(pair_sums(take_apart(conv.fr), x, graph_of(lengths), engine, p4), x, conv)
 
 
 def particles(lengths, channels=3, dtype=torch.float64):
@@ -133,7 +136,7 @@ class TestNumbers:
         x = torch.logspace(-300, 300, 20, dtype=torch.float64)
         x = torch.stack([x, torch.zeros_like(x), -x, torch.zeros_like(x)], dim=1).view(-1, 1).requires_grad_()
         sums = pair_sums(take_apart(conv.fr), x, graph_of(lengths), engine)
-        right = conv.propagate(graph_of(lengths).edge_index(), x=x, size=(80, 80))
+        right = conv.propagate(graph_of(lengths).edge_index(), x=x, momenta=None, size=(80, 80))
         torch.testing.assert_close(sums, right, rtol=1e-12, atol=1e-15)
         slopes, slopes_right = (torch.autograd.grad(y.sum(), x)[0] for y in (sums, right))
         torch.testing.assert_close(slopes, slopes_right, rtol=1e-12, atol=1e-15)
@@ -189,6 +192,86 @@ class TestNumbers:
         )
 
 
+def momenta(lengths, dtype=torch.float64):
+    """Soft and hard, near and far, with some that coincide or are at rest or along the beam.
+
+    A mass squared is a difference: of two hard near particles only some ten digits are the same either way.
+    """
+    n = sum(lengths)
+    spread, hardness = 10 ** torch.empty(2, n, 1, dtype=torch.float64).uniform_(-2, 1)
+    p = hardness * 10 * (torch.tensor([[1.0, 0.5, -0.3]]).double() + spread * torch.randn(n, 3).double())
+    mass = torch.rand(n, 1).double()
+    p4 = torch.cat([p, (p.square().sum(1, keepdim=True) + mass.square()).sqrt()], dim=1)
+    p4[1::5] = p4[0::5][: len(p4[1::5])]
+    p4[2::7] = torch.tensor([0.0, 0.0, 0.0, 1.0]).double()
+    p4[3::7] = torch.tensor([0.0, 0.0, 7.0, 7.0]).double()
+    p4[4::11] = 0.0
+    return p4.to(dtype)
+
+
+class TestFeaturesOfPairs:
+    @given(
+        lengths=RAGGED,
+        hidden=st.lists(st.integers(1, 20), max_size=2),
+        channels=st.integers(0, 3),
+        act=st.sampled_from(["relu", "silu", "prelu"]),
+    )
+    def test_they_go_into_the_effects(self, lengths, hidden, channels, act):
+        conv = layer(act, hidden, channels=channels or 1, effects=5, pair_feats=True)
+        x, p4 = particles(lengths, channels or 1), momenta(lengths)
+        expected = by_edges(conv, x, lengths, p4)
+        for engine in ENGINES.values() if pair_compiled.kernel() and act != "prelu" else [pair_blocks]:
+            assert_same(by_engine(conv, x, lengths, engine, p4), expected, 1e-9)
+
+    @pytest.mark.parametrize("threads", [1, 2, 5])
+    def test_many_particles_in_float32(self, engine, threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            conv, lengths = layer("silu", (64,), effects=64, pair_feats=True).float(), [60, 5, 0, 33, 2, 80]
+            x, p4 = particles(lengths, dtype=torch.float32), momenta(lengths, torch.float32)
+            first, second = (by_engine(conv, x, lengths, engine, p4) for _ in range(2))
+        finally:
+            torch.set_num_threads(before)
+        assert all(map(torch.equal, first, second))
+        assert_same(first, by_edges(copy.deepcopy(conv).double(), x.double(), lengths, p4.double()), 1e-5)
+
+    def test_a_second_derivative_is_right(self, engine):
+        conv, p4 = layer("tanh", (5,), pair_feats=True), momenta([3, 2, 4])
+        weight = conv.fr[0][0].weight.detach().requires_grad_()
+
+        def sums(x, weight):
+            first, *others = take_apart(conv.fr)
+            return pair_sums([first._replace(weight=weight), *others], x, graph_of([3, 2, 4]), engine, p4)
+
+        assert torch.autograd.gradcheck(sums, (particles([3, 2, 4]), weight))
+        assert torch.autograd.gradgradcheck(sums, (particles([3, 2, 4]), weight))
+
+    def test_frozen(self, engine):
+        conv, x, p4 = layer("tanh", (6,), pair_feats=True), particles([3, 4]), momenta([3, 4])
+        expected = by_edges(conv, x, [3, 4], p4)
+        conv.fr[0][0].weight.requires_grad_(False)
+        sums = pair_sums(take_apart(conv.fr), x, graph_of([3, 4]), engine, p4)
+        weight = torch.linspace(-1, 2, sums.numel(), dtype=sums.dtype).view_as(sums)
+        (found,) = torch.autograd.grad((weight * sums.square() + sums).sum(), [x])
+        assert_same([found], [expected[1]], 1e-9)
+
+    def test_logarithms_in_the_kernel_are_exact(self):
+        if pair_compiled.kernel() is None:
+            pytest.skip("there is no compiler")
+        conv = InteractionConv(1, 4, 1, effect_hidden=(), act="linear", pair_feats=True).double()
+        with torch.no_grad():
+            conv.fr[0][0].weight.zero_()[:, 2:] = torch.eye(4)
+        for dtype, tolerance in ((torch.float64, 1e-13), (torch.float32, 3e-6)):
+            p4 = momenta([2] * 4000, dtype)
+            a, b = describe(p4.view(-1, 2, 4)).unbind(1)
+            layers = take_apart(copy.deepcopy(conv).to(dtype).fr)
+            found = pair_sums(layers, torch.zeros(8000, 1, dtype=dtype), graph_of([2] * 4000), pair_compiled, p4)
+            found, expected = found[::2].double(), pair_features(a, b)
+            torch.testing.assert_close(found[:, :3], expected[:, :3], rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(found[:, 3], expected[:, 3], rtol=1e-6, atol=1e-6)
+
+
 class TestMemory:
     def test_nothing_has_the_size_of_the_pairs(self, engine, monkeypatch):
         class Largest(TorchDispatchMode):
@@ -206,6 +289,9 @@ class TestMemory:
         with Largest() as largest:
             by_engine(conv, x, [120, 100], engine)
         assert largest.numbers <= 5 * 2**12 < 120 * 119 * 16
+        with Largest() as largest:
+            by_engine(layer("tanh", (16,), pair_feats=True), x, [120, 100], engine, momenta([120, 100]))
+        assert largest.numbers <= 5 * 2**12
 
     def test_what_is_kept_for_the_backward_pass_belongs_to_particles(self, engine):
         kept = []

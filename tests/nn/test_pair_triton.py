@@ -53,8 +53,10 @@ def case(lengths, channels, acts, dtype=torch.float32, scale=1.0):
 
 def run(engine, plan, tensors, gradient):
     """The sums and all gradients."""
-    everything = [True] * len(tensors)
-    return [engine.forward(plan, *tensors), *engine.backward(plan, gradient, everything, *tensors)]
+    halves, *weights = tensors
+    needed = [True, False] + [True] * len(weights)
+    to_halves, _, *others = engine.backward(plan, gradient, needed, halves, None, *weights)
+    return [engine.forward(plan, halves, None, *weights), to_halves, *others]
 
 
 def double_loop(plan, tensors, gradient):
@@ -139,9 +141,15 @@ class TestAgainstADoubleLoop:
 @runs_kernels
 class TestCalls:
     def test_only_what_is_needed(self):
-        plan, tensors, gradient = case(LENGTHS, (5, 4, 3), nn.Tanh())
-        everything = pair_triton.backward(plan, gradient, [True] * 5, *tensors)
-        for needed in ([False] * 5, [True, False] * 2 + [True], [False, True] * 2 + [False], [True] + [False] * 4):
+        plan, (halves, *weights), gradient = case(LENGTHS, (5, 4, 3), nn.Tanh())
+        tensors = (halves, None, *weights)
+        everything = pair_triton.backward(plan, gradient, [True, False, True, True, True, True], *tensors)
+        for needed in (
+            [False] * 6,
+            [True, False, False, True, False, True],
+            [False, False, True, False, True, False],
+            [True] + [False] * 5,
+        ):
             some = pair_triton.backward(plan, gradient, needed, *tensors)
             assert [result is not None for result in some] == needed
             assert all(a is None or torch.equal(a, b) for a, b in zip(some, everything, strict=True))

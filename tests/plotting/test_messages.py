@@ -210,7 +210,7 @@ def test_the_picture_is_true(n_layers, monkeypatch):
             for event, (edge_index, strengths) in enumerate(found):
                 left_out = round(share * len(strengths))
                 kept.append(edge_index[:, rank(strengths).argsort()[left_out:]] + batch.ptr[event])
-            monkeypatch.setattr(conv, "forward", lambda x, _: forward(x, torch.cat(kept, dim=1)))
+            monkeypatch.setattr(conv, "forward", lambda x, *_: forward(x, torch.cat(kept, dim=1)))
             without = model.predict(batch)[:, 0]
             monkeypatch.undo()
             return np.abs(without - everything)

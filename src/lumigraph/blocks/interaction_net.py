@@ -6,13 +6,16 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch_geometric.utils import segment
 
 from ..checks import check_counts, check_dropout
-from ..graph import CompleteGraph, complete_pairs, ring_pairs
+from ..graph import CompleteGraph, complete_pairs, ptr_to_batch, ring_pairs
 from ..nn.interaction import InteractionConv
+from ..nn.kinematic_features import NUM_PARTICLE_FEATURES, particle_features
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.pooling import Pool, check_pooling
 from ..nn.scaling import Standardise
+from ..particles import Particles
 from .abs_head import AbsMatrixHead, AnyScaling, Inputs
 
 __all__ = ["InteractionNet"]
@@ -46,6 +49,11 @@ class InteractionNet(AbsMatrixHead):
         Whether to start untrainable.
     n_layers
         Interaction layers in a row; each further one takes the ``outfunc_out_sz`` features of the one before it.
+    node_feats
+        Whether each particle is described by `lumigraph.nn.particle_features`, with respect to the sum of the event's
+        particles, in place of its px, py, pz and E.
+    pair_feats
+        Whether effects also depend on `lumigraph.nn.pair_features`: distance, kT, momentum sharing and mass of the pair.
     legacy_edges
         Whether each particle hears only the next one of its event, n-1 times over, as in LUMIN up to 0.9.1: to rerun
         a model that was published with it. The order of particles then matters.
@@ -92,6 +100,8 @@ class InteractionNet(AbsMatrixHead):
         lookup_act: LookupAct = lookup_act,
         freeze: bool = False,
         n_layers: int = 1,
+        node_feats: bool = False,
+        pair_feats: bool = False,
         legacy_edges: bool = False,
         **kargs: Any,
     ) -> None:
@@ -107,10 +117,14 @@ class InteractionNet(AbsMatrixHead):
         self.outfunc_depth, self.outfunc_width, self.outfunc_out_sz = outfunc_depth, outfunc_width, outfunc_out_sz
         self.do, self.bn, self.act, self.n_layers, self.legacy_edges = do, bn, act, n_layers, legacy_edges
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
+        self.node_feats, self.pair_feats = node_feats, pair_feats
         self.scale = Standardise(self.n_fpv)
+        self._p4 = self._columns_of_p4() if node_feats or pair_feats else []
+        self._others = [i for i in range(self.n_fpv) if not (node_feats and i in self._p4)]
+        n_in = len(self._others) + (NUM_PARTICLE_FEATURES if node_feats else 0)
         self.convs = nn.ModuleList(
             InteractionConv(
-                self.n_fpv if layer == 0 else outfunc_out_sz,
+                n_in if layer == 0 else outfunc_out_sz,
                 intfunc_out_sz,
                 outfunc_out_sz,
                 effect_hidden=[intfunc_width] * (intfunc_depth - 1),
@@ -118,6 +132,7 @@ class InteractionNet(AbsMatrixHead):
                 act=act,
                 dropout=do,
                 norm=bn,
+                pair_feats=pair_feats,
                 lookup_init=lookup_init,
                 lookup_act=lookup_act,
             )
@@ -150,17 +165,41 @@ class InteractionNet(AbsMatrixHead):
             return super().forward(x)
         particles = self.particles(x)  # one behind the other: crowded events cost the others nothing
         edges = CompleteGraph(particles.ptr)
-        h = self.scale(particles.x)
+        h, p4 = self.nodes(particles)
         for conv in self.convs:
-            h = conv(h, edges)
+            h = conv(h, edges, p4)
         return self.pool(h, particles.slot, particles.ptr)
+
+    def nodes(self, particles: Particles) -> tuple[Tensor, Tensor | None]:
+        """Return what the first layer sees of each particle, and four-momenta where layers see those of pairs."""
+        p4 = particles.x[:, self._p4]
+        batch = ptr_to_batch(particles.ptr, particles.x.size(0))
+        axis = segment(p4, particles.ptr, reduce="sum")[batch] if self.node_feats else p4
+        return self._nodes(particles.x, p4, axis), p4 if self.pair_feats else None
+
+    def _columns_of_p4(self) -> list[int]:
+        names = ("px", "py", "pz", "E")
+        for name in names:
+            if name not in self.feats_per_vec:
+                raise ValueError(
+                    f"node_feats and pair_feats need the four-momenta, {names}, but feats_per_vec={self.feats_per_vec} "
+                    f"has no {name!r}"
+                )
+        return [self.feats_per_vec.index(name) for name in names]
+
+    def _nodes(self, x: Tensor, p4: Tensor, axis: Tensor) -> Tensor:
+        """Return what the first layer sees of each particle."""
+        h = self.scale(x)
+        return torch.cat([h[..., self._others], particle_features(p4, axis)], dim=-1) if self.node_feats else h
 
     def embed(
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
         """Return one vector per event, from plain tensors: the same as `forward`, in a captured graph."""
         pairs = ring_pairs(mask) if self.legacy_edges else complete_pairs(mask)
-        h = self.scale(rows)
+        p4 = rows[..., self._p4]
+        axis = (p4 * mask.unsqueeze(-1)).sum(1, keepdim=True)
+        h = self._nodes(rows, p4, axis)
         for conv in self.convs:
-            h = cast(InteractionConv, conv).dense(h, mask, pairs)
+            h = cast(InteractionConv, conv).dense(h, mask, pairs, p4 if self.pair_feats else None)
         return self.pool.dense(h, mask)

@@ -1,7 +1,7 @@
 """The interaction layer: every particle hears every other one of its event."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal, Optional, cast
 
 import torch
 from jaxtyping import Bool, Float, Num
@@ -11,6 +11,7 @@ from torch_geometric.nn.inits import reset
 
 from ..graph import CompleteGraph
 from . import pair_blocks, pair_compiled, pair_triton
+from .kinematic_features import NUM_PAIR_FEATURES, describe, pair_features
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
 from .pair_sums import Engine, PairLayer, pair_sums, take_apart
@@ -48,6 +49,9 @@ class InteractionConv(MessagePassing):
         Dropout rate behind every layer.
     norm
         Batch normalisation behind every layer: over edges in :math:`f_R`, over particles in :math:`f_O`.
+    pair_feats
+        Whether effects also depend on kinematic features of the pair, :math:`f_R(x_i, x_j, q_{ij})`, see
+        `lumigraph.nn.pair_features`; four-momenta are then given beside ``x``.
     lookup_init, lookup_act
         Functions that give the initialisation and the activation by name.
 
@@ -59,9 +63,10 @@ class InteractionConv(MessagePassing):
     Notes
     -----
     **Shape.** ``x`` (particles, in_channels); ``edges`` a `lumigraph.graph.CompleteGraph`, or an ``edge_index``
-    (2, edges) with the senders in row 0; returns (particles, out_channels). A particle without edges gets effects 0.
+    (2, edges) with the senders in row 0; ``p4`` (particles, 4), for ``pair_feats``; returns (particles, out_channels).
+    A particle without edges gets effects 0.
 
-    **Units.** None assumed: standardise ``x`` first.
+    **Units.** None assumed: standardise ``x`` first. ``p4`` as (px, py, pz, E) in GeV.
 
     **Symmetry.** Permutation equivariant within an event; not Lorentz equivariant.
 
@@ -88,15 +93,17 @@ class InteractionConv(MessagePassing):
         act: str = "relu",
         dropout: float | int = 0.0,
         norm: bool = False,
+        pair_feats: bool = False,
         lookup_init: LookupInit = lookup_normal_init,
         lookup_act: LookupAct = lookup_act,
     ) -> None:
         super().__init__(aggr="sum", flow="source_to_target")
+        self.pair_feats = pair_feats
         self.in_channels = in_channels
         self.effect_channels = effect_channels
         self.out_channels = out_channels
         self.fr = mlp(
-            [2 * in_channels, *effect_hidden, effect_channels],
+            [2 * in_channels + (NUM_PAIR_FEATURES if pair_feats else 0), *effect_hidden, effect_channels],
             act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act,
         )  # fmt: skip
         self.fo = mlp(
@@ -111,33 +118,43 @@ class InteractionConv(MessagePassing):
         reset(self.fo)
 
     def forward(
-        self, x: Float[Tensor, "particles in_channels"], edges: CompleteGraph | Tensor
+        self,
+        x: Float[Tensor, "particles in_channels"],
+        edges: CompleteGraph | Tensor,
+        p4: Float[Tensor, "particles 4"] | None = None,
     ) -> Float[Tensor, "particles out_channels"]:
         """Return the updated particle features."""
         if x.size(-1) != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} features per particle, got shape {tuple(x.shape)}")
         if isinstance(edges, CompleteGraph) and edges.num_nodes != x.size(0):
             raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
-        return self.fo(torch.cat([x, self._summed_effects(x, edges)], dim=-1))
+        if self.pair_feats == (p4 is None):
+            raise ValueError("p4, the four-momenta, must be given with pair_feats=True and only then")
+        return self.fo(torch.cat([x, self._summed_effects(x, edges, p4)], dim=-1))
 
-    def path(self, x: Tensor, edges: CompleteGraph | Tensor) -> Path:
+    def path(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None) -> Path:
         """Tell how the effects are summed: see `_choose`."""
-        return self._choose(x, edges)[0]
+        return self._choose(x, edges, p4)[0]
 
-    def _choose(self, x: Tensor, edges: CompleteGraph | Tensor) -> tuple[Path, Sequence[PairLayer]]:
+    def _choose(
+        self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None
+    ) -> tuple[Path, Sequence[PairLayer]]:
         """Choose how the effects are summed, here and nowhere else.
 
         ``edges``: over a list of edges, by PyG's ``propagate``. For an ``edge_index``, and for a
         `lumigraph.graph.CompleteGraph` where something needs to see all effects: batch normalisation and dropout in
         training, activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs,
-        transforms of torch.func.
+        transforms of torch.func, derivatives with respect to the four-momenta of pairs.
 
         Otherwise pair by pair without a list of them: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a
-        CPU, for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel.
+        CPU, for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel, and on a GPU for
+        features of pairs.
         """
         if not isinstance(edges, CompleteGraph) or torch.compiler.is_compiling():
             return "edges", ()
         if type(self).message is not InteractionConv.message or self.explain or self._is_watched():
+            return "edges", ()
+        if p4 is not None and p4.requires_grad and torch.is_grad_enabled():
             return "edges", ()
         if torch._C._are_functorch_transforms_active():
             return "edges", ()
@@ -149,7 +166,7 @@ class InteractionConv(MessagePassing):
         if device == "cpu":
             return "compiled" if pair_compiled.supports(acts, dtype) else "blocks", layers
         widths = [layer.weight.size(0) for layer in layers]
-        return "triton" if pair_triton.supports(acts, x.device, dtype, widths) else "blocks", layers
+        return "triton" if p4 is None and pair_triton.supports(acts, x.device, dtype, widths) else "blocks", layers
 
     def _is_watched(self) -> bool:
         return bool(
@@ -158,18 +175,20 @@ class InteractionConv(MessagePassing):
             or self._aggregate_forward_pre_hooks or self._aggregate_forward_hooks
         )  # fmt: skip
 
-    def _summed_effects(self, x: Tensor, edges: CompleteGraph | Tensor) -> Tensor:
-        path, layers = self._choose(x, edges)
+    def _summed_effects(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None) -> Tensor:
+        path, layers = self._choose(x, edges, p4)
         if path == "edges":
             edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
-            return self.propagate(edge_index, x=x, size=(x.size(0), x.size(0)))
-        return pair_sums(layers, x, cast(CompleteGraph, edges), _ENGINES[path])
+            momenta = None if p4 is None else describe(p4)
+            return self.propagate(edge_index, x=x, momenta=momenta, size=(x.size(0), x.size(0)))
+        return pair_sums(layers, x, cast(CompleteGraph, edges), _ENGINES[path], p4)
 
     def dense(
         self,
         rows: Float[Tensor, "events slots in_channels"],
         mask: Bool[Tensor, "events slots"],
         pairs: Num[Tensor, "events slots slots"],
+        p4: Float[Tensor, "events slots 4"] | None = None,
     ) -> Float[Tensor, "events slots out_channels"]:
         """Return the updated features of padded events, from shapes that are known beforehand.
 
@@ -183,11 +202,17 @@ class InteractionConv(MessagePassing):
             Which slots hold a particle.
         pairs
             How often receiver i (axis 1) hears sender j (axis 2); see `lumigraph.graph.complete_pairs`.
+        p4
+            Four-momenta, finite where there is no particle; for ``pair_feats``.
         """
         events, slots, _ = rows.shape
         x_i = rows.unsqueeze(2).expand(-1, -1, slots, -1)
         x_j = rows.unsqueeze(1).expand(-1, slots, -1, -1)
-        effects = self.fr(torch.cat([x_i, x_j], dim=-1).flatten(0, 2), pairs.flatten())
+        both = [x_i, x_j]
+        if p4 is not None:
+            momenta = describe(p4)
+            both.append(pair_features(momenta.unsqueeze(2), momenta.unsqueeze(1)).to(rows.dtype))
+        effects = self.fr(torch.cat(both, dim=-1).flatten(0, 2), pairs.flatten())
         effects = effects.view(events, slots, slots, self.effect_channels)
         effects = (effects * pairs.to(rows.dtype).unsqueeze(-1)).sum(2)
         return self.fo(torch.cat([rows, effects], dim=-1).flatten(0, 1), mask.flatten()).view(
@@ -195,10 +220,17 @@ class InteractionConv(MessagePassing):
         )
 
     def message(
-        self, x_i: Float[Tensor, "edges in_channels"], x_j: Float[Tensor, "edges in_channels"]
+        self,
+        x_i: Float[Tensor, "edges in_channels"],
+        x_j: Float[Tensor, "edges in_channels"],
+        momenta_i: Optional[Float[Tensor, "edges 8"]] = None,  # noqa: UP045 -- PyG reads no other spelling
+        momenta_j: Optional[Float[Tensor, "edges 8"]] = None,  # noqa: UP045
     ) -> Float[Tensor, "edges effect_channels"]:
         """Return the effect of each sender on its receiver."""
-        return self.fr(torch.cat([x_i, x_j], dim=-1))
+        both = [x_i, x_j]
+        if isinstance(momenta_i, Tensor) and isinstance(momenta_j, Tensor):
+            both.append(pair_features(momenta_i, momenta_j).to(x_i.dtype))
+        return self.fr(torch.cat(both, dim=-1))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.effect_channels}, {self.out_channels})"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import CompleteGraph
+from .kinematic_features import pair_features
 
 __all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "by_layer", "forward"]
 
@@ -46,15 +47,17 @@ ACTIVATIONS = (*_IN_PLACE, nn.PReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Soft
 
 
 class PairPlan(NamedTuple):
-    """What of the sums is not a tensor.
+    """What of the sums has no gradient.
 
-    ``acts`` are the activation behind receiver + sender, and behind each layer. The tensors that go with it are the
-    halves, (particles, 2 * channels), what each particle is as receiver and as sender, side by side; then weight and
-    bias of each layer, then the parameters of the activations.
+    ``acts`` are the activation behind receiver + sender, and behind each layer; ``momenta`` what features of pairs are
+    computed from, see `describe`. The tensors that go with it are the halves, (particles, 2 * channels), what each
+    particle is as receiver and as sender, side by side; the weight of the features of pairs (channels, features), None
+    where there are none; then weight and bias of each layer, then the parameters of the activations.
     """
 
     graph: CompleteGraph
     acts: tuple[nn.Module, ...]
+    momenta: Tensor | None = None
 
 
 class _Block(NamedTuple):
@@ -96,10 +99,13 @@ def _blocks(groups: Sequence[tuple[int, int, int]], most: int) -> Iterator[_Bloc
 class _Work:
     """The blocks, and the scratch memory that they share. Sums of numbers shorter than float32 are kept in float32."""
 
-    def __init__(self, plan: PairPlan, halves: Tensor, *weights: Tensor, gradients: int) -> None:
-        self.acts = plan.acts
+    def __init__(
+        self, plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor, gradients: int
+    ) -> None:
+        self.acts, self.pair_weight = plan.acts, pair_weight
         self.order, groups = plan.graph.by_multiplicity()
         self.receivers, self.senders = (self.sort(half) for half in halves.chunk(2, dim=1))
+        self.momenta = None if plan.momenta is None else self.sort(plan.momenta)
         self.layers, self.learned = by_layer(plan, weights)
         self.widths = [self.receivers.size(1), *(weight.size(0) for weight, _ in self.layers)]
         self.sum_dtype = torch.promote_types(halves.dtype, torch.float32)
@@ -127,11 +133,18 @@ class _Work:
         pairs = block.events * block.rows * block.n
         z = self.buffer(0, pairs, self.widths[0])
         torch.add(block.of_receivers(self.receivers), block.of_senders(self.senders), out=block.of_pairs(z))
+        if self.pair_weight is not None and self.momenta is not None:
+            torch.addmm(z, self.described(block, self.momenta), self.pair_weight.t(), out=z)
         results = [self.act(0, z)]
         for k, (weight, bias) in enumerate(self.layers, 1):
             z = torch.addmm(bias, results[-1], weight.t(), out=self.buffer(k, pairs, self.widths[k]))
             results.append(self.act(k, z))
         return results
+
+    def described(self, block: _Block, momenta: Tensor) -> Tensor:
+        """Return the features of a block's pairs, (pairs, features)."""
+        found = pair_features(block.of_receivers(momenta), block.of_senders(momenta))
+        return found.to(self.receivers.dtype).flatten(0, 2)
 
     def act(self, k: int, z: Tensor) -> Tensor:
         """Apply an activation, and remember what its derivative needs."""
@@ -165,9 +178,9 @@ def by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tens
     return layers, [{name: next(left) for name, p in act._parameters.items() if p is not None} for act in plan.acts]
 
 
-def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
+def forward(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
     """Return the sums over senders, (particles, channels)."""
-    work = _Work(plan, halves, *weights, gradients=0)
+    work = _Work(plan, halves, pair_weight, *weights, gradients=0)
     sums = halves.new_zeros(halves.size(0), work.widths[-1], dtype=work.sum_dtype)
     for block in work.blocks:
         last = block.of_pairs(work.results(block)[-1])
@@ -177,13 +190,19 @@ def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
+    plan: PairPlan,
+    gradient: Tensor,
+    needed: Sequence[bool],
+    halves: Tensor,
+    pair_weight: Tensor | None,
+    *weights: Tensor,
 ) -> list[Tensor | None]:
-    """Return the gradients of halves and weights from that of the sums, those that are needed."""
-    work = _Work(plan, halves, *weights, gradients=2)
+    """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
+    work = _Work(plan, halves, pair_weight, *weights, gradients=2)
     to_receivers, to_senders, *totals = (
         torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)
     )
+    to_pairs = None if pair_weight is None else torch.zeros_like(pair_weight, dtype=work.sum_dtype)
     to_layers, to_learned = by_layer(plan, totals)
 
     def derive(k: int, g: Tensor, y: Tensor, out: Tensor) -> Tensor:
@@ -202,28 +221,35 @@ def backward(
         d = derive(depth, d, results[-1], d)
         for k in range(depth, 0, -1):
             weight, bias = to_layers[k - 1]
-            if needed[2 * k - 1]:
-                weight += torch.mm(d.t(), results[k - 1])
             if needed[2 * k]:
+                weight += torch.mm(d.t(), results[k - 1])
+            if needed[2 * k + 1]:
                 bias += d.sum(0)
             d = torch.mm(d, work.layers[k - 1][0], out=work.buffer(-1 - (depth - k + 1) % 2, pairs, work.widths[k - 1]))
             d = derive(k - 1, d, results[k - 1], d)
+        if to_pairs is not None and work.momenta is not None and needed[1]:
+            to_pairs += torch.mm(d.t(), work.described(block, work.momenta))
         d = block.of_pairs(d)
         torch.sum(d, 2, keepdim=True, dtype=work.sum_dtype, out=block.of_receivers(to_receivers))
         block.of_senders(to_senders).add_(d.sum(1, keepdim=True, dtype=work.sum_dtype))
     to_halves = torch.cat([work.sort_back(to_receivers), work.sort_back(to_senders)], dim=1)
-    return [t.to(halves.dtype) if need else None for t, need in zip((to_halves, *totals), needed, strict=True)]
+    found = (to_halves, to_pairs, *totals)
+    return [t.to(halves.dtype) if need and t is not None else None for t, need in zip(found, needed, strict=True)]
 
 
-def all_at_once(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
+def all_at_once(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
     """Return the same sums from all pairs in memory, by functions that can be differentiated twice."""
     layers, learned = by_layer(plan, weights)
     order, groups = plan.graph.by_multiplicity()
     receivers, senders = (halves if order is None else halves[order]).chunk(2, dim=1)
+    momenta = plan.momenta if order is None or plan.momenta is None else plan.momenta[order]
     sums = []
     for first, events, n in groups:
         of = slice(first, first + events * n)
         y = receivers[of].unflatten(0, (events, n, 1)) + senders[of].unflatten(0, (events, 1, n))
+        if momenta is not None and pair_weight is not None:
+            q = pair_features(momenta[of].unflatten(0, (events, n, 1)), momenta[of].unflatten(0, (events, 1, n)))
+            y = y + nn.functional.linear(q.to(y.dtype), pair_weight)
         y = torch.func.functional_call(plan.acts[0], learned[0], (y,))
         for act, layer, parameters in zip(plan.acts[1:], layers, learned[1:], strict=True):
             y = torch.func.functional_call(act, parameters, (nn.functional.linear(y, *layer),))

@@ -110,37 +110,43 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
-def _call(name: str, plan: PairPlan, *tensors: Tensor) -> None:
-    """Call the kernel. The tensors are halves and weights, then what it takes besides."""
+def _call(name: str, plan: PairPlan, halves: Tensor, *tensors: Tensor | None) -> None:
+    """Call the kernel. The tensors are those of an engine, then what the kernel takes besides."""
     depth = len(plan.acts) - 1
-    widths = [tensors[0].size(1) // 2, *(bias.size(0) for bias in tensors[2 : 2 + 2 * depth : 2])]
+    biases = tensors[2 : 2 + 2 * depth : 2]
+    widths = [halves.size(1) // 2, *(bias.size(0) for bias in biases if bias is not None)]
     # a thread more pays from some ten thousand numbers on
     threads = max(1, min(torch.get_num_threads(), plan.graph.num_edges * max(widths) // 2**14))
     acts = [_ACTS[type(act)] for act in plan.acts]
     sizes = (threads, plan.graph.num_graphs, depth, *widths, *(number for number, _ in acts))
     slopes = [getattr(act, slope) if slope else 0.0 for act, (_, slope) in zip(plan.acts, acts, strict=True)]
-    places = (plan.graph.ptr.data_ptr(), *(tensor.data_ptr() for tensor in tensors))
-    getattr(kernel(), f"{name}_{_SUFFIXES[tensors[0].dtype]}")(
+    every = (plan.graph.ptr, plan.momenta, halves, *tensors)
+    places = [None if tensor is None else tensor.data_ptr() for tensor in every]
+    getattr(kernel(), f"{name}_{_SUFFIXES[halves.dtype]}")(
         (ctypes.c_int64 * len(sizes))(*sizes),
         (ctypes.c_double * len(slopes))(*slopes),
         (ctypes.c_void_p * len(places))(*places),
     )
 
 
-def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
+def forward(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
     """Return the sums over senders, (particles, channels)."""
-    tensors = [tensor.contiguous() for tensor in (halves, *weights)]
     sums = halves.new_zeros(halves.size(0), weights[-1].size(0) if weights else halves.size(1) // 2)
-    _call("forward", plan, *tensors, sums)
+    _call("forward", plan, halves.contiguous(), pair_weight, *(weight.contiguous() for weight in weights), sums)
     return sums
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
+    plan: PairPlan,
+    gradient: Tensor,
+    needed: Sequence[bool],
+    halves: Tensor,
+    pair_weight: Tensor | None,
+    *weights: Tensor,
 ) -> list[Tensor | None]:
-    """Return the gradients of halves and weights from that of the sums, those that are needed."""
-    tensors = [tensor.contiguous() for tensor in (halves, *weights)]
+    """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
+    halves, given = halves.contiguous(), (pair_weight, *(weight.contiguous() for weight in weights))
     # all of the weights' is written
-    totals = [torch.zeros_like(tensors[0]), *map(torch.empty_like, tensors[1:])]
-    _call("backward", plan, *tensors, gradient.contiguous(), *totals)
+    totals = [torch.zeros_like(halves), *(None if weight is None else torch.empty_like(weight) for weight in given)]
+    _call("backward", plan, halves, *given, gradient.contiguous(), *totals)
     return [total if need else None for total, need in zip(totals, needed, strict=True)]

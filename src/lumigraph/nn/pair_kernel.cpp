@@ -1,11 +1,12 @@
 // Pair sums on a CPU: for every receiver i of an event, the sum over its senders j of
 //
-//     act_L(W_L ... act_1(W_1 act_0(receiver_i + sender_j) + b_1) ... + b_L)
+//     act_L(W_L ... act_1(W_1 act_0(receiver_i + sender_j + W_0 q_ij) + b_1) ... + b_L)
 //
-// and its derivatives. Pairs are worked through in tiles of ROWS, which stay in the first-level cache, with the products
+// and its derivatives. The q_ij, which may be left out, are features of the pair's four-momenta; see `describe`. Pairs are worked through in tiles of ROWS, which stay in the first-level cache, with the products
 // of a tile accumulated in registers. The backward pass computes each tile anew. Compiled by pair_compiled.py.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -22,6 +23,8 @@ constexpr int VECTOR_BYTES = 16, COLUMNS = 2;
 #endif
 constexpr int MICRO = 6;  // rows of accumulators
 constexpr int ROWS = 48;  // pairs in a tile
+constexpr int OF_PAIR = 4, OF_PARTICLE = 8; // features of a pair, and the numbers of a particle that they are computed from
+constexpr double LEAST_DELTA2 = 1e-6, LEAST_M2 = 1e-2; // as in kinematic_features.py
 constexpr int TILES = 64; // summed in the precision of the numbers, before they go into a sum in double
 
 namespace {
@@ -39,6 +42,7 @@ template <> struct Series<float> {
     static constexpr int BIAS = 127, MANTISSA = 23;
     static constexpr float LEAST = -87, MOST = 88, ROUND = 0x1.8p23f, LN2 = 0x1.62e4p-1f, LN2_REST = 0x1.7f7d1cp-20f;
     static constexpr float EXP[] = {1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 0.5f, 1, 1};
+    static constexpr float ATANH[] = {1.f / 11, 1.f / 9, 1.f / 7, 1.f / 5, 1.f / 3, 1};
     static constexpr float ERFC[] = {0.00035555685f,  -0.00020874484f, -0.0020981557f, 0.0017782678f, 0.0087412052f,
                                      -0.0098748618f, -0.046885405f,   0.047343334f,   0.67264302f,   -0.67179408f};
 };
@@ -50,6 +54,8 @@ template <> struct Series<double> {
     static constexpr double EXP[] = {1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880,
                                      1. / 40320,      1. / 5040,      1. / 720,      1. / 120,     1. / 24,
                                      1. / 6,          0.5,            1,             1};
+    static constexpr double ATANH[] = {1. / 23, 1. / 21, 1. / 19, 1. / 17, 1. / 15, 1. / 13,
+                                       1. / 11, 1. / 9,  1. / 7,  1. / 5,  1. / 3,  1};
     static constexpr double ERFC[] = {
         -1.1141466421901909e-09, -1.2776506237493277e-08, 3.675878538183882e-08,   7.746001345360312e-08,
         -3.086559820402206e-07,  -4.1484920834124593e-08, 1.3137199073509803e-06,  -1.4094127307024207e-06,
@@ -75,6 +81,21 @@ template <class T, class V> inline V exponential(V beyond) {
     const V r = x - n * S::LN2 - n * S::LN2_REST;
     const V inside = polynomial(S::EXP, r) * (V)(((typename S::bits)rounded + S::BIAS) << S::MANTISSA);
     return beyond < S::LEAST ? V{} : beyond > S::MOST ? V{} + std::numeric_limits<T>::infinity() : inside;
+}
+
+// The logarithm of positive numbers: n ln 2 + ln m with m from 1/sqrt(2) to sqrt(2), ln m = 2 atanh((m - 1) / (m + 1)).
+template <class T, class V> inline V logarithm(V x) {
+    using S = Series<T>;
+    using I = typename S::bits;
+    const V one = V{} + 1;
+    const I fraction = ((I{} + 1) << S::MANTISSA) - 1;
+    I n = ((I)x >> S::MANTISSA) - S::BIAS;
+    V m = (V)(((I)x & fraction) | (I)one);
+    const auto upper = m > T(1.4142135623730951);
+    m = upper ? m * T(0.5) : m;
+    n -= (I)upper; // a comparison that holds is -1
+    const V s = (m - 1) / (m + 1), power = __builtin_convertvector(n, V);
+    return power * S::LN2 + (power * S::LN2_REST + 2 * s * polynomial(S::ATANH, s * s));
 }
 
 // The normal distribution's integral up to z.
@@ -157,9 +178,10 @@ template <class T> struct Network {
     std::vector<Act> acts;
     std::vector<T> slopes;
     std::vector<Layer<T>> layers;
+    Layer<T> of_pairs; // from their features to what is added to receiver + sender; without inputs where there are none
 
-    Network(int depth, const int64_t* sizes, const int64_t* kinds, const double* slope, const T* const* weights,
-            bool both_ways) {
+    Network(int depth, const int64_t* sizes, const int64_t* kinds, const double* slope, const T* pair_weight,
+            const T* const* weights, bool both_ways) {
         constexpr int LANES = Vector<T>::LANES;
         for (int k = 0; k <= depth; ++k) {
             widths.push_back(sizes[k]);
@@ -178,6 +200,10 @@ template <class T> struct Network {
             std::copy_n(weights[2 * k + 1], out, layer.bias.get());
             layers.push_back(std::move(layer));
         }
+        const int in = pair_weight ? OF_PAIR : 0;
+        of_pairs = Layer<T>{in, widths[0], in, padded[0], Numbers<T>(in * padded[0]), Numbers<T>(), Numbers<T>()};
+        for (int i = 0; i < in; ++i)
+            for (int o = 0; o < widths[0]; ++o) of_pairs.forward.get()[i * padded[0] + o] = pair_weight[o * in + i];
     }
     int depth() const { return layers.size(); }
 };
@@ -304,10 +330,13 @@ template <class T> struct Worker {
     static constexpr int LANES = Vector<T>::LANES;
     const Network<T>& net;
     const T* halves;
+    const double* momenta; // eta, phi, pT, ln pT, px, py, pz, E of each particle; null for no features of pairs
     std::vector<Numbers<T>> tiles, inputs; // behind and in front of each activation
+    Numbers<T> described, arguments;       // features of the pairs (ROWS, OF_PAIR), and what logarithms are taken of
     int64_t receiver[ROWS], sender[ROWS];
 
-    Worker(const Network<T>& net, const T* halves) : net(net), halves(halves) {
+    Worker(const Network<T>& net, const T* halves, const double* momenta)
+        : net(net), halves(halves), momenta(momenta), described(ROWS * OF_PAIR), arguments(3 * ROWS) {
         for (int width : net.padded) {
             tiles.emplace_back(int64_t(ROWS) * width);
             inputs.emplace_back(int64_t(ROWS) * width);
@@ -316,14 +345,44 @@ template <class T> struct Worker {
 
     const T* for_derivative(int k) const { return (from_input(net.acts[k]) ? inputs : tiles)[k].get(); }
 
+    // ln(Delta R), ln(kT), ln(z) and ln(m^2) of the pairs. The mass is a difference of large numbers: it takes doubles.
+    void describe(int rows) {
+        T* of = arguments.get();
+        for (int row = 0; row < rows; ++row) {
+            const double *a = momenta + OF_PARTICLE * receiver[row], *b = momenta + OF_PARTICLE * sender[row];
+            const double eta = a[0] - b[0], turn = a[1] - b[1];
+            const double phi = turn - 6.283185307179586 * std::nearbyint(turn * 0.15915494309189535);
+            const double x = a[4] + b[4], y = a[5] + b[5], z = a[6] + b[6], e = a[7] + b[7];
+            const double delta2 = eta * eta + phi * phi, m2 = e * e - (x * x + y * y + z * z);
+            of[row] = delta2 < LEAST_DELTA2 ? LEAST_DELTA2 : delta2;
+            of[ROWS + row] = a[2] + b[2];
+            of[2 * ROWS + row] = m2 < LEAST_M2 ? LEAST_M2 : m2;
+        }
+        for (int i = 0; i < 3 * ROWS / LANES; ++i)
+            reinterpret_cast<V*>(of)[i] = logarithm<T>(reinterpret_cast<V*>(of)[i]);
+        for (int row = 0; row < rows; ++row) {
+            const T softer = std::min(momenta[OF_PARTICLE * receiver[row] + 3], momenta[OF_PARTICLE * sender[row] + 3]);
+            T* q = described.get() + OF_PAIR * row;
+            q[0] = T(0.5) * of[row];
+            q[1] = softer + q[0];
+            q[2] = softer - of[ROWS + row];
+            q[3] = of[2 * ROWS + row];
+        }
+    }
+
     // Fill the tiles with the activated layers of the pairs.
     void compute(int rows) {
         const int width = net.widths[0], stride = net.padded[0];
         T* first = tiles[0].get();
+        if (momenta) describe(rows);
         for (int row = 0; row < rows; ++row) {
             const T *a = halves + 2 * receiver[row] * width, *b = halves + (2 * sender[row] + 1) * width;
             T* to = first + row * stride;
             for (int c = 0; c < width; ++c) to[c] = a[c] + b[c];
+            if (momenta == nullptr) continue;
+            const T *q = described.get() + OF_PAIR * row, *w = net.of_pairs.forward.get();
+            for (int c = 0; c < width; ++c)
+                to[c] += q[0] * w[c] + q[1] * w[stride + c] + q[2] * w[2 * stride + c] + q[3] * w[3 * stride + c];
         }
         V *vectors = reinterpret_cast<V*>(first), *before = reinterpret_cast<V*>(inputs[0].get());
         if (from_input(net.acts[0])) std::copy_n(vectors, rows * stride / LANES, before);
@@ -359,6 +418,7 @@ template <class T> struct Worker {
     }
 
     // Senders may be those of another thread, too: `to_senders` is this one's share, from particle `first` on.
+    // Behind the gradients of the layers come those of the pairs' features.
     void backward(Pairs pairs, const T* gradient, T* to_halves, T* to_senders, int64_t first,
                   std::vector<Gradients<T>>& to_layers) {
         const int depth = net.depth();
@@ -394,6 +454,9 @@ template <class T> struct Worker {
                              reinterpret_cast<V*>(to + row * in)[column] = derive<T>(act, slope, sum, result);
                          });
             }
+            if (momenta)
+                add_outer(described.get(), OF_PAIR, OF_PAIR, down[0].get(), net.padded[0], rows,
+                          to_layers.back().weight.get());
             const int in = net.widths[0];
             for (int row = 0; row < rows; ++row) {
                 const T* from = down[0].get() + row * net.padded[0];
@@ -433,33 +496,36 @@ template <class T> struct Arguments {
     const int64_t events;
     const int depth;
     const int64_t *widths, *acts, *ptr;
+    const double* momenta;   // see Worker; null together with the weight of the pairs' features
     const T* halves;         // of each particle as receiver, then as sender
+    const T* pair_weight;
     const T* const* weights; // weight and bias of each layer
     T* const* results;       // what comes behind them
 
     Arguments(const int64_t* sizes, void* const* tensors)
         : threads(sizes[0]), events(sizes[1]), depth(sizes[2]), widths(sizes + 3), acts(widths + depth + 1),
-          ptr(static_cast<const int64_t*>(tensors[0])), halves(static_cast<const T*>(tensors[1])),
-          weights(reinterpret_cast<const T* const*>(tensors + 2)),
-          results(reinterpret_cast<T* const*>(tensors + 2 + 2 * depth)) {}
+          ptr(static_cast<const int64_t*>(tensors[0])), momenta(static_cast<const double*>(tensors[1])),
+          halves(static_cast<const T*>(tensors[2])), pair_weight(static_cast<const T*>(tensors[3])),
+          weights(reinterpret_cast<const T* const*>(tensors + 4)),
+          results(reinterpret_cast<T* const*>(tensors + 4 + 2 * depth)) {}
 };
 
 // results: the sums
 template <class T> void forward(const Arguments<T>& a, const double* slopes) {
-    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.weights, false);
+    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.pair_weight, a.weights, false);
     const auto begin = shares(a.events, a.ptr, a.threads);
 #pragma omp parallel for num_threads(a.threads) schedule(static, 1)
     for (int t = 0; t < a.threads; ++t)
-        Worker<T>(net, a.halves).forward(Pairs(a.ptr, a.events, begin[t], begin[t + 1]), a.results[0]);
+        Worker<T>(net, a.halves, a.momenta).forward(Pairs(a.ptr, a.events, begin[t], begin[t + 1]), a.results[0]);
 }
 
-// results: the gradient of the sums, which is given, and those of halves and weights
+// results: the gradient of the sums, which is given, and those of halves, weight of the pairs' features and weights
 template <class T> void backward(const Arguments<T>& a, const double* slopes) {
-    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.weights, true);
+    const Network<T> net(a.depth, a.widths, a.acts, slopes, a.pair_weight, a.weights, true);
     const int64_t *ptr = a.ptr, *last = ptr + a.events + 1;
     const T* gradient = a.results[0];
     T* to_halves = a.results[1];
-    T* const* to_weights = a.results + 2;
+    T* const* to_weights = a.results + 3;
     const int threads = a.threads, width = net.widths[0];
     const auto begin = shares(a.events, ptr, threads);
     std::vector<std::vector<Gradients<T>>> to_layers(threads);
@@ -468,12 +534,13 @@ template <class T> void backward(const Arguments<T>& a, const double* slopes) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; ++t) {
         for (const auto& layer : net.layers) to_layers[t].emplace_back(layer);
+        to_layers[t].emplace_back(net.of_pairs);
         if (begin[t] == begin[t + 1]) continue;
         const int64_t from = std::upper_bound(ptr, last, begin[t]) - ptr - 1;
         const int64_t to = std::upper_bound(ptr, last, begin[t + 1] - 1) - ptr;
         first[t] = ptr[from];
         to_senders[t].resize((ptr[to] - ptr[from]) * width);
-        Worker<T>(net, a.halves)
+        Worker<T>(net, a.halves, a.momenta)
             .backward(Pairs(ptr, a.events, begin[t], begin[t + 1]), gradient, to_halves, to_senders[t].data(), first[t],
                       to_layers[t]);
     }
@@ -481,18 +548,19 @@ template <class T> void backward(const Arguments<T>& a, const double* slopes) {
         T* to = to_halves + 2 * first[t] * width + width;
         for (std::size_t i = 0; i < to_senders[t].size(); ++i) to[i / width * 2 * width + i % width] += to_senders[t][i];
     }
-    for (int k = 0; k < net.depth(); ++k) {
-        const Layer<T>& layer = net.layers[k];
+    for (int k = 0; k <= net.depth(); ++k) {
+        const bool of_pairs = k == net.depth();
+        const Layer<T>& layer = of_pairs ? net.of_pairs : net.layers[k];
         Gradients<T>& total = to_layers[0][k];
         for (int t = 1; t < threads; ++t) {
             for (std::size_t i = 0; i < total.all_weight.size(); ++i) total.all_weight[i] += to_layers[t][k].all_weight[i];
             for (int o = 0; o < layer.out; ++o) total.all_bias[o] += to_layers[t][k].all_bias[o];
         }
-        for (int o = 0; o < layer.out; ++o) {
+        T* const to_weight = of_pairs ? a.results[2] : to_weights[2 * k];
+        for (int o = 0; o < layer.out; ++o)
             for (int i = 0; i < layer.in; ++i)
-                to_weights[2 * k][int64_t(o) * layer.in + i] = total.all_weight[i * layer.out_padded + o];
-            to_weights[2 * k + 1][o] = total.all_bias[o];
-        }
+                to_weight[int64_t(o) * layer.in + i] = total.all_weight[i * layer.out_padded + o];
+        for (int o = 0; o < layer.out && !of_pairs; ++o) to_weights[2 * k + 1][o] = total.all_bias[o];
     }
 }
 

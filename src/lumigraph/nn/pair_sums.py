@@ -1,7 +1,8 @@
 """Sums of a function of pairs over the complete graph of each event, without a list of pairs.
 
-The function is a network whose first layer splits into a receiver half and a sender half, both computed per particle.
-What is left of each pair is summed by an engine, which keeps no pair: the backward pass computes them anew.
+The function is a network whose first layer splits into a receiver half and a sender half, both computed per particle,
+and a rest for the features of the pair, if there are any. What is left of each pair is summed by an engine, which keeps
+no pair: the backward pass computes them anew.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..graph import CompleteGraph
 from . import pair_blocks
+from .kinematic_features import describe
 from .mlp import BatchNorm, Dense, Layers
 from .pair_blocks import PairPlan
 
@@ -23,13 +25,19 @@ __all__ = ["Engine", "PairLayer", "pair_sums", "take_apart"]
 class Engine(Protocol):
     """A way to compute the sums and their derivatives."""
 
-    def forward(self, plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
+    def forward(self, plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
         """Return the sums over senders, (particles, channels)."""
 
     def backward(
-        self, plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
+        self,
+        plan: PairPlan,
+        gradient: Tensor,
+        needed: Sequence[bool],
+        halves: Tensor,
+        pair_weight: Tensor | None,
+        *weights: Tensor,
     ) -> list[Tensor | None]:
-        """Return the gradients of halves and weights, those that are needed."""
+        """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
 
 
 class PairLayer(NamedTuple):
@@ -81,7 +89,11 @@ def _is_watched(module: nn.Module) -> bool:
 
 
 def pair_sums(
-    layers: Sequence[PairLayer], x: Float[Tensor, "particles channels"], graph: CompleteGraph, engine: Engine
+    layers: Sequence[PairLayer],
+    x: Float[Tensor, "particles channels"],
+    graph: CompleteGraph,
+    engine: Engine,
+    p4: Float[Tensor, "particles 4"] | None = None,
 ) -> Float[Tensor, "particles effects"]:
     """Return layers([x_i, x_j]) summed over the other particles j of the event, for each particle i.
 
@@ -95,6 +107,8 @@ def pair_sums(
         Particles, and their events.
     engine
         What computes the sums.
+    p4
+        Four-momenta, constants: with them it is layers([x_i, x_j, pair_features(i, j)]).
     """
     weights: list[Tensor] = []
     affine: tuple[Tensor, Tensor] | None = None
@@ -107,7 +121,8 @@ def pair_sums(
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     tensors = [x, *weights] if x.dtype == dtype else [t.to(dtype) for t in (x, *weights)]
-    sums: Tensor = _PairSums.apply(engine, PairPlan(graph, acts), *tensors)
+    momenta = None if p4 is None else describe(p4.detach())
+    sums: Tensor = _PairSums.apply(engine, PairPlan(graph, acts, momenta), *tensors)
     if affine is None:
         return sums
     others = (graph.lengths - 1)[graph.batch].unsqueeze(1)
@@ -121,29 +136,32 @@ class _PairSums(torch.autograd.Function):
     def forward(ctx: Any, engine: Engine, plan: PairPlan, x: Tensor, *weights: Tensor) -> Tensor:
         # the older form, with ctx: in the newer one torch takes longer for the call than small events for all the rest
         ctx.engine, ctx.plan = engine, plan
-        stacked = _stacked(weights[0])
+        stacked, pair_weight = _parted(weights[0], x)
         halves = _halves(x, stacked, weights[1])
-        ctx.save_for_backward(halves, stacked, x, *weights)
-        return engine.forward(plan, halves, *weights[2:])
+        ctx.save_for_backward(halves, stacked, pair_weight, x, *weights)
+        return engine.forward(plan, halves, pair_weight, *weights[2:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        halves, stacked, x, weight, bias, *inner = ctx.saved_tensors
+        halves, stacked, pair_weight, x, weight, bias, *inner = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
             wanted = [tensor for tensor, need in zip((x, weight, bias, *inner), needed, strict=True) if need]
-            sums = pair_blocks.all_at_once(ctx.plan, _halves(x, _stacked(weight), bias), *inner)
+            stacked, pair_weight = _parted(weight, x)
+            sums = pair_blocks.all_at_once(ctx.plan, _halves(x, stacked, bias), pair_weight, *inner)
             found = iter(torch.autograd.grad(sums, wanted, gradients, create_graph=True))
             return None, None, *(next(found) if need else None for need in needed)
-        first = any(needed[:3])
-        to_halves, *rest = ctx.engine.backward(ctx.plan, gradients[0], (first, *needed[3:]), halves, *inner)
+        asked = (any(needed[:3]), needed[1] and pair_weight is not None, *needed[3:])
+        to_halves, to_pairs, *rest = ctx.engine.backward(ctx.plan, gradients[0], asked, halves, pair_weight, *inner)
         if to_halves is None:
             return None, None, None, None, None, *rest
         return (
             None,
             None,
             to_halves @ stacked if needed[0] else None,
-            torch.cat((to_halves.t() @ x).chunk(2), dim=1) if needed[1] else None,
+            torch.cat([*(to_halves.t() @ x).chunk(2), *([] if to_pairs is None else [to_pairs])], dim=1)
+            if needed[1]
+            else None,
             to_halves[:, : bias.size(0)].sum(0) if needed[2] else None,
             *rest,
         )
@@ -154,6 +172,7 @@ def _halves(x: Tensor, stacked: Tensor, bias: Tensor) -> Tensor:
     return nn.functional.linear(x, stacked, torch.cat([bias, torch.zeros_like(bias)]))
 
 
-def _stacked(weight: Tensor) -> Tensor:
-    """Return the weight of receivers, and that of senders below it."""
-    return torch.cat(weight.chunk(2, dim=1))
+def _parted(weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the weight of receivers with that of senders below it, and that of features of pairs, if there are any."""
+    receivers, senders, pairs = weight.tensor_split((x.size(1), 2 * x.size(1)), dim=1)
+    return torch.cat([receivers, senders]), pairs.contiguous() if pairs.size(1) else None

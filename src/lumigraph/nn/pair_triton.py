@@ -172,8 +172,8 @@ def _tiles(graph: CompleteGraph, particles: int, stay: int) -> Tensor:
     return torch.stack([graph.ptr[event], lengths[event], (tile - ends[event]) * stay], dim=1)
 
 
-def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
-    """Return the sums over senders, (particles, channels)."""
+def forward(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
+    """Return the sums over senders, (particles, channels). These kernels know no features of pairs."""
     call = _Call(plan, halves, *weights)
     sums = halves.new_empty(halves.size(0), call.channels[-1])
     call("sum_pairs", call.tiles.size(0), call.tiles, call.receivers, call.senders, call.weights, sums)
@@ -181,7 +181,12 @@ def forward(plan: PairPlan, halves: Tensor, *weights: Tensor) -> Tensor:
 
 
 def backward(
-    plan: PairPlan, gradient: Tensor, needed: Sequence[bool], halves: Tensor, *weights: Tensor
+    plan: PairPlan,
+    gradient: Tensor,
+    needed: Sequence[bool],
+    halves: Tensor,
+    pair_weight: Tensor | None,
+    *weights: Tensor,
 ) -> list[Tensor | None]:
     """Return the gradients of halves and weights from that of the sums, those that are needed."""
     call = _Call(plan, halves, *weights)
@@ -194,13 +199,13 @@ def backward(
             call("derive_particles", tiles, *tensors, RECEIVES=out is sides[0])
         found[0] = torch.cat(sides, dim=1)
     for k, shape in enumerate(call.shapes, 1):
-        if needed[2 * k - 1] or needed[2 * k]:
+        if needed[2 * k] or needed[2 * k + 1]:
             parts = halves.new_empty(call.programs(), *shape, dtype=torch.float32)
             tensors = (call.tiles, call.receivers, call.senders, call.weights, gradient, parts)
             call("derive_layer", parts.size(0), *tensors, count=tiles, LAYER=k)
             total = parts.sum(0)[:, : call.channels[k]].to(halves.dtype)
-            found[2 * k - 1] = total[: call.channels[k - 1]].t().contiguous() if needed[2 * k - 1] else None
-            found[2 * k] = total[-1] if needed[2 * k] else None
+            found[2 * k] = total[: call.channels[k - 1]].t().contiguous() if needed[2 * k] else None
+            found[2 * k + 1] = total[-1] if needed[2 * k + 1] else None
     return found
 
 

@@ -98,14 +98,14 @@ def message_strengths(
     number = torch.arange(len(times), device=x.device).repeat_interleave(times)
     effects: list[Tensor] = []
     with evaluating(head):
-        h = head.scale(head.particles(_as_data(particles)).x)
+        h, p4 = head.nodes(head.particles(_as_data(particles)))
         *before, conv = cast(list[InteractionConv], list(head.convs)[: layer + 1])
         for earlier in before:
-            h = earlier(h, pairs[:, number])
+            h = earlier(h, pairs[:, number], p4)
         # a layer whose messages are watched computes them all, one by one
         hook = conv.register_message_forward_hook(lambda _layer, _inputs, effect: effects.append(effect))
         try:
-            conv(h, pairs[:, number])
+            conv(h, pairs[:, number], p4)
         finally:
             hook.remove()
     norms = effects[0].norm(dim=1)

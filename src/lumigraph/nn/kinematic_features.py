@@ -1,0 +1,127 @@
+"""What a jet tagger wants to know of four-momenta: of each particle with respect to its event, and of every pair."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .boost_features import FEATURES
+
+__all__ = ["NUM_PAIR_FEATURES", "NUM_PARTICLE_FEATURES", "describe", "pair_features", "particle_features"]
+
+NUM_PARTICLE_FEATURES, NUM_PAIR_FEATURES = 7, 4
+
+#: Below these logarithms are cut off: momenta and energies in GeV, distances in eta and phi, masses squared in GeV².
+LEAST_PT, LEAST_DELTA_R, LEAST_M2 = 1e-3, 1e-3, 1e-2
+
+_PARTICLE_SHIFT = (1.7, 2.0, -4.7, -4.7, 0.0, 0.0, 0.2)
+_PARTICLE_SCALE = (0.7, 0.7, 0.7, 0.7, 1.0, 1.0, 4.0)
+
+
+def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape 7"]:
+    r"""Return the kinematic features of particles with respect to the axis of their jet or event.
+
+    In this order: :math:`\ln p_T`, :math:`\ln E`, :math:`\ln(p_T / p_T^{axis})`, :math:`\ln(E / E^{axis})`,
+    :math:`\Delta\eta`, :math:`\Delta\phi`, :math:`\Delta R`, each shifted and scaled to about unit size.
+
+    Parameters
+    ----------
+    p4
+        Four-momenta (px, py, pz, E) in GeV.
+    axis
+        Four-momentum of the jet or event that each particle belongs to, in GeV.
+
+    Notes
+    -----
+    **Shape.** (..., 4) each to (..., 7).
+
+    Everything is computed in float64, and is finite with finite gradients for every finite four-momentum: pT and E are
+    cut off at 1 MeV, and eta goes to at most 12.2 along the beam.
+
+    **Symmetry.** Invariant under rotations about the beam; all but the energies under boosts along it.
+
+    References
+    ----------
+    .. [1] H. Qu, L. Gouskos, "Jet tagging via particle clouds", arXiv:1902.08570, table 1.
+
+    Examples
+    --------
+    >>> p4 = torch.tensor([[30.0, 0.0, 0.0, 30.0], [0.0, 10.0, 0.0, 10.0]])
+    >>> particle_features(p4, p4.sum(0)).shape
+    torch.Size([2, 7])
+    """
+    p, total = p4.double(), axis.double()
+    pt, energy, pt_total, energy_total = (x.clamp(min=LEAST_PT) for x in (_pt(p), p[..., 3], _pt(total), total[..., 3]))
+    d_eta = FEATURES["eta"](p) - FEATURES["eta"](total)
+    d_phi = _wrapped(FEATURES["phi"](p) - FEATURES["phi"](total))
+    d_r = (d_eta.square() + d_phi.square()).clamp(min=1e-12).sqrt()
+    log_pt, log_energy = pt.log(), energy.log()
+    columns = [log_pt, log_energy, log_pt - pt_total.log(), log_energy - energy_total.log(), d_eta, d_phi, d_r]
+    columns = [(x - shift) * scale for x, shift, scale in zip(columns, _PARTICLE_SHIFT, _PARTICLE_SCALE, strict=True)]
+    return torch.stack(columns, dim=-1).to(p4.dtype)
+
+
+def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
+    """Return what `pair_features` needs of each particle, in float64: eta, phi, pT, ln pT and the four-momentum."""
+    p = p4.double()
+    pt = _pt(p).clamp(min=LEAST_PT)
+    return torch.cat([torch.stack([FEATURES["eta"](p), FEATURES["phi"](p), pt, pt.log()], dim=-1), p], dim=-1)
+
+
+def pair_features(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:
+    r"""Return the kinematic features of pairs of particles.
+
+    In this order:
+
+    .. math::
+        \ln\Delta R, \quad \ln k_T = \ln\left(\min(p_{T,a}, p_{T,b})\,\Delta R\right), \quad
+        \ln z = \ln\frac{\min(p_{T,a}, p_{T,b})}{p_{T,a} + p_{T,b}}, \quad
+        \ln m^2 = \ln\left((E_a + E_b)^2 - |\vec p_a + \vec p_b|^2\right)
+
+    Parameters
+    ----------
+    a, b
+        The particles of each pair, from `describe`.
+
+    Notes
+    -----
+    **Shape.** (..., 8) each to (..., 4), in float64.
+
+    Cut off below a distance of 0.001 and a mass of 0.1 GeV, where rounding and detectors see no difference any more.
+
+    **Symmetry.** The same for (a, b) and (b, a). Invariant under rotations about the beam and boosts along it; the mass
+    under all Lorentz transformations.
+
+    References
+    ----------
+    .. [1] H. Qu, C. Li, S. Qian, "Particle Transformer for Jet Tagging", arXiv:2202.03772, eq. 3. With the
+       pseudorapidity in place of the rapidity.
+
+    Examples
+    --------
+    >>> p4 = torch.tensor([[30.0, 0.0, 0.0, 30.0], [0.0, 10.0, 0.0, 10.0]])
+    >>> pair_features(*describe(p4)).exp()[3]  # the mass squared: 2 * 30 * 10
+    tensor(600.0000, dtype=torch.float64)
+    """
+    d2 = (a[..., 0] - b[..., 0]).square() + _wrapped(a[..., 1] - b[..., 1]).square()
+    log_delta_r = 0.5 * d2.clamp(min=LEAST_DELTA_R**2).log()
+    softer = torch.minimum(a[..., 3], b[..., 3])
+    total = a[..., 4:] + b[..., 4:]
+    m2 = total[..., 3].square() - total[..., :3].square().sum(-1)
+    columns = (
+        log_delta_r,
+        softer + log_delta_r,
+        softer - (a[..., 2] + b[..., 2]).log(),
+        m2.clamp(min=LEAST_M2).log(),
+    )
+    return torch.stack(columns, dim=-1)
+
+
+def _pt(p4: Tensor) -> Tensor:
+    pt2 = p4[..., 0].square() + p4[..., 1].square()
+    return pt2.clamp(min=LEAST_PT**2).sqrt()
+
+
+def _wrapped(angle: Tensor) -> Tensor:
+    return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))

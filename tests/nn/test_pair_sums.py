@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lumigraph.graph import CompleteGraph
 from lumigraph.nn import InteractionConv, pair_blocks, pair_compiled
-from lumigraph.nn.kinematic_features import describe, pair_features
+from lumigraph.nn.kinematic_features import describe, features_of_described
 from lumigraph.nn.lookups import Act
 from lumigraph.nn.pair_sums import pair_sums, take_apart
 
@@ -256,6 +256,13 @@ class TestFeaturesOfPairs:
         (found,) = torch.autograd.grad((weight * sums.square() + sums).sum(), [x])
         assert_same([found], [expected[1]], 1e-9)
 
+    def test_nan_stays_in_its_event(self, engine):
+        conv, p4 = layer("relu", (5,), pair_feats=True), momenta([3, 2])
+        p4[4, 2] = torch.nan
+        sums = pair_sums(take_apart(conv.fr), particles([3, 2]), graph_of([3, 2]), engine, p4)
+        assert sums[:3].isfinite().all()
+        assert sums[3:].isnan().all()
+
     def test_logarithms_in_the_kernel_are_exact(self):
         if pair_compiled.kernel() is None:
             pytest.skip("there is no compiler")
@@ -267,7 +274,7 @@ class TestFeaturesOfPairs:
             a, b = describe(p4.view(-1, 2, 4)).unbind(1)
             layers = take_apart(copy.deepcopy(conv).to(dtype).fr)
             found = pair_sums(layers, torch.zeros(8000, 1, dtype=dtype), graph_of([2] * 4000), pair_compiled, p4)
-            found, expected = found[::2].double(), pair_features(a, b)
+            found, expected = found[::2].double(), features_of_described(a, b)
             torch.testing.assert_close(found[:, :3], expected[:, :3], rtol=tolerance, atol=tolerance)
             torch.testing.assert_close(found[:, 3], expected[:, 3], rtol=1e-6, atol=1e-6)
 

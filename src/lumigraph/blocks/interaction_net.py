@@ -53,7 +53,7 @@ class InteractionNet(AbsMatrixHead):
         Whether each particle is described by `lumigraph.nn.particle_features`, with respect to the sum of the event's
         particles, in place of its px, py, pz and E.
     pair_feats
-        Whether effects also depend on `lumigraph.nn.pair_features`: distance, kT, momentum sharing and mass of the pair.
+        Whether effects also depend on `lumigraph.nn.pair_features`: distance, kT, momentum sharing and mass of pairs.
     legacy_edges
         Whether each particle hears only the next one of its event, n-1 times over, as in LUMIN up to 0.9.1: to rerun
         a model that was published with it. The order of particles then matters.

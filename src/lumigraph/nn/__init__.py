@@ -1,6 +1,7 @@
 """Layers in the manner of PyG: they take tensors, and say their shapes."""
 
 from .interaction import InteractionConv
+from .kinematic_features import pair_features, particle_features
 from .lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .lorentz_boost import LorentzBoostConv
 from .mlp import BatchNorm, Dense, Layers, mlp
@@ -20,4 +21,6 @@ __all__ = [
     "lookup_normal_init",
     "lookup_uniform_init",
     "mlp",
+    "pair_features",
+    "particle_features",
 ]

@@ -11,7 +11,7 @@ from torch_geometric.nn.inits import reset
 
 from ..graph import CompleteGraph
 from . import pair_blocks, pair_compiled, pair_triton
-from .kinematic_features import NUM_PAIR_FEATURES, describe, pair_features
+from .kinematic_features import NUM_PAIR_FEATURES, describe, features_of_described
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
 from .pair_sums import Engine, PairLayer, pair_sums, take_apart
@@ -211,7 +211,7 @@ class InteractionConv(MessagePassing):
         both = [x_i, x_j]
         if p4 is not None:
             momenta = describe(p4)
-            both.append(pair_features(momenta.unsqueeze(2), momenta.unsqueeze(1)).to(rows.dtype))
+            both.append(features_of_described(momenta.unsqueeze(2), momenta.unsqueeze(1)).to(rows.dtype))
         effects = self.fr(torch.cat(both, dim=-1).flatten(0, 2), pairs.flatten())
         effects = effects.view(events, slots, slots, self.effect_channels)
         effects = (effects * pairs.to(rows.dtype).unsqueeze(-1)).sum(2)
@@ -229,7 +229,7 @@ class InteractionConv(MessagePassing):
         """Return the effect of each sender on its receiver."""
         both = [x_i, x_j]
         if isinstance(momenta_i, Tensor) and isinstance(momenta_j, Tensor):
-            both.append(pair_features(momenta_i, momenta_j).to(x_i.dtype))
+            both.append(features_of_described(momenta_i, momenta_j).to(x_i.dtype))
         return self.fr(torch.cat(both, dim=-1))
 
     def __repr__(self) -> str:

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from .boost_features import FEATURES
 
-__all__ = ["NUM_PAIR_FEATURES", "NUM_PARTICLE_FEATURES", "describe", "pair_features", "particle_features"]
+__all__ = [
+    "NUM_PAIR_FEATURES",
+    "NUM_PARTICLE_FEATURES",
+    "describe",
+    "features_of_described",
+    "pair_features",
+    "particle_features",
+]
 
 NUM_PARTICLE_FEATURES, NUM_PAIR_FEATURES = 7, 4
 
@@ -62,14 +69,7 @@ def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shap
     return torch.stack(columns, dim=-1).to(p4.dtype)
 
 
-def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
-    """Return what `pair_features` needs of each particle, in float64: eta, phi, pT, ln pT and the four-momentum."""
-    p = p4.double()
-    pt = _pt(p).clamp(min=LEAST_PT)
-    return torch.cat([torch.stack([FEATURES["eta"](p), FEATURES["phi"](p), pt, pt.log()], dim=-1), p], dim=-1)
-
-
-def pair_features(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:
+def pair_features(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape 4"]:
     r"""Return the kinematic features of pairs of particles.
 
     In this order:
@@ -82,16 +82,18 @@ def pair_features(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) 
     Parameters
     ----------
     a, b
-        The particles of each pair, from `describe`.
+        Four-momenta (px, py, pz, E) in GeV.
 
     Notes
     -----
-    **Shape.** (..., 8) each to (..., 4), in float64.
+    **Shape.** (..., 4) each to (..., 4).
 
-    Cut off below a distance of 0.001 and a mass of 0.1 GeV, where rounding and detectors see no difference any more.
+    Everything is computed in float64, and is finite with finite gradients for every finite four-momentum: logarithms
+    are cut off below a distance of 0.001 and a mass of 0.1 GeV, where rounding and detectors see no difference any
+    more.
 
-    **Symmetry.** The same for (a, b) and (b, a). Invariant under rotations about the beam and boosts along it; the mass
-    under all Lorentz transformations.
+    **Symmetry.** The same for (a, b) and (b, a). Invariant under rotations about the beam and boosts along it (of
+    massless particles), the mass under all Lorentz transformations.
 
     References
     ----------
@@ -100,22 +102,29 @@ def pair_features(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) 
 
     Examples
     --------
-    >>> p4 = torch.tensor([[30.0, 0.0, 0.0, 30.0], [0.0, 10.0, 0.0, 10.0]])
-    >>> pair_features(*describe(p4)).exp()[3]  # the mass squared: 2 * 30 * 10
-    tensor(600.0000, dtype=torch.float64)
+    >>> a, b = torch.tensor([[30.0, 0.0, 0.0, 30.0], [0.0, 10.0, 0.0, 10.0]])
+    >>> pair_features(a, b)[3]  # the mass squared is 2 * 30 * 10, ln(600) = 6.4
+    tensor(6.3969)
     """
+    return features_of_described(describe(a), describe(b)).to(a.dtype)
+
+
+def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
+    """Return what the features of its pairs need of each particle, in float64: eta, phi, pT, ln pT, four-momentum."""
+    p = p4.double()
+    pt = _pt(p).clamp(min=LEAST_PT)
+    return torch.cat([torch.stack([FEATURES["eta"](p), FEATURES["phi"](p), pt, pt.log()], dim=-1), p], dim=-1)
+
+
+def features_of_described(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:
+    """Return the `pair_features`, in float64, of particles from `describe`."""
     d2 = (a[..., 0] - b[..., 0]).square() + _wrapped(a[..., 1] - b[..., 1]).square()
     log_delta_r = 0.5 * d2.clamp(min=LEAST_DELTA_R**2).log()
     softer = torch.minimum(a[..., 3], b[..., 3])
     total = a[..., 4:] + b[..., 4:]
-    m2 = total[..., 3].square() - total[..., :3].square().sum(-1)
-    columns = (
-        log_delta_r,
-        softer + log_delta_r,
-        softer - (a[..., 2] + b[..., 2]).log(),
-        m2.clamp(min=LEAST_M2).log(),
-    )
-    return torch.stack(columns, dim=-1)
+    log_m2 = (total[..., 3].square() - total[..., :3].square().sum(-1)).clamp(min=LEAST_M2).log()
+    log_z = softer - (a[..., 2] + b[..., 2]).log()
+    return torch.stack([log_delta_r, softer + log_delta_r, log_z, log_m2], dim=-1)
 
 
 def _pt(p4: Tensor) -> Tensor:

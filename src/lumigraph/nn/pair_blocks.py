@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import CompleteGraph
-from .kinematic_features import pair_features
+from .kinematic_features import features_of_described
 
 __all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "by_layer", "forward"]
 
@@ -143,7 +143,7 @@ class _Work:
 
     def described(self, block: _Block, momenta: Tensor) -> Tensor:
         """Return the features of a block's pairs, (pairs, features)."""
-        found = pair_features(block.of_receivers(momenta), block.of_senders(momenta))
+        found = features_of_described(block.of_receivers(momenta), block.of_senders(momenta))
         return found.to(self.receivers.dtype).flatten(0, 2)
 
     def act(self, k: int, z: Tensor) -> Tensor:
@@ -248,7 +248,9 @@ def all_at_once(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *wei
         of = slice(first, first + events * n)
         y = receivers[of].unflatten(0, (events, n, 1)) + senders[of].unflatten(0, (events, 1, n))
         if momenta is not None and pair_weight is not None:
-            q = pair_features(momenta[of].unflatten(0, (events, n, 1)), momenta[of].unflatten(0, (events, 1, n)))
+            q = features_of_described(
+                momenta[of].unflatten(0, (events, n, 1)), momenta[of].unflatten(0, (events, 1, n))
+            )
             y = y + nn.functional.linear(q.to(y.dtype), pair_weight)
         y = torch.func.functional_call(plan.acts[0], learned[0], (y,))
         for act, layer, parameters in zip(plan.acts[1:], layers, learned[1:], strict=True):

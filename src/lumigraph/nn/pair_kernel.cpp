@@ -95,7 +95,8 @@ template <class T, class V> inline V logarithm(V x) {
     m = upper ? m * T(0.5) : m;
     n -= (I)upper; // a comparison that holds is -1
     const V s = (m - 1) / (m + 1), power = __builtin_convertvector(n, V);
-    return power * S::LN2 + (power * S::LN2_REST + 2 * s * polynomial(S::ATANH, s * s));
+    const V found = power * S::LN2 + (power * S::LN2_REST + 2 * s * polynomial(S::ATANH, s * s));
+    return x < std::numeric_limits<T>::infinity() ? found : x; // NaN goes through
 }
 
 // The normal distribution's integral up to z.

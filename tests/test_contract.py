@@ -184,7 +184,9 @@ def interaction(agg_method: str, bn: bool, particle_feats: int = 4, **options: A
         **options,
     )  # fmt: skip
     free = agg_method != "flatten"
-    return Case(make, particle_feats, any_multiplicity=free, symmetric=free and not options.get("legacy_edges"))
+    symmetric = free and not options.get("legacy_edges")
+    unscaled = 4 if options.get("node_feats") else 0
+    return Case(make, particle_feats, any_multiplicity=free, symmetric=symmetric, unscaled=unscaled)
 
 
 class Convolutions(AbsConv1dHead):
@@ -248,6 +250,8 @@ BLOCKS: dict[str, Case] = {
     },
     "InteractionNet-layers-bn": interaction("mean", bn=True, n_layers=3),
     "InteractionNet-legacy-bn": interaction("sum", bn=True, legacy_edges=True),
+    "InteractionNet-kinematics": interaction("mean", bn=False, particle_feats=5, node_feats=True, pair_feats=True),
+    "InteractionNet-kinematics-bn": interaction("mean", bn=True, node_feats=True, pair_feats=True, n_layers=2),
     "RecurrentHead-RNN": recurrent(nn.RNN),
     "RecurrentHead-LSTM-bidirectional": recurrent(nn.LSTM, bidirectional=True),
     "RecurrentHead-GRU-bidirectional": recurrent(nn.GRU, bidirectional=True),

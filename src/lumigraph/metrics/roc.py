@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from .estimate import Estimate, as_column, classified_events, weighted_mean
+from .bootstrap import replicas
+from .estimate import Estimate, as_column, weighted_mean
+from .ranking import efficiency_upto, ranked_events
 
 __all__ = ["RocBand", "RocCurve", "auc", "background_rejection", "roc_band", "roc_curve"]
 
@@ -41,41 +43,6 @@ class RocBand(NamedTuple):
     lower: Float[np.ndarray, " grid"]
     central: Float[np.ndarray, " grid"]
     upper: Float[np.ndarray, " grid"]
-
-
-class _Ranked(NamedTuple):
-    """Events in falling order of their scores, by class; ``upto`` counts those that pass each distinct threshold."""
-
-    signal_scores: Float[np.ndarray, " signal"]
-    signal_weights: Float[np.ndarray, " signal"]
-    background_scores: Float[np.ndarray, " background"]
-    background_weights: Float[np.ndarray, " background"]
-    signal_upto: Int[np.ndarray, " points"]
-    background_upto: Int[np.ndarray, " points"]
-    thresholds: Float[np.ndarray, " points"]
-
-
-def _rank(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Ranked:
-    signal, values, factors = classified_events(labels, scores, weights)
-    order = np.argsort(-values, kind="stable")
-    signal, values, factors = signal[order], values[order], factors[order]
-    last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)  # the last event of each run of ties
-    return _Ranked(
-        signal_scores=values[signal],
-        signal_weights=factors[signal],
-        background_scores=values[~signal],
-        background_weights=factors[~signal],
-        signal_upto=np.append(0, np.cumsum(signal)[last]),
-        background_upto=np.append(0, np.cumsum(~signal)[last]),
-        thresholds=np.append(np.inf, values[last]),
-    )
-
-
-def _efficiency(
-    weights: Float[np.ndarray, " members"], upto: Int[np.ndarray, " points"]
-) -> Float[np.ndarray, " points"]:
-    passed = np.append(0.0, np.cumsum(weights))
-    return passed[upto] / passed[-1]
 
 
 def _crossing(
@@ -122,10 +89,10 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     >>> curve.signal_efficiency.tolist(), curve.background_efficiency.tolist()
     ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
     """
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     return RocCurve(
-        signal_efficiency=_efficiency(ranked.signal_weights, ranked.signal_upto),
-        background_efficiency=_efficiency(ranked.background_weights, ranked.background_upto),
+        signal_efficiency=efficiency_upto(ranked.signal_weights, ranked.signal_upto),
+        background_efficiency=efficiency_upto(ranked.background_weights, ranked.background_upto),
         thresholds=ranked.thresholds,
     )
 
@@ -162,7 +129,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
     >>> print(auc([0, 0, 0, 1, 1, 1], [0.1, 0.3, 0.6, 0.4, 0.8, 0.9]))
     0.89 ± 0.16
     """
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     below = _share_below(ranked.signal_scores, ranked.background_scores, ranked.background_weights)
     above = 1.0 - _share_below(ranked.background_scores, ranked.signal_scores, ranked.signal_weights)
     area, signal_part = weighted_mean(below, ranked.signal_weights)
@@ -218,9 +185,9 @@ def background_rejection(
     """
     if not 0 < signal_efficiency <= 1:
         raise ValueError(f"signal_efficiency is {signal_efficiency}, expected a number above 0 and at most 1.")
-    ranked = _rank(labels, scores, weights)
-    signal = _efficiency(ranked.signal_weights, ranked.signal_upto)
-    background = _efficiency(ranked.background_weights, ranked.background_upto)
+    ranked = ranked_events(labels, scores, weights)
+    signal = efficiency_upto(ranked.signal_weights, ranked.signal_upto)
+    background = efficiency_upto(ranked.background_weights, ranked.background_upto)
     point, fraction = _crossing(signal, np.array([float(signal_efficiency)]))
     threshold = ranked.thresholds[point]
 
@@ -271,7 +238,7 @@ def roc_band(
     """
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 1.")
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     default = np.linspace(0.01, 1.0, 100)
     grid = (
         default if signal_efficiency is None else as_column("signal_efficiency", signal_efficiency).astype(np.float64)
@@ -280,19 +247,15 @@ def roc_band(
         raise ValueError(f"signal_efficiency runs from {grid.min()} to {grid.max()}, expected above 0 and at most 1.")
 
     def curve(signal: np.ndarray, background: np.ndarray) -> np.ndarray:
-        efficiency = _efficiency(signal, ranked.signal_upto)
-        return _background_at(efficiency, _efficiency(background, ranked.background_upto), grid)
+        efficiency = efficiency_upto(signal, ranked.signal_upto)
+        return _background_at(efficiency, efficiency_upto(background, ranked.background_upto), grid)
 
-    random = np.random.default_rng(seed)
-    replicas = []
-    for _ in range(n_bootstrap):
-        signal, background = (_resampled(w, random) for w in (ranked.signal_weights, ranked.background_weights))
-        if signal.sum() > 0 and background.sum() > 0:  # else negative weights have the better of it: no efficiency
-            replicas.append(curve(signal, background))
-    lower, upper = np.quantile(replicas, _ONE_SIGMA, axis=0)
+    curves = [
+        curve(signal, background)
+        for signal, background in replicas(
+            n_bootstrap, seed, ranked.signal_weights, ranked.background_weights, fixed=True
+        )
+        if signal.sum() > 0 and background.sum() > 0  # else negative weights have the better of it: no efficiency
+    ]
+    lower, upper = np.quantile(curves, _ONE_SIGMA, axis=0)
     return RocBand(grid, lower, curve(ranked.signal_weights, ranked.background_weights), upper)
-
-
-def _resampled(weights: Float[np.ndarray, " members"], random: np.random.Generator) -> Float[np.ndarray, " members"]:
-    """Weights times how often each event is drawn in one bootstrap replica."""
-    return weights * np.bincount(random.integers(len(weights), size=len(weights)), minlength=len(weights))

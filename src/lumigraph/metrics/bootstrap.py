@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from .estimate import Estimate, event_columns
+from .estimate import Estimate, NotEnoughEvents, as_column
 
 __all__ = ["bootstrap", "replicas"]
 
@@ -47,7 +47,7 @@ def bootstrap(
 
     Notes
     -----
-    **Limits.** Replicas in which the statistic is not finite, or raises a ValueError because no event of a class is
+    **Limits.** Replicas in which the statistic is not finite, or for which not enough events are
     left, don't count. It fails where a single event decides, as for a maximum.
 
     References
@@ -59,17 +59,16 @@ def bootstrap(
     >>> from lumigraph.metrics import auc
     >>> labels, scores = np.arange(400) % 2, np.arange(400) % 7 + np.arange(400) % 2
     >>> print(bootstrap(lambda weights: auc(labels, scores, weights).value, np.ones(400)), auc(labels, scores))
-    0.637 ± 0.027 0.637 ± 0.028
+    0.631 ± 0.025 0.631 ± 0.027
     """
     if n_bootstrap < 2:
         raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 2.")
-    (factors,) = event_columns(None, weights=weights)[:1]
-    factors = factors.astype(np.float64)
+    factors = as_column("weights", weights).astype(np.float64)
     found = []
     for (replica,) in replicas(n_bootstrap, seed, factors, fixed=False):
         try:
             found.append(statistic(replica))
-        except ValueError:
+        except NotEnoughEvents:
             continue
     finite = np.array(found, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
@@ -78,8 +77,8 @@ def bootstrap(
 
 
 def replicas(
-    n_bootstrap: int, seed: int, *classes: Float[np.ndarray, " events"], fixed: bool
-) -> Iterator[list[Float[np.ndarray, " events"]]]:
+    n_bootstrap: int, seed: int, *classes: Float[np.ndarray, " _"], fixed: bool
+) -> Iterator[list[Float[np.ndarray, " _"]]]:
     """Yield the weights of each class times how often each of its events is drawn.
 
     In each replica there are as many events of a class as in the sample where ``fixed``, else a Poisson number of them.

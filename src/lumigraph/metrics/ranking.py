@@ -26,6 +26,14 @@ class Ranked(NamedTuple):
 
 
 def ranked_events(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> Ranked:
+    """Check labels, scores and weights of a binary classification, and put the events in order.
+
+    Examples
+    --------
+    >>> ranked = ranked_events([0, 1, 1], [0.2, 0.2, 0.7], None)
+    >>> ranked.thresholds.tolist(), ranked.signal_upto.tolist(), ranked.background_upto.tolist()
+    ([inf, 0.7, 0.2], [0, 1, 2], [0, 0, 1])
+    """
     signal, values, factors = classified_events(labels, scores, weights)
     order = np.argsort(-values, kind="stable")
     signal, values, factors = signal[order], values[order], factors[order]
@@ -44,5 +52,6 @@ def ranked_events(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
 def efficiency_upto(
     weights: Float[np.ndarray, " members"], upto: Int[np.ndarray, " points"]
 ) -> Float[np.ndarray, " points"]:
+    """Return the share of the weight that passes each threshold; ``upto`` as in `Ranked`."""
     passed = np.append(0.0, np.cumsum(weights))
     return passed[upto] / passed[-1]

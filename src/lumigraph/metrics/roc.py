@@ -154,7 +154,8 @@ def background_rejection(
               \left[ \varepsilon_B(\varepsilon_S + \sigma_S) - \varepsilon_B(\varepsilon_S - \sigma_S) \right]^2
 
     The first part is binomial, with the weights' effective counts, at the fixed threshold; the second is the effect of
-    the threshold's own uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method).
+    the threshold's own uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method), less
+    the variance that the bracket has from the background events between the two thresholds.
 
     Parameters
     ----------
@@ -171,7 +172,9 @@ def background_rejection(
 
     Notes
     -----
-    **Limits.** Where no background weight is left above the threshold the value is inf and the uncertainty NaN.
+    **Limits.** Where no background weight is left above the threshold the value is inf and the uncertainty NaN. Where
+    fewer than about twenty effective background events are left, the uncertainty is too large for a rejection below
+    the true one and too small above it, and holds the truth in up to 78 % of samples.
 
     References
     ----------
@@ -199,8 +202,10 @@ def background_rejection(
         return Estimate(math.inf, math.nan)
     shift = weighted_mean(passing(ranked.signal_scores), ranked.signal_weights).uncertainty
     moved = np.clip([signal_efficiency - shift, signal_efficiency + shift], 0.0, 1.0)
-    low, high = _background_at(signal, background, moved)
-    return Estimate(1.0 / kept, math.hypot(counting, (high - low) / 2.0) / kept**2)
+    squares = np.append(0.0, np.cumsum(ranked.background_weights**2))[ranked.background_upto]
+    noise = np.diff(_background_at(signal, squares, moved)).item() / ranked.background_weights.sum() ** 2
+    change = np.diff(_background_at(signal, background, moved)).item()
+    return Estimate(1.0 / kept, math.sqrt(counting**2 + max(change**2 - noise, 0.0) / 4.0) / kept**2)
 
 
 def roc_band(

@@ -143,11 +143,11 @@ def significance_scan(
     systematic, regularisation
         As of `ams`.
     thresholds
-        The cuts to look at; or their number at most, which are as far apart in signal events. There is no more than
-        one per distinct score.
+        The cuts to look at; or their number at most, evenly spread over the signal events. There is no more than one
+        per distinct score.
     min_background
         Effective number of background events, :math:`(\sum w)^2 / \sum w^2`, that must pass the best cut: where
-        there are few, a scan finds the cut whose background is underestimated most.
+        there are few, a scan finds the cut whose background is underestimated most. A single cut is always the best.
     n_bootstrap
         Number of replicas of the sample in which the best cut is sought anew.
     seed
@@ -209,7 +209,7 @@ def significance_scan(
         for drawn in replicas(n_bootstrap, seed, ranked.signal_weights, ranked.background_weights, fixed=False)
         if all(weights.sum() > 0 for weights in drawn)
     )
-    best, spread, optimism = _highest(cuts, z, others, effective >= min_background)
+    best, spread, optimism = _highest(cuts, z, others, (effective >= min_background) | (len(cuts) == 1))
     best_cut = BestCut(
         Estimate(float(cuts[best]), spread),
         Estimate(float(s[best]), float(s_error[best])),
@@ -252,8 +252,8 @@ def _cuts(
             raise ValueError(f"thresholds is {thresholds}, expected at least 1.")
         points = np.arange(1, len(ranked.thresholds))  # without infinity, which nothing passes
         if len(points) > thresholds:
-            steps = np.linspace(0, len(ranked.signal_scores), int(thresholds) + 1)[1:]
-            points = np.unique(np.searchsorted(ranked.signal_upto, steps))
+            steps = np.linspace(0, len(ranked.signal_scores), int(thresholds))[1:]
+            points = np.unique(np.append(np.searchsorted(ranked.signal_upto, steps), points[-1]))
         return ranked.thresholds[points], ranked.signal_upto[points], ranked.background_upto[points]
     cuts = np.unique(as_column("thresholds", thresholds).astype(np.float64))[::-1]
     signal, background = ranked.signal_scores[::-1], ranked.background_scores[::-1]
@@ -275,12 +275,14 @@ def _highest(
     best = best_of(significance)
     if best is None:
         raise NotEnoughEvents(
-            "no cut leaves as many effective background events as min_background, and a significance: give more "
+            "no cut leaves as many effective background events as min_background, and has a significance: give more "
             "events, or a lower min_background."
         )
+    if len(cuts) == 1:  # there is no choice, and no optimism of it
+        return best, 0.0, 0.0
     pairs = [(number, z[number]) for z in others if (number := best_of(z)) is not None]
     if len(pairs) < 2:
         return best, math.nan, math.nan
-    numbers = [number for number, _ in pairs]
+    chosen = [number for number, _ in pairs]
     optimism = np.mean([z - significance[number] for number, z in pairs])
-    return best, float(np.std(cuts[numbers], ddof=1)), float(optimism)
+    return best, float(np.std(cuts[chosen], ddof=1)), float(optimism)

@@ -186,7 +186,7 @@ def significance_scan(
     >>> labels = np.arange(4000) % 2
     >>> scan = significance_scan(labels, random.normal(labels), yields=(50, 1000))
     >>> print(scan.best.significance, "at", scan.best.threshold)
-    1.837 ± 0.071 at 1.09 ± 0.61
+    1.834 ± 0.071 at 1.09 ± 0.62
     """
     if n_bootstrap < 2:
         raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 2.")

@@ -46,7 +46,7 @@ def plot_significance(
     >>> scan = significance_scan(labels, np.random.default_rng(0).normal(labels), yields=(50, 1000))
     >>> ax = plot_significance({"network": scan})
     >>> ax.get_legend().get_texts()[0].get_text()
-    'network: 1.837 ± 0.071 at 1.09'
+    'network: 1.834 ± 0.071 at 1.09'
     >>> plt.close(ax.figure)
     """
     if not scans:

@@ -169,7 +169,7 @@ def significance_scan(
     **Best cut.** The highest of many significances is higher than that cut deserves. By how much is found in replicas
     of the sample: the mean of what the best cut of a replica has there, less what it has in the sample, is the
     ``optimism``. ``best.significance`` is the estimate of the true significance of the chosen cut, not of the highest
-    one that there is; this lies within the uncertainty in 65 % to 75 % of samples. The uncertainty of
+    one that there is; this lies within the uncertainty in 62 % to 78 % of samples. The uncertainty of
     ``best.threshold`` is the spread of the replicas' best cuts: it says how flat the scan is there, and holds the cut
     that is best in truth in 50 % to 70 % of samples. Free of any choice is a scan of other events with
     ``thresholds=[best.threshold.value]``.

@@ -201,7 +201,7 @@ def run_on_two_ranks(script, folder):
     ranks = [
         subprocess.Popen([*command, str(rank)], env=environment, text=True, stdout=-1, stderr=-1) for rank in (0, 1)
     ]
-    outputs = [rank.communicate(timeout=200) for rank in ranks]
+    outputs = [rank.communicate(timeout=300) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
     return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
 
@@ -273,8 +273,7 @@ if trainer.is_global_zero:
 """
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_a_module_of_ones_own_logs_them(tmp_path, devices):
+def test_a_module_of_ones_own_logs_them(tmp_path):
     """In the sanity check, before the first epoch, a class may be missing; two ranks share 200 events evenly."""
     x = RANDOM.normal(size=(200, 4)).astype("f4")
     x[:, 2] = np.arange(200) >= 100
@@ -282,9 +281,9 @@ def test_a_module_of_ones_own_logs_them(tmp_path, devices):
     x[:, 3] = 1.0 + 0.3 * x[:, 3]
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "script.py").write_text(TRAINING)
-    command = [sys.executable, "-W", "ignore", tmp_path / "script.py", tmp_path, str(devices)]
+    command = [sys.executable, "-W", "ignore", tmp_path / "script.py", tmp_path, "2"]
     environment = {**os.environ, "JAXTYPING_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=200)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found, scores = json.loads(done.stdout.splitlines()[-1])
     weights = x[:, 3].astype("f8")

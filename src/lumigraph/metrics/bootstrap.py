@@ -22,7 +22,9 @@ def bootstrap(
 ) -> Estimate:
     r"""Compute the uncertainty of any number that depends on weighted events.
 
-    .. math:: \sigma^2 = \operatorname{Var}_r\, T(n_{r1} w_1, n_{r2} w_2, \dots), \qquad n_{ri} \sim \text{Poisson}(1)
+    .. math:: \sigma^2 = \frac{1}{R - 1} \sum_r \left( T_r - \bar T \right)^2, \qquad T_r = T(n_{ri}\,w_i)
+
+    where in each of the :math:`R` replicas event :math:`i` is drawn :math:`n_{ri}` times: a Poisson number of mean 1.
 
     Parameters
     ----------

@@ -60,7 +60,12 @@ def plot_significance(
         label = f"{name}: {best.significance} at {best.threshold.value:.3g}"
         ax.plot(scan.thresholds, z, linewidth=1.8, label=label, marker="." if len(z) == 1 else "", **style)
         ax.fill_between(scan.thresholds, z - error, z + error, color=color, alpha=0.25, linewidth=0)
-        point = {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "markeredgecolor": "black", "zorder": 4}
+        point: dict[str, Any] = {
+            "marker": MARKERS[i % len(MARKERS)],
+            "markersize": 6,
+            "markeredgecolor": "black",
+            "zorder": 4,
+        }
         ax.errorbar(best.threshold.value, *best.significance, color=color, label="_best", **point)
     lowest = min(float(np.nanmin(scan.significance)) for scan in scans.values())
     ax.set_ylim(bottom=min(0.0, lowest))

@@ -118,7 +118,9 @@ class EventMetric(Metric):
 
     def compute(self) -> Tensor:
         """Return the value for all events so far, in float64."""
-        rows = self.rows if isinstance(self.rows, Tensor) else torch.cat([*self.rows, torch.empty(0)])
+        rows = (
+            self.rows if isinstance(self.rows, Tensor) else torch.cat([*self.rows, torch.empty(0, device=self.device)])
+        )
         events = rows.cpu().double().numpy().reshape(-1, max(int(self.columns), 3))
         preds = events[:, 0] if events.shape[1] == 3 else events[:, :-2]
         preds = preds.astype(np.int64) if self.classes else preds

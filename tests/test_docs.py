@@ -24,6 +24,7 @@ PUBLIC_FILES = (
     "kinematics",
     "losses",
     "memory",
+    "metrics.torchmetrics",
     "model",
     "schema",
     "training",

@@ -290,32 +290,6 @@ def test_rejection_is_on_the_curve(rows, efficiency):
     assert rejection.uncertainty >= 0 or math.isnan(rejection.uncertainty)
 
 
-def covered(estimate, truth):
-    return abs(estimate.value - truth) < estimate.uncertainty
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_coverage_of_the_uncertainties(weighted):
-    """The true value lies within one sigma in 68 % of toys; 400 toys know it to 2.3 %."""
-    random = np.random.default_rng(42)
-    separation, efficiency, toys = 1.5, 0.6, 400
-    labels = np.r_[np.ones(500), np.zeros(700)]
-    area, rejection = norm.cdf(separation / math.sqrt(2)), 1 / norm.sf(separation + norm.isf(efficiency))
-    hits = np.zeros(5)
-    for _ in range(toys):
-        scores = random.normal(separation * labels, 1.0)
-        weights = random.exponential(1.0, len(labels)) if weighted else None
-        bias, rms = resolution(separation * labels, scores, weights)
-        hits += [
-            covered(auc(labels, scores, weights), area),
-            covered(background_rejection(labels, scores, efficiency, weights), rejection),
-            covered(accuracy(np.ones(1200), scores - separation * labels, weights, threshold=1.0), norm.sf(1.0)),
-            covered(bias, 0.0),
-            covered(rms, 1.0),
-        ]
-    np.testing.assert_allclose(hits / toys, 0.683, atol=0.06)
-
-
 def test_coverage_of_the_band():
     random = np.random.default_rng(7)
     labels, grid, toys = np.repeat([1, 0], 300), np.array([0.4, 0.8]), 120

@@ -24,10 +24,11 @@ def run(code):
 
 
 @pytest.mark.parametrize(
-    "names", ["lumigraph", "lumigraph.blocks", "lumigraph.data", "lumigraph.model", "lumigraph.training"]
+    "names",
+    ["lumigraph", "lumigraph.blocks", "lumigraph.data", "lumigraph.metrics", "lumigraph.model", "lumigraph.training"],
 )
 def test_importing_loads_no_plotting_no_file_reader_and_no_lightning(names):
-    heavy = "('matplotlib', 'networkx', 'uproot', 'awkward', 'h5py', 'lightning', 'plotly', 'captum')"
+    heavy = "('matplotlib', 'networkx', 'uproot', 'awkward', 'h5py', 'lightning', 'torchmetrics', 'plotly', 'captum')"
     code = f"import sys, torch_geometric; before = set(sys.modules); import {names}; "
     assert run(code + f"print([m for m in {heavy} if m in set(sys.modules) - before])").strip() == "[]"
 

@@ -39,3 +39,11 @@ def test_relative_residuals_need_a_positive_target():
         binned_resolution([1.0, 0.0], [1.0, 1.0], relative=True)
     with pytest.raises(ValueError, match="bins is"):
         binned_resolution([1.0, 2.0], [1.0, 1.0], bins=[1.0])
+
+
+def test_relative_resolution_is_that_of_relative_residuals():
+    found = resolution(TARGET, PREDICTION, WEIGHTS, relative=True)
+    assert found == resolution(np.zeros(2000), residuals(TARGET, PREDICTION, relative=True), WEIGHTS)
+    assert found[1].value == pytest.approx(0.1, abs=0.01)
+    with pytest.raises(ValueError, match="target of event 0 is -1"):
+        resolution([-1.0, 1.0], [1.0, 1.0], relative=True)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.calibration import calibration_curve
 
-from lumigraph.metrics import calibration
+from lumigraph.metrics import calibration, calibration_error
 
 
 def classified(num_events, seed=0):
@@ -94,3 +94,47 @@ def test_errors(arguments, message):
     labels, scores, weights, bins = (*arguments, None, 10)[:4] if len(arguments) == 2 else arguments
     with pytest.raises(ValueError, match=message):
         calibration(labels, scores, weights, bins=bins)
+
+
+def test_the_error_is_that_of_the_curve_with_its_uncertainty():
+    labels, scores, weights = classified(400)
+    for bins in (10, [0.0, 0.3, 0.9]):
+        found = calibration_error(labels, scores, weights, bins=bins, debias=False)
+        assert found.value == pytest.approx(calibration(labels, scores, weights, bins=bins).error, rel=1e-12)
+
+
+def test_the_uncertainty_of_the_error_is_that_of_a_mean():
+    # all is in one bin, and too high: the error is the mean of y - x
+    labels, scores = np.r_[np.ones(60), np.zeros(40)], np.full(100, 0.2)
+    found = calibration_error(labels, scores, bins=1)
+    assert found == (pytest.approx(0.4), pytest.approx(np.sqrt(0.6 * 0.4 / 99)))
+
+
+def test_the_bias_is_that_of_half_the_events():
+    """Taken off is what halves of the events disagree on."""
+    labels, scores, weights = classified(60, seed=4)
+    random, halves = np.random.default_rng(0), []
+    shares, misses = weights / weights.sum(), labels - scores
+    for _ in range(4000):
+        first = random.random(60) < 0.5
+        gaps = [np.sum((shares * misses)[half]) for half in (first, ~first)]
+        halves.append(np.sign(gaps[0]) * gaps[1] + np.sign(gaps[1]) * gaps[0])
+    found = calibration_error(labels, scores, weights, bins=1)
+    assert np.mean(halves) == pytest.approx(found.value, abs=0.12 * found.uncertainty)
+
+
+def test_large_gaps_stay_and_scale_free_weights():
+    labels, scores, weights = classified(20000)
+    plain = calibration_error(labels, scores**3, weights, debias=False)
+    assert calibration_error(labels, scores**3, weights).value == pytest.approx(plain.value, rel=0.01)
+    assert calibration_error(labels, scores, 7 * weights) == pytest.approx(calibration_error(labels, scores, weights))
+
+
+def test_bins_of_negative_weight_are_left_out_of_the_error():
+    labels, scores, weights = [0, 0, 1, 1, 0], [0.1, 0.2, 0.3, 0.9, 0.8], [5.0, 1.0, 2.0, 1.0, -3.0]
+    plain = calibration_error(labels, scores, weights, bins=2, debias=False)
+    assert plain.value == pytest.approx(calibration(labels, scores, weights, bins=2).error)
+
+
+def test_a_bin_of_a_single_event():
+    assert calibration_error([0, 1], [0.1, 0.9], bins=2).value == pytest.approx(0.1)

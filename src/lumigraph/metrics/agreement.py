@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from .bins import bin_edges, bin_numbers
-from .estimate import Estimate, as_array, check_finite, check_total, event_columns, weighted_mean
+from .estimate import Estimate, NotEnoughEvents, as_array, check_finite, check_total, event_columns, weighted_mean
 
 __all__ = ["BinnedResolution", "accuracy", "binned_resolution", "classes_of", "residuals", "resolution"]
 
@@ -80,7 +80,9 @@ def classes_of(
     return classes, chosen, factors, int(num_classes)
 
 
-def resolution(target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None) -> tuple[Estimate, Estimate]:
+def resolution(
+    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, relative: bool = False
+) -> tuple[Estimate, Estimate]:
     r"""Compute bias and resolution of a regression: mean and root mean square of its residuals.
 
     .. math:: b = \langle \hat y - y \rangle, \qquad \sigma = \sqrt{\langle (\hat y - y - b)^2 \rangle}
@@ -89,11 +91,13 @@ def resolution(target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | No
     ----------
     target, prediction, weights
         True and predicted values and weights of the events.
+    relative
+        Whether residuals are divided by the target, as is usual for energies; it must then be positive.
 
     Returns
     -------
     bias, rms
-        In the units of the target.
+        In the units of the target; shares of it where ``relative``.
 
     Raises
     ------
@@ -108,11 +112,11 @@ def resolution(target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | No
     """
     truth, predicted, factors = event_columns(weights, target=target, prediction=prediction)
     check_total(factors)
-    residual = residuals(truth, predicted)
+    residual = residuals(truth, predicted, relative)
     bias = weighted_mean(residual, factors)
     square, uncertainty = weighted_mean((residual - bias.value) ** 2, factors)
     if square < 0:
-        raise ValueError(
+        raise NotEnoughEvents(
             f"weights give a mean square residual of {square:g}, expected at least 0: fewer negative weights."
         )
     rms = math.sqrt(square)
@@ -146,7 +150,7 @@ def binned_resolution(
     bins
         Number of bins of equal width over the target; or their edges.
     relative
-        Whether residuals are divided by the target, as is usual for energies; it must then be positive.
+        As of `resolution`.
 
     Raises
     ------

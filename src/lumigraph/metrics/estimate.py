@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 __all__ = [
     "Estimate",
+    "NotEnoughEvents",
     "as_array",
     "as_column",
     "check_finite",
@@ -51,6 +52,10 @@ class Estimate(NamedTuple):
         return format(self)
 
 
+class NotEnoughEvents(ValueError):
+    """The events are as they should be, but too few for the number that is asked for: no event of a class, say."""
+
+
 def as_array(values: Any) -> np.ndarray:
     """Numpy array of anything, tensors that carry gradients or live on a device included."""
     if hasattr(values, "detach"):
@@ -69,7 +74,7 @@ def as_column(name: str, values: ArrayLike) -> np.ndarray:
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}, expected one number an event: (events,) or (events, 1).")
     if array.size == 0:
-        raise ValueError(f"{name} is empty, expected at least one event.")
+        raise NotEnoughEvents(f"{name} is empty, expected at least one event.")
     check_finite(name, array)
     return array
 
@@ -100,9 +105,9 @@ def event_columns(weights: ArrayLike | None, **columns: ArrayLike) -> tuple[np.n
 
 
 def check_total(weights: Float[np.ndarray, " events"], whose: str = "all events") -> None:
-    """Raise a ValueError unless the weights add up to more than zero."""
+    """Raise `NotEnoughEvents` unless the weights add up to more than zero."""
     if not weights.sum() > 0:
-        raise ValueError(f"weights of {whose} add up to {weights.sum():g}, expected a positive sum.")
+        raise NotEnoughEvents(f"weights of {whose} add up to {weights.sum():g}, expected a positive sum.")
 
 
 def classified_events(
@@ -116,7 +121,7 @@ def classified_events(
     signal = classes == 1
     for name, members in (("background", ~signal), ("signal", signal)):
         if not members.any():
-            raise ValueError(f"labels has no {name} event, expected both classes (0 and 1).")
+            raise NotEnoughEvents(f"labels has no {name} event, expected both classes (0 and 1).")
         check_total(factors[members], whose=f"the {name}")
     return signal, values.astype(np.float64), factors
 

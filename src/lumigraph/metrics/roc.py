@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from .estimate import Estimate, as_column, classified_events, weighted_mean
+from .bootstrap import replicas
+from .estimate import Estimate, as_column, weighted_mean
+from .ranking import efficiency_upto, ranked_events
 
 __all__ = ["RocBand", "RocCurve", "auc", "background_rejection", "roc_band", "roc_curve"]
 
@@ -41,41 +43,6 @@ class RocBand(NamedTuple):
     lower: Float[np.ndarray, " grid"]
     central: Float[np.ndarray, " grid"]
     upper: Float[np.ndarray, " grid"]
-
-
-class _Ranked(NamedTuple):
-    """Events in falling order of their scores, by class; ``upto`` counts those that pass each distinct threshold."""
-
-    signal_scores: Float[np.ndarray, " signal"]
-    signal_weights: Float[np.ndarray, " signal"]
-    background_scores: Float[np.ndarray, " background"]
-    background_weights: Float[np.ndarray, " background"]
-    signal_upto: Int[np.ndarray, " points"]
-    background_upto: Int[np.ndarray, " points"]
-    thresholds: Float[np.ndarray, " points"]
-
-
-def _rank(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Ranked:
-    signal, values, factors = classified_events(labels, scores, weights)
-    order = np.argsort(-values, kind="stable")
-    signal, values, factors = signal[order], values[order], factors[order]
-    last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)  # the last event of each run of ties
-    return _Ranked(
-        signal_scores=values[signal],
-        signal_weights=factors[signal],
-        background_scores=values[~signal],
-        background_weights=factors[~signal],
-        signal_upto=np.append(0, np.cumsum(signal)[last]),
-        background_upto=np.append(0, np.cumsum(~signal)[last]),
-        thresholds=np.append(np.inf, values[last]),
-    )
-
-
-def _efficiency(
-    weights: Float[np.ndarray, " members"], upto: Int[np.ndarray, " points"]
-) -> Float[np.ndarray, " points"]:
-    passed = np.append(0.0, np.cumsum(weights))
-    return passed[upto] / passed[-1]
 
 
 def _crossing(
@@ -122,10 +89,10 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     >>> curve.signal_efficiency.tolist(), curve.background_efficiency.tolist()
     ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
     """
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     return RocCurve(
-        signal_efficiency=_efficiency(ranked.signal_weights, ranked.signal_upto),
-        background_efficiency=_efficiency(ranked.background_weights, ranked.background_upto),
+        signal_efficiency=efficiency_upto(ranked.signal_weights, ranked.signal_upto),
+        background_efficiency=efficiency_upto(ranked.background_weights, ranked.background_upto),
         thresholds=ranked.thresholds,
     )
 
@@ -162,7 +129,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
     >>> print(auc([0, 0, 0, 1, 1, 1], [0.1, 0.3, 0.6, 0.4, 0.8, 0.9]))
     0.89 ± 0.16
     """
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     below = _share_below(ranked.signal_scores, ranked.background_scores, ranked.background_weights)
     above = 1.0 - _share_below(ranked.background_scores, ranked.signal_scores, ranked.signal_weights)
     area, signal_part = weighted_mean(below, ranked.signal_weights)
@@ -187,7 +154,8 @@ def background_rejection(
               \left[ \varepsilon_B(\varepsilon_S + \sigma_S) - \varepsilon_B(\varepsilon_S - \sigma_S) \right]^2
 
     The first part is binomial, with the weights' effective counts, at the fixed threshold; the second is the effect of
-    the threshold's own uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method).
+    the threshold's own uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method), less
+    the variance that the bracket has from the background events between the two thresholds.
 
     Parameters
     ----------
@@ -204,7 +172,9 @@ def background_rejection(
 
     Notes
     -----
-    **Limits.** Where no background weight is left above the threshold the value is inf and the uncertainty NaN.
+    **Limits.** Where no background weight is left above the threshold the value is inf and the uncertainty NaN. Where
+    fewer than about twenty effective background events are left, the uncertainty is too large for a rejection below
+    the true one and too small above it, and holds the truth in up to 78 % of samples.
 
     References
     ----------
@@ -218,9 +188,9 @@ def background_rejection(
     """
     if not 0 < signal_efficiency <= 1:
         raise ValueError(f"signal_efficiency is {signal_efficiency}, expected a number above 0 and at most 1.")
-    ranked = _rank(labels, scores, weights)
-    signal = _efficiency(ranked.signal_weights, ranked.signal_upto)
-    background = _efficiency(ranked.background_weights, ranked.background_upto)
+    ranked = ranked_events(labels, scores, weights)
+    signal = efficiency_upto(ranked.signal_weights, ranked.signal_upto)
+    background = efficiency_upto(ranked.background_weights, ranked.background_upto)
     point, fraction = _crossing(signal, np.array([float(signal_efficiency)]))
     threshold = ranked.thresholds[point]
 
@@ -232,8 +202,10 @@ def background_rejection(
         return Estimate(math.inf, math.nan)
     shift = weighted_mean(passing(ranked.signal_scores), ranked.signal_weights).uncertainty
     moved = np.clip([signal_efficiency - shift, signal_efficiency + shift], 0.0, 1.0)
-    low, high = _background_at(signal, background, moved)
-    return Estimate(1.0 / kept, math.hypot(counting, (high - low) / 2.0) / kept**2)
+    squares = np.append(0.0, np.cumsum(ranked.background_weights**2))[ranked.background_upto]
+    noise = np.diff(_background_at(signal, squares, moved)).item() / ranked.background_weights.sum() ** 2
+    change = np.diff(_background_at(signal, background, moved)).item()
+    return Estimate(1.0 / kept, math.sqrt(counting**2 + max(change**2 - noise, 0.0) / 4.0) / kept**2)
 
 
 def roc_band(
@@ -271,7 +243,7 @@ def roc_band(
     """
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 1.")
-    ranked = _rank(labels, scores, weights)
+    ranked = ranked_events(labels, scores, weights)
     default = np.linspace(0.01, 1.0, 100)
     grid = (
         default if signal_efficiency is None else as_column("signal_efficiency", signal_efficiency).astype(np.float64)
@@ -280,19 +252,15 @@ def roc_band(
         raise ValueError(f"signal_efficiency runs from {grid.min()} to {grid.max()}, expected above 0 and at most 1.")
 
     def curve(signal: np.ndarray, background: np.ndarray) -> np.ndarray:
-        efficiency = _efficiency(signal, ranked.signal_upto)
-        return _background_at(efficiency, _efficiency(background, ranked.background_upto), grid)
+        efficiency = efficiency_upto(signal, ranked.signal_upto)
+        return _background_at(efficiency, efficiency_upto(background, ranked.background_upto), grid)
 
-    random = np.random.default_rng(seed)
-    replicas = []
-    for _ in range(n_bootstrap):
-        signal, background = (_resampled(w, random) for w in (ranked.signal_weights, ranked.background_weights))
-        if signal.sum() > 0 and background.sum() > 0:  # else negative weights have the better of it: no efficiency
-            replicas.append(curve(signal, background))
-    lower, upper = np.quantile(replicas, _ONE_SIGMA, axis=0)
+    curves = [
+        curve(signal, background)
+        for signal, background in replicas(
+            n_bootstrap, seed, ranked.signal_weights, ranked.background_weights, fixed=True
+        )
+        if signal.sum() > 0 and background.sum() > 0  # else negative weights have the better of it: no efficiency
+    ]
+    lower, upper = np.quantile(curves, _ONE_SIGMA, axis=0)
     return RocBand(grid, lower, curve(ranked.signal_weights, ranked.background_weights), upper)
-
-
-def _resampled(weights: Float[np.ndarray, " members"], random: np.random.Generator) -> Float[np.ndarray, " members"]:
-    """Weights times how often each event is drawn in one bootstrap replica."""
-    return weights * np.bincount(random.integers(len(weights), size=len(weights)), minlength=len(weights))

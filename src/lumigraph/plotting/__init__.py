@@ -19,6 +19,7 @@ from .notebook import event_html, show
 from .regression import plot_residuals, plot_resolution
 from .report import write_report
 from .results import draw_results
+from .significance import plot_significance
 from .style import PlotSettings, save
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "plot_resolution",
     "plot_roc",
     "plot_scores",
+    "plot_significance",
     "save",
     "show",
     "to_networkx",

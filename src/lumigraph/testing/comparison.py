@@ -1,0 +1,145 @@
+"""How far outputs differ, in units of how strongly a model reacts to its particles, and what of it is rounding."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..graph import lengths_to_ptr, ptr_to_batch
+from ..particles import Particles
+from .events import Events
+from .momenta import Momenta
+from .subject import Subject
+from .symmetries import Change, moved_by_rounding
+
+__all__ = ["Baseline", "Difference"]
+
+#: So many times what rounding does to an output is no broken symmetry, up to this part of its scale.
+_NOISE, _MOST_NOISE = 30.0, 1e-3
+#: Where the reaction to other particles is a smaller part of the output than that, nothing can be said.
+_NO_REACTION = 1e-9
+
+
+class Difference(NamedTuple):
+    """The largest difference between two outputs."""
+
+    deviation: float
+    threshold: float
+    absolute: float
+    event: int
+    values: tuple[float, float]
+
+    @property
+    def excess(self) -> float:
+        """The deviation in units of what is allowed."""
+        return self.deviation / self.threshold
+
+
+class Baseline:
+    """The output of a model for events as they are, and its scale.
+
+    Parameters
+    ----------
+    subject, events, momenta
+        The model, the events and their four-momenta.
+    tolerance
+        Largest deviation, relative to the scale, that needs no further look.
+    random
+        What draws other particles, and what rounding does.
+
+    Raises
+    ------
+    ValueError
+        If the output is not finite, or not the same when it is computed again.
+    """
+
+    def __init__(
+        self, subject: Subject, events: Events, momenta: Momenta, tolerance: float, random: torch.Generator
+    ) -> None:
+        self.subject, self.events, self.momenta = subject, events, momenta
+        self.tolerance, self.random = tolerance, random
+        self.output = subject(events)
+        lengths = events.lengths.tolist()
+        bad = ~self.output.isfinite().all(1)
+        if bool(bad.any()):
+            event = int(self.event_of_rows(events)[bad.nonzero()[0]])
+            raise ValueError(
+                f"{subject.name} gives {self.output[bad][0].tolist()[:4]} for event {event} of {lengths[event]} "
+                "particles: that is no output to compare with; inputs=... chooses other events"
+            )
+        if not torch.equal(subject(events), self.output):
+            raise ValueError(
+                f"{subject.name} gives another output when it is called again, in evaluation mode: something in it is "
+                "random (dropout by torch.nn.functional without training=self.training?) or keeps a state"
+            )
+        self.scale, self.reacts = self._scale()
+
+    def event_of_rows(self, events: Events) -> Tensor:
+        """Return the event of each row of the output."""
+        if self.subject.output == "particles":
+            return ptr_to_batch(events.particles.ptr)
+        return torch.arange(len(events.lengths))
+
+    def expected(self, change: Change, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows of the output after a change that are known beforehand, and what they must be."""
+        if self.subject.output == "events":
+            rows, wanted = torch.arange(len(before)), before
+        else:
+            rows = change.kept.nonzero()[:, 0]
+            wanted = before[change.source[rows]]
+        if self.subject.equivariant and change.matrix is not None:
+            matrix = change.matrix[self.event_of_rows(change.events)[rows]]
+            wanted = torch.einsum("rij,rkj->rki", matrix, wanted.unflatten(1, (-1, 4))).flatten(1)
+        return rows, wanted
+
+    def _scale(self) -> tuple[Tensor, bool]:
+        """Return how strongly each number of the output reacts to other particles, and whether it does at all."""
+        x, slot, ptr = self.events.particles
+        others = self.events._replace(
+            particles=Particles(x[torch.randint(max(len(x), 1), (len(x),), generator=self.random)], slot, ptr)
+        )
+        reaction = [self.subject(others) - self.output]
+        is_last = torch.zeros(len(x), dtype=torch.bool)
+        is_last[(ptr[1:] - 1)[ptr.diff() > 0]] = True
+        kept = (~is_last).nonzero()[:, 0]
+        fewer = Particles(x[kept], slot[kept], lengths_to_ptr((ptr.diff() - 1).clamp(min=0)))
+        before = self.output if self.subject.output == "events" else self.output[kept]
+        reaction.append(self.subject(self.events._replace(particles=fewer)) - before)
+        found = torch.cat([*reaction, torch.zeros_like(self.output[:1])]).nan_to_num(0.0, 0.0, 0.0).abs().amax(0)
+        size = self.output.abs().amax(0) if len(self.output) else found
+        largest = float(size.max()) if size.numel() else 0.0
+        scale = torch.maximum(found, 1e-6 * size).clamp(min=max(_NO_REACTION * largest, 1e-300))
+        if self.subject.equivariant:  # components of a vector have a common one
+            scale = scale.unflatten(0, (-1, 4)).amax(1, keepdim=True).expand(-1, 4).flatten()
+        return scale, bool((found > _NO_REACTION * largest).any())
+
+    def rounding(self, events: Events, output: Tensor) -> Float[Tensor, " rows"]:
+        """Return how much each row of the output changes, relative to the scale, by the last digits of the input."""
+        moved = [self.subject(moved_by_rounding(events, self.random, self.momenta)) - output for _ in range(3)]
+        return (torch.stack(moved).abs() / self.scale).nan_to_num(torch.inf).amax((0, 2))
+
+    def difference(
+        self,
+        after: Float[Tensor, "rows numbers"],
+        wanted: Float[Tensor, "rows numbers"],
+        event: Int[Tensor, " rows"],
+        noise: Float[Tensor, " rows"] | None = None,
+    ) -> Difference:
+        """Return the largest difference between outputs and what they must be, of events with these numbers.
+
+        ``noise`` is what rounding does to each row, where it is known.
+        """
+        if after.numel() == 0:
+            return Difference(0.0, self.tolerance, 0.0, 0, (0.0, 0.0))
+        absolute = (after - wanted).abs().nan_to_num(torch.inf, torch.inf)
+        ratio = absolute / self.scale
+        allowed = torch.full_like(ratio[:, 0], self.tolerance)
+        if noise is not None:
+            allowed = allowed.maximum((_NOISE * noise).clamp(max=_MOST_NOISE))
+        excess = ratio / allowed.unsqueeze(1)
+        row, column = divmod(int(excess.argmax()), excess.size(1))
+        values = (float(wanted[row, column]), float(after[row, column]))
+        return Difference(
+            float(ratio[row, column]), float(allowed[row]), float(absolute[row, column]), int(event[row]), values
+        )

@@ -1,5 +1,6 @@
 """Check which symmetries a model has: the same events, changed at random, must give the same output."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -131,6 +132,7 @@ def check_symmetry(
     >>> report["permutation"].holds, report["padding"].holds, report["rotation"].holds
     (True, True, False)
     """
+    given = dict(locals())
     names = _names(symmetries)
     _check_arguments(form, output, trials, max_gamma, tolerance)
     with double_precision():
@@ -148,7 +150,7 @@ def check_symmetry(
                 if symmetries is not None:
                     raise ValueError(str(error)) from None
                 not_checked[name] = str(error)
-    return SymmetryReport(subject.name, checks, seed, not_checked)
+    return SymmetryReport(subject.name, checks, _options(given), not_checked)
 
 
 def _names(symmetries: str | Sequence[str] | None) -> list[str]:
@@ -159,6 +161,14 @@ def _names(symmetries: str | Sequence[str] | None) -> list[str]:
         if name not in SYMMETRIES:
             raise ValueError(f"{name!r} is no symmetry: {near(name, SYMMETRIES)}")
     return list(dict.fromkeys(names))
+
+
+def _options(given: dict[str, Any]) -> str:
+    """Return the optional arguments that are not the usual ones, as they would be written in a call."""
+    usual = inspect.signature(check_symmetry).parameters
+    shown = {name: value for name, value in given.items() if usual[name].kind is inspect.Parameter.KEYWORD_ONLY}
+    shown = {name: value for name, value in shown.items() if value is not usual[name].default}
+    return "".join(f", {k}={'...' if k in ('inputs', 'call') else repr(v)}" for k, v in shown.items())
 
 
 def _check_arguments(form: Any, output: Any, trials: Any, max_gamma: Any, tolerance: Any) -> None:

@@ -19,6 +19,8 @@ __all__ = ["Baseline", "Difference"]
 _NOISE, _MOST_NOISE = 30.0, 1e-3
 #: Where the reaction to other particles is a smaller part of the output than that, nothing can be said.
 _NO_REACTION = 1e-9
+#: The scale of no number of the output is a smaller part of the largest one.
+_LEAST_PART = 1e-3
 
 
 class Difference(NamedTuple):
@@ -109,7 +111,8 @@ class Baseline:
         found = torch.cat([*reaction, torch.zeros_like(self.output[:1])]).nan_to_num(0.0, 0.0, 0.0).abs().amax(0)
         size = self.output.abs().amax(0) if len(self.output) else found
         largest = float(size.max()) if size.numel() else 0.0
-        scale = torch.maximum(found, 1e-6 * size).clamp(min=max(_NO_REACTION * largest, 1e-300))
+        # a number that these events leave as it is, such as a hidden unit that is off, has a part of the largest scale
+        scale = torch.maximum(found, 1e-6 * size).clamp(min=max(_LEAST_PART * float(found.max()), 1e-300))
         if self.subject.equivariant:  # components of a vector have a common one
             scale = scale.unflatten(0, (-1, 4)).amax(1, keepdim=True).expand(-1, 4).flatten()
         return scale, bool((found > _NO_REACTION * largest).any())

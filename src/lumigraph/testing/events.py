@@ -70,7 +70,7 @@ def random_events(
     Momenta are of the order of 1, so that activations of a network that does not scale its inputs are not saturated;
     a third of the particles is massless, the others have masses of the order of pt. Other features are normal.
     """
-    lengths = torch.tensor(MULTIPLICITIES).clamp(max=most)
+    lengths = torch.tensor(MULTIPLICITIES).clamp(max=max(MULTIPLICITIES) if most is None else most)
     n, b = int(lengths.sum()), len(lengths)
 
     def normal(*shape: int) -> Tensor:

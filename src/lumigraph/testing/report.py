@@ -56,17 +56,22 @@ class SymmetryCheck:
     def __bool__(self) -> bool:
         return self.holds
 
+    @property
+    def where(self) -> str:
+        """The event that shows it, in words."""
+        return f"event {self.event} ({self.particles} particle{'' if self.particles == 1 else 's'})"
+
     def explain(self) -> str:
         """Return what happened where the deviation is largest, in a few lines."""
         lines = [
             f"{self.symmetry}: {'holds' if self.holds else 'BROKEN'}",
             f"  largest deviation {self.deviation:.3g} of the scale of the output ({self.absolute:.3g} absolute), "
             f"allowed {self.threshold:.3g}",
-            f"  in event {self.event} ({self.particles} particles), with {self.words}:",
+            f"  in {self.where}, {self.words}:",
             f"  {self.values[0]:.10g} became {self.values[1]:.10g}",
         ]
         if self.steps:
-            fall = "nothing is left of it" if self.order is None else f"it falls with the power {self.order:.2g}"
+            fall = "nothing is left of it" if self.order is None else f"it falls with the power {self.order:.1f}"
             lines.append("  in the limit: " + ", ".join(f"{s:.0e}: {d:.2g}" for s, d in self.steps) + f"; {fall}")
         return "\n".join(lines)
 
@@ -81,15 +86,15 @@ class SymmetryReport:
         Name of the model.
     checks
         What was found, by the name of the symmetry; ``report["boost"]`` is short for ``report.checks["boost"]``.
-    seed
-        Seed of all that was random.
+    options
+        The other arguments of the call that made it, for the same call again.
     not_checked
         Why others could not be checked, by name; of a check of all symmetries only.
     """
 
     model: str
     checks: Mapping[str, SymmetryCheck]
-    seed: int
+    options: str = ""
     not_checked: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -108,21 +113,20 @@ class SymmetryReport:
         broken = [check for check in self.checks.values() if not check]
         if not broken:
             return
-        again = [
-            f'Again: check_symmetry(model, "{check.symmetry}", seed={self.seed}), with the other arguments as they were'
-            + (f'; the event: report["{check.symmetry}"].before and .after' if check.after is not None else "")
+        found = "\n".join(
+            f'{check.explain()}\n  again: report = check_symmetry(model, "{check.symmetry}"{self.options})'
+            + (f'; report["{check.symmetry}"].before and .after are the event' if check.after is not None else "")
             for check in broken
-        ]
-        found = "\n".join(f"{check.explain()}\n  {text}" for check, text in zip(broken, again, strict=True))
-        raise AssertionError(f"{self.model} lacks {len(broken)} of {len(self.checks)} symmetries\n{found}")
+        )
+        raise AssertionError(f"{self.model} has not all symmetries that it should have\n{found}")
 
     def __str__(self) -> str:
-        width = max(map(len, [*self.checks, *self.not_checked]), default=0)
-        lines = [f"{self.model}, seed {self.seed}", f"{'':{width}}  holds  deviation  allowed"]
+        width = max(map(len, [self.model, *self.checks, *self.not_checked]))
+        lines = [f"{self.model:{width}}  holds  deviation  allowed"]
         for name, check in self.checks.items():
-            more = "" if not check.steps or check.order is None else f"power {check.order:.2g}"
+            more = "" if check.order is None else f"falls with the power {check.order:.1f}"
             if not check.holds:
-                more = f"event {check.event} ({check.particles} particles): {check.words}"
+                more = f"{check.where}, {check.words}"
             line = (
                 f"{name:{width}}  {'yes' if check.holds else 'NO':5}  {check.deviation:<9.2g}  {check.threshold:<7.1g}"
             )

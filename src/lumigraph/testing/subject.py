@@ -126,8 +126,8 @@ class Subject:
             if isinstance(error, RuntimeError | TypeError) and any(w in text for w in ("dtype", "Double", "float64")):
                 raise ValueError(
                     f"{self.name} does not compute in float64, which is needed to tell a broken symmetry from "
-                    "rounding: something in its forward is float32 (a tensor without dtype=x.dtype, .float(), or another "
-                    f"model than the copy that is given to call): {text}"
+                    "rounding: something in its forward is float32 (a tensor without dtype=x.dtype, .float(), or a "
+                    f"model other than the copy that is given to call): {text}"
                 ) from error
             raise ValueError(
                 f"{self.name} fails on events of {self.feats if self.head else 'the features'} (form={self.form!r}): "
@@ -158,7 +158,8 @@ class Subject:
             raise ValueError(
                 f"equivariant=True takes outputs of four-momenta (..., 4) in px, py, pz, E, got {tuple(found.shape)}"
             )
-        return found.detach().double().reshape(found.size(0), -1)
+        found = found.detach().double()
+        return found.flatten(1) if found.dim() > 1 else found.unsqueeze(1)
 
 
 def _copied(model: Any) -> Any:

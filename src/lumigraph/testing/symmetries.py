@@ -60,7 +60,7 @@ def permuted(events: Events, random: torch.Generator) -> Change:
     words = []
     for begin, end in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True):
         places = (order[begin:end] - begin).tolist()
-        words.append(f"the order {places}" if len(places) <= 12 else f"another order, {str(places[:12])[:-1]}, ...]")
+        words.append(f"in the order {places}" if len(places) <= 12 else f"in the order {str(places[:12])[:-1]}, ...]")
     return Change(
         events._replace(particles=Particles(x[order], slot, ptr)),
         order,
@@ -94,12 +94,14 @@ def _rotation(random: torch.Generator, _: float) -> tuple[Tensor, str]:
     q = torch.randn(4, generator=random, dtype=torch.float64)
     q = q / q.norm()
     axis, angle = q[1:] / q[1:].norm(), 2 * math.atan2(float(q[1:].norm()), float(q[0]))
-    return _rotated(axis, angle), f"a rotation by {angle:.3g} rad about {_shown(axis)}"
+    return _rotated(axis, angle), f"after a rotation by {angle:.3g} rad about {_shown(axis)}"
 
 
 def _rotation_z(random: torch.Generator, _: float) -> tuple[Tensor, str]:
     angle = _uniform(random, -math.pi, math.pi)
-    return _rotated(torch.tensor([0.0, 0.0, 1.0]).double(), angle), f"a rotation by {angle:.3g} rad about the beam"
+    return _rotated(
+        torch.tensor([0.0, 0.0, 1.0]).double(), angle
+    ), f"after a rotation by {angle:.3g} rad about the beam"
 
 
 def _rotated(axis: Tensor, angle: float) -> Tensor:
@@ -121,14 +123,16 @@ def _boosted(direction: Tensor, rapidity: float) -> Tensor:
 
 def _boost(random: torch.Generator, max_gamma: float) -> tuple[Tensor, str]:
     direction, rapidity = _direction(random), _uniform(random, 0.1, 1) * math.acosh(max_gamma)
-    return _boosted(direction, rapidity), f"a boost with gamma {math.cosh(rapidity):.3g} along {_shown(direction)}"
+    return _boosted(
+        direction, rapidity
+    ), f"after a boost with gamma {math.cosh(rapidity):.3g} along {_shown(direction)}"
 
 
 def _boost_z(random: torch.Generator, max_gamma: float) -> tuple[Tensor, str]:
     rapidity = _uniform(random, 0.1, 1) * math.acosh(max_gamma) * (1 if _uniform(random, -1, 1) > 0 else -1)
     return (
         _boosted(torch.tensor([0.0, 0.0, 1.0]).double(), rapidity),
-        f"a boost by a rapidity of {rapidity:.3g} along the beam",
+        f"after a boost by a rapidity of {rapidity:.3g} along the beam",
     )
 
 
@@ -137,14 +141,14 @@ def _reflection(axes: str) -> Draw:
         matrix = torch.eye(4, dtype=torch.float64)
         for axis in axes:
             matrix[_AXES[axis], _AXES[axis]] = -1.0
-        return matrix, f"the reflection of p{', p'.join(axes)}"
+        return matrix, f"after the reflection of p{', p'.join(axes)}"
 
     return draw
 
 
 def _scaling(random: torch.Generator, _: float) -> tuple[Tensor, str]:
     factor = 10 ** _uniform(random, -1, 1)
-    return factor * torch.eye(4, dtype=torch.float64), f"the scaling of all momenta by {factor:.3g}"
+    return factor * torch.eye(4, dtype=torch.float64), f"after the scaling of all momenta by {factor:.3g}"
 
 
 #: What draws the matrix of each symmetry that acts on four-momenta alone.
@@ -233,7 +237,7 @@ def emissions(
 
 def _soft(p4: Tensor, energy: Tensor, direction: Tensor, step: float) -> _Emission:
     new = torch.cat([direction, torch.ones_like(direction[:, :1])], dim=1) * energy.unsqueeze(1)
-    words = [f"a particle more, with {step:.0e} of the mean energy, along {_shown(d)}" for d in direction]
+    words = [f"with a further particle of {step:.0e} of the mean energy, along {_shown(d)}" for d in direction]
     return _Emission(p4, new, torch.ones_like(p4[:, 0]), torch.zeros_like(energy), words)
 
 
@@ -243,7 +247,7 @@ def _collinear(p4: Tensor, emitter: Tensor, share: Tensor, direction: Tensor, an
     old[emitter] = _turned((1 - z) * p4[emitter], direction, -angle * z)
     old_mass[emitter] = 1 - share
     words = [
-        f"particle {i} in two, with {z:.3g} and {1 - z:.3g} of its momentum, {angle:.0e} rad apart"
+        f"with particle {i} in two, of {z:.3g} and {1 - z:.3g} of its momentum, {angle:.0e} rad apart"
         for i, z in zip(place.tolist(), share.tolist(), strict=True)
     ]
     return _Emission(old, _turned(z * p4[emitter], direction, angle * (1 - z)), old_mass, share, words)

@@ -83,8 +83,8 @@ class Trials:
         if found.holds and not base.reacts:
             raise ValueError(
                 f"{self.subject.name} does not react to its particles at all, so that nothing can be said about "
-                f"{name}: its activations may be saturated by the size of the numbers (leave the last one out), or its "
-                "weights be 0; inputs=... gives it events as it knows them"
+                f"{name}: its activations may be saturated by the size of the numbers (leave the last one out), or all "
+                "units of a layer be off; inputs=... gives it events as it knows them"
             )
         return found
 
@@ -157,19 +157,19 @@ class Trials:
             return torch.tensor(list(chosen)) if per_event else events.rows_of(chosen)
 
         for event in range(0, b, max(1, math.ceil(b / _ALONE))):
-            yield "the event alone", rows_of([event]), self.subject(events.select([event]))
+            yield "alone", rows_of([event]), self.subject(events.select([event]))
         backwards = list(reversed(range(b)))
-        yield "the events in reverse order", rows_of(backwards), self.subject(events.select(backwards))
+        yield "with the events in reverse order", rows_of(backwards), self.subject(events.select(backwards))
         crowd = self._crowd(events)
         size = len(crowd.lengths) if per_event else len(crowd.particles.x)
         everyone = rows_of(range(b))
-        yield "other events behind it", everyone, self.subject(joined([events, crowd]))[: len(everyone)]
-        yield "other events before it", everyone, self.subject(joined([crowd, events]))[size:]
+        yield "with other events behind it", everyone, self.subject(joined([events, crowd]))[: len(everyone)]
+        yield "with other events before it", everyone, self.subject(joined([crowd, events]))[size:]
         if self.subject.form == "batch" and not self.subject.takes_tuples:
             return
         for further in (0, 1, 7) if self.subject.max_particles is None else (0,):
             in_them = ", arbitrary numbers in the empty ones" if self.subject.form == "rows" else ""
-            words = f"{further} further slots{in_them}"
+            words = f"with {further} further slots{in_them}"
             yield words, everyone, self.subject.padded(events, further, self.random)
 
     def _crowd(self, events: Events) -> Events:

@@ -30,7 +30,7 @@ def check_symmetry(
     output: OutputOf | None = None,
     equivariant: bool = False,
     max_particles: int | None = None,
-    max_gamma: float = 5.0,
+    max_gamma: float | int = 5.0,
     tolerance: float = 1e-8,
     trials: int = 4,
     seed: int = 0,
@@ -112,6 +112,9 @@ def check_symmetry(
     is within the tolerance at the last step, or falls with a power of at least 1/4 of it. It falls with the power 1 in
     networks that weight a smooth function of the direction by the energy.
 
+    **Weights.** Biases and other parameters that are 0 throughout, as before a training, are random in the copy: 0
+    would hide much, such as an empty slot that counts.
+
     **Units.** Momenta of random events are of the order of 1; symmetries do not depend on the unit.
 
     A symmetry that holds on a few events need not hold everywhere; one that is broken on one is broken.
@@ -136,7 +139,7 @@ def check_symmetry(
     names = _names(symmetries)
     _check_arguments(form, output, trials, max_gamma, tolerance)
     with double_precision():
-        subject = Subject(model, call, form, output, equivariant, max_particles)
+        subject = Subject(model, call, form, output, equivariant, max_particles, torch.Generator().manual_seed(seed))
         momenta = _momenta(subject, feats)
         events = _events(subject, momenta, inputs, seed)
         checks: dict[str, SymmetryCheck] = {}
@@ -145,7 +148,7 @@ def check_symmetry(
             # random numbers of its own, so that one symmetry alone is checked on the same as among others
             random = torch.Generator().manual_seed(seed)
             try:
-                checks[name] = Trials(subject, momenta, tolerance, trials, max_gamma, random).check(name, events)
+                checks[name] = Trials(subject, momenta, tolerance, trials, float(max_gamma), random).check(name, events)
             except NotApplicable as error:
                 if symmetries is not None:
                     raise ValueError(str(error)) from None

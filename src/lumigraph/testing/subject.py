@@ -1,6 +1,7 @@
 """The model under test: a copy in double precision, and how it is called on events."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
@@ -18,13 +19,17 @@ from ..particles import rows_of_particles
 from .events import Events
 from .momenta import P4
 
-__all__ = ["Form", "OutputOf", "Subject", "double_precision"]
+__all__ = ["CallError", "Form", "OutputOf", "Subject", "double_precision"]
 
 #: What a model is called with: a Batch; a matrix (events, slots, features) and the mask (events, slots) of particles;
 #: or that matrix alone, 0 where there is no particle.
 Form: TypeAlias = Literal["batch", "rows", "matrix"]
 #: What the output has a row of.
 OutputOf: TypeAlias = Literal["events", "particles"]
+
+
+class CallError(ValueError):
+    """A model that does not take events, or gives no output for each of them."""
 
 
 class Subject:
@@ -34,6 +39,8 @@ class Subject:
     ----------
     model, call, form, output, equivariant, max_particles
         See `lumigraph.testing.check_symmetry`.
+    random
+        What draws parameters that are 0.
     """
 
     def __init__(
@@ -44,15 +51,16 @@ class Subject:
         output: OutputOf | None,
         equivariant: bool,
         max_particles: int | None,
+        random: torch.Generator,
     ) -> None:
-        self.model = _copied(model)
+        self.model = _copied(model, random)
         self.name = type(self.model).__name__ if isinstance(model, nn.Module | BuiltModel) else _name(model)
         self.call, self.form, self.equivariant = call, form, equivariant
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
         #: the outermost head, and the one that takes the particles
         self.outer = next((m for m in modules if isinstance(m, AbsHead)), None)
         self.head = next((m for m in modules if isinstance(m, AbsMatrixHead)), None)
-        if isinstance(self.outer, AbsHead) and self.head is None:
+        if self.takes_tuples and self.head is None:
             raise TypeError(f"{self.name} takes no particles, so that no symmetry of theirs can be checked")
         per_particle = isinstance(self.model, MessagePassing) and not isinstance(self.model, LorentzBoostConv)
         self.output: OutputOf = output or ("particles" if per_particle and call is None else "events")
@@ -123,13 +131,13 @@ class Subject:
             return self.model(*arguments) if self.call is None else self.call(self.model, *arguments)
         except Exception as error:
             text = str(error)
-            if isinstance(error, RuntimeError | TypeError) and any(w in text for w in ("dtype", "Double", "float64")):
-                raise ValueError(
+            if isinstance(error, RuntimeError | TypeError) and re.search("dtype|double|float64", text, re.IGNORECASE):
+                raise CallError(
                     f"{self.name} does not compute in float64, which is needed to tell a broken symmetry from "
                     "rounding: something in its forward is float32 (a tensor without dtype=x.dtype, .float(), or a "
                     f"model other than the copy that is given to call): {text}"
                 ) from error
-            raise ValueError(
+            raise CallError(
                 f"{self.name} fails on events of {self.feats if self.head else 'the features'} (form={self.form!r}): "
                 f"{type(error).__name__}: {text}; feats=, inputs=, form= and call= say what it takes"
             ) from error
@@ -143,7 +151,7 @@ class Subject:
         rows = len(events.lengths) if self.output == "events" else len(events.particles.x)
         if found.dim() == 0 or found.size(0) != rows:
             lost = int(events.lengths[-1]) == 0 and self.output == "events"
-            raise ValueError(
+            raise CallError(
                 f"{self.name} returns the shape {tuple(found.shape)} for {len(events.lengths)} events with "
                 f"{len(events.particles.x)} particles; a row per {self.output[:-1]} is expected"
                 + (": the last event has none, a pooling needs to be told the number of events" if lost else "")
@@ -162,16 +170,21 @@ class Subject:
         return found.flatten(1) if found.dim() > 1 else found.unsqueeze(1)
 
 
-def _copied(model: Any) -> Any:
+def _copied(model: Any, random: torch.Generator) -> Any:
     model = model.model if isinstance(model, BuiltModel) else model
     if not callable(model):
         raise TypeError(f"the model must be a module, a lumigraph.Model or a function, got {type(model).__name__}")
     if not isinstance(model, nn.Module):
         return model
     try:
-        return copy.deepcopy(model).cpu().double().eval()
+        copied = copy.deepcopy(model).cpu().double().eval()
     except (RuntimeError, TypeError) as error:
         raise TypeError(f"{type(model).__name__} cannot be copied, and it must stay as it is: {error}") from error
+    for parameter in copied.parameters():
+        # biases before a training: a network of an empty slot then gives 0, whether a mask is applied to it or not
+        if parameter.requires_grad and not bool(parameter.any()):
+            parameter.normal_(std=0.1, generator=random)
+    return copied
 
 
 def _name(function: Any) -> str:

@@ -122,14 +122,14 @@ def _boosted(direction: Tensor, rapidity: float) -> Tensor:
 
 
 def _boost(random: torch.Generator, max_gamma: float) -> tuple[Tensor, str]:
-    direction, rapidity = _direction(random), _uniform(random, 0.1, 1) * math.acosh(max_gamma)
+    direction, rapidity = _direction(random), _uniform(random, 0.1, 1.0) * math.acosh(max_gamma)
     return _boosted(
         direction, rapidity
     ), f"after a boost with gamma {math.cosh(rapidity):.3g} along {_shown(direction)}"
 
 
 def _boost_z(random: torch.Generator, max_gamma: float) -> tuple[Tensor, str]:
-    rapidity = _uniform(random, 0.1, 1) * math.acosh(max_gamma) * (1 if _uniform(random, -1, 1) > 0 else -1)
+    rapidity = _uniform(random, 0.1, 1.0) * math.acosh(max_gamma) * (1 if _uniform(random, -1.0, 1.0) > 0 else -1)
     return (
         _boosted(torch.tensor([0.0, 0.0, 1.0]).double(), rapidity),
         f"after a boost by a rapidity of {rapidity:.3g} along the beam",
@@ -147,7 +147,7 @@ def _reflection(axes: str) -> Draw:
 
 
 def _scaling(random: torch.Generator, _: float) -> tuple[Tensor, str]:
-    factor = 10 ** _uniform(random, -1, 1)
+    factor = 10 ** _uniform(random, -1.0, 1.0)
     return factor * torch.eye(4, dtype=torch.float64), f"after the scaling of all momenta by {factor:.3g}"
 
 

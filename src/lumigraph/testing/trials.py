@@ -1,7 +1,8 @@
 """The course of a check: change events, call the model, compare."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from .comparison import Baseline, Difference
 from .events import Events, joined
 from .momenta import Momenta
 from .report import SymmetryCheck
-from .subject import Subject
+from .subject import CallError, Subject
 from .symmetries import LIMITS, LORENTZ, Change, emissions, permuted, room_for_one, transformed
 
 __all__ = ["NotApplicable", "Trials"]
@@ -138,39 +139,51 @@ class Trials:
     # --------------------------------------------------------------------------------------------------------- padding
 
     def _padding(self, base: Baseline) -> SymmetryCheck:
-        everything = base.event_of_rows(base.events)
+        event_of_rows = base.event_of_rows(base.events)
         found = []
-        for words, rows, after in self._surroundings(base):
-            found.append((base.difference(after, base.output[rows], everything[rows]), words, rows, after))
+        for words, rows, output in self._surroundings(base):
+            try:
+                after = output()
+            except CallError as error:  # which it could in the surroundings of before
+                after, words = torch.full_like(base.output[rows], torch.nan), f"{words} ({error})"
+            found.append((base.difference(after, base.output[rows], event_of_rows[rows]), words, rows, after))
         difference, words, rows, after = max(found, key=lambda one: one[0].excess)
         if difference.excess > 1:  # how much of it is rounding depends on the event alone
             noise = base.rounding(base.events, base.output)[rows]
-            difference = base.difference(after, base.output[rows], everything[rows], noise=noise)
+            difference = base.difference(after, base.output[rows], event_of_rows[rows], noise)
         return self._result("padding", difference.excess <= 1, difference, base, words=words)
 
-    def _surroundings(self, base: Baseline) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Give the same events in other surroundings: in words, which rows of the output, and these."""
-        events, per_event = base.events, self.subject.output == "events"
+    def _surroundings(self, base: Baseline) -> Iterator[tuple[str, Tensor, Callable[[], Tensor]]]:
+        """Give the same events in other surroundings: in words, which rows of the output, and what computes them."""
+        events, per_event, subject = base.events, self.subject.output == "events", self.subject
         b = len(events.lengths)
 
         def rows_of(chosen: Sequence[int]) -> Tensor:
             return torch.tensor(list(chosen)) if per_event else events.rows_of(chosen)
 
+        def part(of: Events, first: int, number: int) -> Tensor:
+            return subject(of)[first : first + number]
+
+        any_particles = next((event for event, n in enumerate(events.lengths.tolist()) if n), 0)
         for event in range(0, b, max(1, math.ceil(b / _ALONE))):
-            yield "alone", rows_of([event]), self.subject(events.select([event]))
-        backwards = list(reversed(range(b)))
-        yield "with the events in reverse order", rows_of(backwards), self.subject(events.select(backwards))
-        crowd = self._crowd(events)
+            rows = rows_of([event])
+            if events.lengths[event]:
+                yield "alone", rows, partial(part, events.select([event]), 0, len(rows))
+            else:  # no particles in a whole batch are a case of their own
+                with_another = events.select([event, any_particles])
+                yield "with one other event", rows, partial(part, with_another, 0, len(rows))
+        everyone, backwards = rows_of(range(b)), list(reversed(range(b)))
+        yield "with the events in reverse order", rows_of(backwards), partial(subject, events.select(backwards))
+        crowd, n = self._crowd(events), len(everyone)
         size = len(crowd.lengths) if per_event else len(crowd.particles.x)
-        everyone = rows_of(range(b))
-        yield "with other events behind it", everyone, self.subject(joined([events, crowd]))[: len(everyone)]
-        yield "with other events before it", everyone, self.subject(joined([crowd, events]))[size:]
-        if self.subject.form == "batch" and not self.subject.takes_tuples:
+        yield "with other events behind it", everyone, partial(part, joined([events, crowd]), 0, n)
+        yield "with other events before it", everyone, partial(part, joined([crowd, events]), size, n)
+        if subject.form == "batch" and not subject.takes_tuples:
             return
-        for further in (0, 1, 7) if self.subject.max_particles is None else (0,):
-            in_them = ", arbitrary numbers in the empty ones" if self.subject.form == "rows" else ""
+        for further in (0, 1, 7) if subject.max_particles is None else (0,):
+            in_them = ", arbitrary numbers in the empty ones" if subject.form == "rows" else ""
             words = f"with {further} further slots{in_them}"
-            yield words, everyone, self.subject.padded(events, further, self.random)
+            yield words, everyone, partial(subject.padded, events, further, self.random)
 
     def _crowd(self, events: Events) -> Events:
         """Return other events, the first one with more particles than any, if there may be more."""

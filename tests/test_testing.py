@@ -1,5 +1,6 @@
 """check_symmetry finds planted faults, and raises no false alarm on models that are right."""
 
+import copy
 import math
 from functools import partial
 
@@ -23,11 +24,11 @@ from lumigraph import (
     load_sample,
 )
 from lumigraph.adapters import to_rows
-from lumigraph.blocks import CatEmbedder
+from lumigraph.blocks import CatEmbedder, CatEmbHead
 from lumigraph.graph import ptr_to_batch
 from lumigraph.kinematics import delta_phi, eta, mass, mass2, phi, pt
 from lumigraph.nn import InteractionConv, LorentzBoostConv, mlp
-from lumigraph.testing import check_symmetry
+from lumigraph.testing import SYMMETRIES, check_symmetry
 from lumigraph.testing.events import given_events, random_events
 from lumigraph.testing.momenta import Momenta
 from lumigraph.testing.symmetries import LIMITS, LORENTZ, emissions, permuted, transformed
@@ -218,14 +219,15 @@ class TestRightModels:
         model = nn.Sequential(head, body, ClassRegMulti(body.get_out_size(), 1, "classification"))
         assert holds(model, ["permutation", "padding", "rotation_z"]) == ["permutation", "padding"]
 
-    def test_a_trained_model_on_its_own_events(self):
-        train = load_sample().split((0.05, 0.95), seed=0)[0]
-        head = partial(InteractionNet, **WIDTHS)
-        builder = ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": head}})
-        model = Model(builder).fit(1, train, progress_bar=False)
+    def test_a_model_on_events_as_those_that_it_is_made_for(self):
+        train = load_sample().split((0.01, 0.99), seed=0)[0]
+        head = {"matrix_head": partial(InteractionNet, **WIDTHS)}
+        model = Model(ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": head}))
         events = train.batch(range(30))
+        before = model.predict(events)
         assert holds(model, ["permutation", "padding", "rotation"], inputs=events) == ["permutation", "padding"]
-        assert model.predict(events).dtype == "float32"
+        assert (model.predict(events) == before).all()
+        assert before.dtype == "float32"
 
 
 # ------------------------------------------------------------------------------------------------------ planted faults
@@ -558,3 +560,278 @@ class TestChanges:
             torch.testing.assert_close(mass(new) / new[:, 3], torch.zeros(2).double(), atol=1e-6, rtol=0)
             assert torch.equal(change.events.particles.x[change.kept], before.particles.x)
             assert change.events.particles.slot.tolist() == [0, 1, 2, *range(13)]
+
+
+# ------------------------------------------------------------------------------------------------ forms and arguments
+
+
+class TestForms:
+    def test_a_function_is_a_model(self):
+        def hardest(batch):
+            return torch.stack([e.x[:, 0].max() if len(e.x) else torch.zeros(()) for e in batch.to_data_list()])
+
+        def hardest_of(rows, mask):
+            return rows[..., 0].masked_fill(~mask, -1.0).amax(1)
+
+        assert holds(hardest, ["permutation", "padding", "boost_z"], feats=PTEPM) == [
+            "permutation",
+            "padding",
+            "boost_z",
+        ]
+        report = check_symmetry(hardest_of, None, feats=PTEPM, form="rows")
+        assert report["rotation_z"]
+        assert report["soft_emission"]
+        assert not report["collinear_split"]
+        assert not report["scaling"]
+
+    def test_outputs_of_particles_in_a_matrix(self):
+        def each(rows, mask):
+            return rows * rows.sum(1, keepdim=True)
+
+        options = {"form": "matrix", "call": lambda model, rows: model(rows, None), "output": "particles"}
+        assert holds(each, ["permutation", "padding"], **options) == ["permutation", "padding"]
+        sorted_ = {**options, "call": lambda model, rows: rows.sort(1).values}
+        assert holds(each, ["permutation", "padding"], **sorted_) == []
+
+    def test_a_fixed_number_of_slots(self):
+        model = nn.Sequential(nn.Flatten(), net(4 * 7, 5))
+        assert holds(model, ["permutation", "padding"], form="matrix", max_particles=7) == ["padding"]
+
+    def test_event_features_and_categories_of_given_events_stay_with_their_event(self):
+        batch = from_rows(torch.rand(3, 4, 4), u=torch.rand(3, 2), cat=torch.tensor([[0], [1], [2]]))
+
+        def model(batch):
+            own = torch.cat([batch.u, batch.cat], dim=1)
+            return own * global_add_pool(batch.x, batch.batch, batch.num_graphs)[:, :3]
+
+        assert check_symmetry(model, ["permutation", "padding"], inputs=batch)
+        assert len(check_symmetry(model, "permutation", inputs=batch)["permutation"].before.u) == 1
+
+    def test_other_names_of_the_features_of_a_head(self):
+        head = interaction(feats=["a", "b", "c", "d"])
+        assert "rotation" in check_symmetry(head).not_checked
+        assert not check_symmetry(head, "rotation", feats=P4)
+
+    def test_a_module_around_a_head(self):
+        class Around(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = interaction("mean", feats=PTEPM)
+
+            def forward(self, batch):
+                return self.head(batch).tanh()
+
+        assert holds(Around(), ["permutation", "padding", "scaling"]) == ["permutation", "padding"]
+
+    def test_transverse_momenta(self):
+        report = check_symmetry(interaction(feats=["px", "py"]))
+        assert list(report.not_checked) == ["rotation", "boost", "boost_z", "reflection_z"]
+        length = check_symmetry(
+            lambda b: global_add_pool(b.x[:, 0].square() + b.x[:, 1].square(), b.batch, b.num_graphs),
+            feats=["px", "py"],
+        )
+        assert [name for name, check in length.checks.items() if check] == [
+            "permutation", "padding", "rotation_z", "reflection", "reflection_x", "reflection_y", "soft_emission",
+        ]  # fmt: skip
+
+    def test_the_mass_as_a_feature_keeps_its_digits(self):
+        def masses(batch):
+            return global_add_pool(batch.x[:, 3:], batch.batch, batch.num_graphs)
+
+        assert check_symmetry(masses, ["boost", "rotation"], feats=PTEPM, max_gamma=100)["boost"].deviation < 1e-12
+        assert holds(masses, ["scaling", "collinear_split"], feats=PTEPM) == ["collinear_split"]
+
+
+class TestNothingElseChanges:
+    def test_the_model_and_the_random_numbers_are_left_as_they_were(self):
+        model = nn.Sequential(interaction("mean", bn=True, do=0.3), nn.Linear(4, 2)).train()
+        before, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
+        batch = from_rows(torch.rand(3, 4, 4))
+        state = torch.random.get_rng_state()
+        values = batch.x.clone()
+        check_symmetry(model, ["permutation", "padding", "soft_emission"])
+        check_symmetry(model, "permutation", inputs=batch)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.is_grad_enabled()
+        assert [m.training for m in model.modules()] == modes
+        assert torch.equal(batch.x, values)
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name]), name
+            assert value.dtype == before[name].dtype
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+    def test_a_failure_leaves_them_too(self):
+        with pytest.raises(ValueError, match="fails on events"):
+            check_symmetry(nn.Linear(4, 2), "permutation")
+        assert torch.get_default_dtype() == torch.float32
+
+    def test_what_a_model_writes_into_its_input(self):
+        def careless(batch):
+            batch.x *= 2
+            return global_add_pool(batch.x, batch.batch, batch.num_graphs)
+
+        assert check_symmetry(careless, ["permutation", "padding"])
+
+    def test_the_same_seed_gives_the_same_numbers_also_alone(self):
+        model = OfEvents(4)
+        all_of_them, alone = check_symmetry(model, seed=3), check_symmetry(model, "boost", seed=3)
+        assert all_of_them["boost"] == alone["boost"]
+        assert check_symmetry(model, "boost", seed=4)["boost"] != alone["boost"]
+
+
+class TestWhatCannotBeJudged:
+    def test_dropout_that_is_always_on(self):
+        def dropped(batch):
+            return global_add_pool(nn.functional.dropout(batch.x), batch.batch, batch.num_graphs)
+
+        with pytest.raises(ValueError, match="gives another output when it is called again"):
+            check_symmetry(dropped, "permutation")
+        model = nn.Sequential(interaction(do=0.5), nn.Dropout(0.5)).train()
+        assert check_symmetry(model, "permutation")
+
+    def test_single_precision(self):
+        class Single(OfEvents):
+            def forward(self, batch):
+                return self.event(super().forward(batch).float().repeat(1, 4))
+
+        class Rounds(OfEvents):
+            def forward(self, batch):
+                return super().forward(batch).float()
+
+        with pytest.raises(ValueError, match="Single does not compute in float64, which is needed"):
+            check_symmetry(Single(4), "permutation")
+        with pytest.raises(ValueError, match=r"Rounds returns torch.float32 although"):
+            check_symmetry(Rounds(4), "permutation")
+
+    def test_tensors_made_without_a_dtype_are_double(self):
+        class Made(OfEvents):
+            def forward(self, batch):
+                return super().forward(batch) @ torch.ones(2, 3)
+
+        assert check_symmetry(Made(4), "permutation")
+
+    def test_saturation(self):
+        class Saturated(OfEvents):
+            def forward(self, batch):
+                return (1e9 * super().forward(batch)).sigmoid()
+
+        with pytest.raises(ValueError, match="does not react to the particles of most events"):
+            check_symmetry(Saturated(4), "padding")
+
+    def test_no_number(self):
+        def mean(batch):
+            total = global_add_pool(batch.x, batch.batch, batch.num_graphs)
+            return total / batch.ptr.diff().unsqueeze(1)
+
+        with pytest.raises(ValueError, match=r"gives \[nan.* for event 0 of 0 particles"):
+            check_symmetry(mean, "permutation")
+        assert check_symmetry(mean, "permutation", inputs=from_rows(torch.rand(4, 3, 4)))
+
+    def test_events_without_particles_that_are_lost(self):
+        def lost(batch):
+            return global_add_pool(batch.x, batch.batch)
+
+        with pytest.raises(ValueError, match=r"returns the shape \(7, 4\) for 8 events.*the last event has none"):
+            check_symmetry(lost, "permutation")
+
+    def test_an_output_that_is_no_tensor(self):
+        with pytest.raises(TypeError, match="must return a tensor, got tuple: pick one"):
+            check_symmetry(lambda batch: (batch.x, batch.x), "permutation")
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"symmetries": "permutations"}, ValueError, "no symmetry: did you mean permutation"),
+            ({"symmetries": []}, ValueError, "symmetries is empty"),
+            ({"symmetries": "boost", "feats": ["a", "b", "c", "d"]}, ValueError, "hold no momenta"),
+            ({"symmetries": "boost", "feats": ["px", "py", "a", "b"]}, ValueError, "no momentum along the beam"),
+            ({"feats": ["px", "py"]}, ValueError, "feats must name the 4 features"),
+            ({"feats": ["px", "px", "py", "E"]}, ValueError, "must be a list of different names"),
+            ({"form": "columns"}, ValueError, "is no form of events"),
+            ({"output": "event"}, ValueError, "did you mean events"),
+            ({"output": "particles"}, ValueError, "a row per particle is expected"),
+            ({"equivariant": True, "call": lambda m, b: m(b)[:, :3]}, ValueError, "takes outputs of four-momenta"),
+            ({"trials": 0}, ValueError, "trials must be at least 1"),
+            ({"max_gamma": 1.0}, ValueError, "max_gamma must be above 1"),
+            ({"tolerance": 0.0}, ValueError, "tolerance is relative"),
+            ({"max_particles": 0}, ValueError, "max_particles must be at least 1"),
+            ({"inputs": torch.rand(3, 4)}, TypeError, "inputs must be a Batch"),
+            ({"inputs": from_rows(torch.rand(2, 3, 5))}, ValueError, "inputs has 5 features per particle"),
+            ({"inputs": from_rows(torch.rand(0, 3, 4))}, ValueError, "inputs has no particles"),
+        ],
+        ids=str,
+    )
+    def test_arguments_that_are_none(self, arguments, error, message, plain_python):
+        with pytest.raises(error, match=message):
+            check_symmetry(interaction(), **arguments)
+
+    def test_models_that_are_none(self, plain_python):
+        with pytest.raises(TypeError, match=r"must be a module, a lumigraph\.Model or a function, got int"):
+            check_symmetry(3)
+        with pytest.raises(TypeError, match="takes no particles"):
+            check_symmetry(CatEmbHead(["ht"]), "permutation")
+
+    def test_fields_of_which_nobody_knows_how_they_change(self):
+        batch = from_rows(torch.rand(2, 3, 4))
+        batch.pos = torch.rand(6, 3)
+        with pytest.raises(ValueError, match="the field 'pos', of which it is not known how it changes"):
+            check_symmetry(interaction(), inputs=batch)
+
+    def test_no_room_for_an_emission(self):
+        full = from_rows(torch.rand(2, 2, 4) + torch.tensor([0.0, 0.0, 0.0, 2.0]))
+        head = LorentzBoostNet(**names("ab"), n_particles=2)
+        with pytest.raises(ValueError, match="no event has a particle, and room for one more"):
+            check_symmetry(head, "soft_emission", inputs=full)
+        assert "soft_emission" in check_symmetry(head, inputs=full).not_checked
+
+
+class TestReport:
+    def test_the_message_says_all(self):
+        model = OfEvents(4)
+        with pytest.raises(AssertionError) as caught:
+            check_symmetry(model, ["permutation", "boost"], max_gamma=3.0, seed=7).raise_if_broken()
+        text = str(caught.value)
+        found = check_symmetry(model, "boost", max_gamma=3.0, seed=7)["boost"]
+        assert "permutation" not in text
+        for part in (
+            "OfEvents", "boost: BROKEN", f"event {found.event} ({found.particles} particle", "after a boost with gamma",
+            f"{found.deviation:.3g} of the scale", f"{found.absolute:.3g} absolute", "allowed 1e-08",
+            f"{found.values[0]:.10g} became {found.values[1]:.10g}",
+            'check_symmetry(model, "boost", max_gamma=3.0, seed=7)',
+        ):  # fmt: skip
+            assert part in text, part
+
+    def test_the_event_that_shows_it(self):
+        model = OfEvents(4)
+        found = check_symmetry(model, "rotation")["rotation"]
+        assert found.before.num_graphs == found.after.num_graphs == 1
+        assert len(found.before.x) == found.particles
+        torch.testing.assert_close(mass2(found.after.x), mass2(found.before.x), rtol=1e-9, atol=1e-9)
+        assert not torch.allclose(found.after.x, found.before.x)
+
+    def test_the_values_are_those_of_the_model(self):
+        def energies(batch):
+            return global_add_pool(batch.x[:, 3], batch.batch, batch.num_graphs)
+
+        found = check_symmetry(energies, "boost")["boost"]
+        assert found.values == pytest.approx((float(energies(found.before)), float(energies(found.after))))
+        assert found.absolute == pytest.approx(abs(found.values[1] - found.values[0]))
+
+    def test_the_table(self):
+        report = check_symmetry(OfMasses(), ["permutation", "scaling", "soft_emission"])
+        assert not report
+        assert not report.holds
+        lines = str(report).splitlines()
+        assert [line.split()[0] for line in lines] == ["OfMasses", "permutation", "scaling", "soft_emission"]
+        assert [line.split()[1] for line in lines[1:]] == ["yes", "NO", "NO"]
+        assert "after the scaling of all momenta by" in lines[2]
+        assert repr(report) == "SymmetryReport(OfMasses: permutation=holds, scaling=BROKEN, soft_emission=BROKEN)"
+
+    def test_all_hold(self):
+        report = check_symmetry(OfMasses(), ["permutation", "boost"])
+        assert report
+        assert report.raise_if_broken() is None
+
+    def test_all_symmetries_are_checked_if_none_is_named(self):
+        assert tuple(check_symmetry(OfMasses()).checks) == SYMMETRIES

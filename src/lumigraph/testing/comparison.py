@@ -17,7 +17,7 @@ __all__ = ["Baseline", "Difference"]
 
 #: So many times what rounding does to an output is no broken symmetry, up to this part of its scale.
 _NOISE, _MOST_NOISE = 30.0, 1e-3
-#: Where the reaction to other particles is a smaller part of the output than that, nothing can be said.
+#: An event whose output changes by a smaller part of its size with other particles does not react to them.
 _NO_REACTION = 1e-9
 #: The scale of no number of the output is a smaller part of the largest one.
 _LEAST_PART = 1e-3
@@ -96,26 +96,32 @@ class Baseline:
         return rows, wanted
 
     def _scale(self) -> tuple[Tensor, bool]:
-        """Return how strongly each number of the output reacts to other particles, and whether it does at all."""
+        """Return how strongly each number of the output reacts to other particles, and whether most events react."""
         x, slot, ptr = self.events.particles
-        others = self.events._replace(
-            particles=Particles(x[torch.randint(max(len(x), 1), (len(x),), generator=self.random)], slot, ptr)
-        )
-        reaction = [self.subject(others) - self.output]
+        drawn = torch.randint(len(x), (len(x),), generator=self.random)
+        reaction = self._reaction(Particles(x[drawn], slot, ptr), torch.arange(len(x)))
+        lengths = ptr.diff()
         is_last = torch.zeros(len(x), dtype=torch.bool)
-        is_last[(ptr[1:] - 1)[ptr.diff() > 0]] = True
+        is_last[(ptr[1:] - 1)[lengths > 0]] = True
         kept = (~is_last).nonzero()[:, 0]
-        fewer = Particles(x[kept], slot[kept], lengths_to_ptr((ptr.diff() - 1).clamp(min=0)))
-        before = self.output if self.subject.output == "events" else self.output[kept]
-        reaction.append(self.subject(self.events._replace(particles=fewer)) - before)
-        found = torch.cat([*reaction, torch.zeros_like(self.output[:1])]).nan_to_num(0.0, 0.0, 0.0).abs().amax(0)
-        size = self.output.abs().amax(0) if len(self.output) else found
-        largest = float(size.max()) if size.numel() else 0.0
+        if len(kept):
+            fewer = Particles(x[kept], slot[kept], lengths_to_ptr((lengths - 1).clamp(min=0)))
+            reaction = reaction.maximum(self._reaction(fewer, kept))
+        size, found = self.output.abs().amax(0), reaction.amax(0)
+        reacts = (reaction > _NO_REACTION * size.max()).any(1)[lengths[self.event_of_rows(self.events)] > 0]
         # a number that these events leave as it is, such as a hidden unit that is off, has a part of the largest scale
         scale = torch.maximum(found, 1e-6 * size).clamp(min=max(_LEAST_PART * float(found.max()), 1e-300))
         if self.subject.equivariant:  # components of a vector have a common one
             scale = scale.unflatten(0, (-1, 4)).amax(1, keepdim=True).expand(-1, 4).flatten()
-        return scale, bool((found > _NO_REACTION * largest).any())
+        return scale, 2 * int(reacts.sum()) >= len(reacts)
+
+    def _reaction(self, particles: Particles, rows: Tensor) -> Tensor:
+        """Return how much each row of the output changes with other particles, which are these ones of before."""
+        found = self.subject(self.events._replace(particles=particles))
+        before = self.output if self.subject.output == "events" else self.output[rows]
+        change = torch.zeros_like(self.output)
+        change[... if self.subject.output == "events" else rows] = (found - before).nan_to_num(0.0, 0.0, 0.0).abs()
+        return change
 
     def rounding(self, events: Events, output: Tensor) -> Float[Tensor, " rows"]:
         """Return how much each row of the output changes, relative to the scale, by the last digits of the input."""

@@ -114,8 +114,8 @@ def given_events(inputs: Data, feats: Sequence[str]) -> Events:
     refuse_nan(found.x.isnan(), found.slot, torch.repeat_interleave(found.ptr.diff()))
     if found.x.size(1) != len(feats):
         raise ValueError(f"inputs has {found.x.size(1)} features per particle, but feats are {list(feats)}")
-    if found.ptr.numel() < 2:
-        raise ValueError("inputs has no events: give at least one, better one of each multiplicity that may occur")
+    if not len(found.x):
+        raise ValueError("inputs has no particles: give at least one event, better one of each multiplicity")
     particles = Particles(found.x.detach().cpu().double(), found.slot.cpu(), found.ptr.cpu())
     u, cat = (inputs[name].detach().cpu() if name in inputs else None for name in ("u", "cat"))
     return Events(particles, None if u is None else u.double(), cat)

@@ -83,8 +83,8 @@ class Trials:
             found = self._transformation(name, base)
         if found.holds and not base.reacts:
             raise ValueError(
-                f"{self.subject.name} does not react to its particles at all, so that nothing can be said about "
-                f"{name}: its activations may be saturated by the size of the numbers (leave the last one out), or all "
+                f"{self.subject.name} does not react to the particles of most events, so that nothing can be said "
+                f"about {name}: its activations may be saturated by the size of the numbers (leave the last one out), or all "
                 "units of a layer be off; inputs=... gives it events as it knows them"
             )
         return found

@@ -714,7 +714,7 @@ class TestWhatCannotBeJudged:
     def test_saturation(self):
         class Saturated(OfEvents):
             def forward(self, batch):
-                return (1e9 * super().forward(batch)).sigmoid()
+                return (1e3 * (1 + super().forward(batch).square())).sigmoid()
 
         with pytest.raises(ValueError, match="does not react to the particles of most events"):
             check_symmetry(Saturated(4), "padding")

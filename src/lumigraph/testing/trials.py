@@ -84,7 +84,7 @@ class Trials:
         if found.holds and not base.reacts:
             raise ValueError(
                 f"{self.subject.name} does not react to the particles of most events, so that nothing can be said "
-                f"about {name}: its activations may be saturated by the size of the numbers (leave the last one out), or "
+                f"about {name}: activations may be saturated by the size of the numbers (leave the last one out), or "
                 "all units of a layer be off; inputs=... gives it events as it knows them"
             )
         return found

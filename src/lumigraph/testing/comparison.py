@@ -20,7 +20,7 @@ _NOISE, _MOST_NOISE = 30.0, 1e-3
 #: An event whose output changes by a smaller part of its size with other particles does not react to them.
 _NO_REACTION = 1e-9
 #: The scale of no number of the output is a smaller part of the largest one.
-_LEAST_PART = 1e-3
+_LEAST_PART = 0.1
 
 
 class Difference(NamedTuple):

@@ -137,9 +137,10 @@ class Subject:
                     "rounding: something in its forward is float32 (a tensor without dtype=x.dtype, .float(), or a "
                     f"model other than the copy that is given to call): {text}"
                 ) from error
+            given = "a Batch" if self.form == "batch" else "rows and a mask" if self.form == "rows" else "a matrix"
             raise CallError(
-                f"{self.name} fails on events of {self.feats if self.head else 'the features'} (form={self.form!r}): "
-                f"{type(error).__name__}: {text}; feats=, inputs=, form= and call= say what it takes"
+                f"{self.name} fails when it is called with {given} of the events, {type(error).__name__}: {text}; "
+                "feats=, inputs=, form= and call= say what it takes"
             ) from error
 
     def _checked(self, found: Any, events: Events) -> Tensor:

@@ -732,7 +732,7 @@ class TestWhatCannotBeJudged:
         def lost(batch):
             return global_add_pool(batch.x, batch.batch)
 
-        with pytest.raises(ValueError, match=r"returns the shape \(7, 4\) for 8 events.*the last event has none"):
+        with pytest.raises(ValueError, match=r"returns the shape \(8, 4\) for 9 events.*the last event has none"):
             check_symmetry(lost, "permutation")
 
     def test_an_output_that_is_no_tensor(self):

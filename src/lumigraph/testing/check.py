@@ -97,7 +97,7 @@ def check_symmetry(
     ------
     ValueError
         If a name is unknown, the features hold no momenta, or the model cannot be judged: it is random, not finite,
-        not in double precision, or does not react to its particles.
+        not in double precision, or does not react to the particles of most events.
     TypeError
         If the model is none, takes no particles, or returns no tensor.
 

@@ -18,7 +18,7 @@ from .momenta import Momenta
 __all__ = ["Events", "given_events", "joined", "random_events"]
 
 #: Particles per event: none, one, two, some and many; events without particles first, in the middle and last.
-MULTIPLICITIES = (0, 2, 1, 0, 12, 3, 25, 0)
+MULTIPLICITIES = (0, 2, 1, 0, 12, 3, 25, 7, 0)
 
 
 class Events(NamedTuple):

@@ -61,7 +61,7 @@ class Trials:
         NotApplicable
             If the features or the events do not allow it.
         ValueError
-            If the symmetry seems to hold only because the model does not react to its particles at all.
+            If the symmetry seems to hold only because the model does not react to the particles of most events.
         """
         if name not in ("permutation", "padding") and self.momenta.missing:
             raise NotApplicable(self.momenta.missing)
@@ -83,9 +83,9 @@ class Trials:
             found = self._transformation(name, base)
         if found.holds and not base.reacts:
             raise ValueError(
-                f"{self.subject.name} does not react to the particles of most events, so that nothing can be said "
-                f"about {name}: activations may be saturated by the size of the numbers (leave the last one out), or "
-                "all units of a layer be off; inputs=... gives it events as it knows them"
+                f"{self.subject.name} does not react to the particles of most events, so that nothing is known of "
+                f"{name}: activations may be saturated by the size of the numbers (leave the last one out), or all "
+                "units of a layer be off; inputs=... gives it events as it knows them"
             )
         return found
 

@@ -24,7 +24,7 @@ from lumigraph import (
     load_sample,
 )
 from lumigraph.adapters import to_rows
-from lumigraph.blocks import CatEmbedder, CatEmbHead
+from lumigraph.blocks import AbsMatrixHead, CatEmbedder, CatEmbHead
 from lumigraph.graph import ptr_to_batch
 from lumigraph.kinematics import delta_phi, eta, mass, mass2, phi, pt
 from lumigraph.nn import InteractionConv, LorentzBoostConv, mlp
@@ -160,13 +160,13 @@ class TestRightModels:
     def test_ordered_heads_do_not_mind_padding_but_order(self, head):
         assert holds(head, ["permutation", "padding"]) == ["padding"]
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", range(2))
     def test_a_network_of_masses_is_lorentz_invariant(self, seed):
         model, options = OfMasses(), {"seed": seed, "max_gamma": 20.0}
         right = ["permutation", "padding", *LORENTZ_GROUP, *REFLECTIONS]
         assert holds(model, None, **options) == right
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", range(2))
     def test_an_energy_flow_network_is_infrared_and_collinear_safe(self, seed):
         right = ["permutation", "padding", "scaling", "soft_emission", "collinear_split"]
         assert holds(EnergyFlow(), None, seed=seed) == right
@@ -360,6 +360,30 @@ class TestPlantedFaults:
     def test_what_stands_in_empty_slots_of_a_fixed_number(self):
         assert holds(Leaks(), "padding", form="rows", max_particles=6) == []
         assert holds(CountsSlots(), "padding", form="rows", max_particles=6) == ["padding"]  # always so many
+
+    def test_a_head_that_forgets_the_mask(self):
+        class Forgets(AbsMatrixHead):
+            """A head without biases that are set: only in the copy are they not 0."""
+
+            row_wise, max_particles = True, None
+
+            def __init__(self, **names):
+                super().__init__(**names)
+                self.each = mlp([4, 8, 3])
+
+            def get_out_size(self):
+                return 3
+
+            def embed(self, rows, mask):
+                return self.each(rows.flatten(0, 1)).view(*mask.shape, 3).sum(1)
+
+        class Remembers(Forgets):
+            def embed(self, rows, mask):
+                return (self.each(rows.flatten(0, 1)).view(*mask.shape, 3) * mask.unsqueeze(-1)).sum(1)
+
+        assert holds(Forgets(**names("a")), ["permutation", "padding"]) == ["permutation"]
+        assert holds(Remembers(**names("a")), ["permutation", "padding"]) == ["permutation", "padding"]
+        assert holds(nn.Sequential(Forgets(**names("a")), net(3, 2)), "padding") == []
 
     def test_a_leak_shows_in_batches_too(self):
         assert holds(Leaks(), "padding", call=lambda model, batch: model(*to_rows(batch))) == []
@@ -777,6 +801,12 @@ class TestWhatCannotBeJudged:
         batch.pos = torch.rand(6, 3)
         with pytest.raises(ValueError, match="the field 'pos', of which it is not known how it changes"):
             check_symmetry(interaction(), inputs=batch)
+
+    def test_nothing_to_exchange(self):
+        single = from_rows(torch.rand(3, 1, 4))
+        with pytest.raises(ValueError, match="no event has two particles"):
+            check_symmetry(interaction(), "permutation", inputs=single)
+        assert check_symmetry(interaction(), "padding", inputs=single)
 
     def test_no_room_for_an_emission(self):
         full = from_rows(torch.rand(2, 2, 4) + torch.tensor([0.0, 0.0, 0.0, 2.0]))

@@ -67,6 +67,8 @@ class Trials:
             raise NotApplicable(self.momenta.missing)
         if self.momenta.is_transverse and name in ("rotation", "boost", "boost_z", "reflection_z"):
             raise NotApplicable(f"the features {self.momenta.feats} have no momentum along the beam, pz or eta")
+        if name == "permutation" and int(events.lengths.max()) < 2:
+            raise NotApplicable("no event has two particles, so that they cannot be exchanged")
         if name in ("soft_emission", "collinear_split"):
             chosen = room_for_one(events, self.subject.max_particles)
             if not chosen:
@@ -118,11 +120,10 @@ class Trials:
     def _limit(self, name: str, base: Baseline, numbers: Sequence[int]) -> SymmetryCheck:
         """Follow the deviation to its limit; ``numbers`` are those of the events of the base among all."""
         steps = LIMITS if name == "soft_emission" else (*LIMITS, 0.0)
-        worst: SymmetryCheck | None = None
+        last, results = len(LIMITS) - 1, []
         for _ in range(self.trials):
             changes = emissions(name, base.events, self.momenta, self.random, steps, self.subject.max_particles)
             found = [self._compared(base, change) for change in changes]
-            last = len(LIMITS) - 1
             order = _order([d.deviation for d in found[: last + 1]], 1e-3 * self.tolerance)
             falls = order is not None and order >= _LEAST_ORDER and found[last].deviation <= _ALMOST
             holds = found[last].excess <= 1 or falls
@@ -130,11 +131,8 @@ class Trials:
             if len(found) > len(LIMITS) and found[-1].excess > 1:  # split exactly, not only in the limit
                 holds, shown = False, len(LIMITS)
             course = tuple((step, d.deviation) for step, d in zip(steps, found, strict=True))
-            check = self._result(name, holds, found[shown], base, changes[shown], course, order, numbers)
-            if worst is None or (check.holds, -check.deviation) < (worst.holds, -worst.deviation):
-                worst = check
-        assert worst is not None
-        return worst
+            results.append(self._result(name, holds, found[shown], base, changes[shown], course, order, numbers))
+        return min(results, key=lambda check: (check.holds, -check.deviation))
 
     # --------------------------------------------------------------------------------------------------------- padding
 

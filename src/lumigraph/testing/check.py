@@ -84,7 +84,7 @@ def check_symmetry(
     tolerance
         Largest deviation relative to the scale of the output, see Notes.
     trials
-        How often new random elements are drawn.
+        How often all that is random is drawn anew.
     seed
         Seed of all that is random.
 
@@ -112,8 +112,8 @@ def check_symmetry(
     is within the tolerance at the last step, or falls with a power of at least 1/4 of it. It falls with the power 1 in
     networks that weight a smooth function of the direction by the energy.
 
-    **Weights.** Biases and other parameters that are 0 throughout, as before a training, are random in the copy: 0
-    would hide much, such as an empty slot that counts.
+    **Weights.** Biases and other parameters that are 0 throughout, as before a training, are random in the copy, others
+    in each trial: 0 would hide much, such as an empty slot that counts.
 
     **Units.** Momenta of random events are of the order of 1; symmetries do not depend on the unit.
 
@@ -139,7 +139,7 @@ def check_symmetry(
     names = _names(symmetries)
     _check_arguments(form, output, trials, max_gamma, tolerance)
     with double_precision():
-        subject = Subject(model, call, form, output, equivariant, max_particles, torch.Generator().manual_seed(seed))
+        subject = Subject(model, call, form, output, equivariant, max_particles)
         momenta = _momenta(subject, feats)
         events = _events(subject, momenta, inputs, seed)
         checks: dict[str, SymmetryCheck] = {}

@@ -39,8 +39,6 @@ class Subject:
     ----------
     model, call, form, output, equivariant, max_particles
         See `lumigraph.testing.check_symmetry`.
-    random
-        What draws parameters that are 0.
     """
 
     def __init__(
@@ -51,12 +49,14 @@ class Subject:
         output: OutputOf | None,
         equivariant: bool,
         max_particles: int | None,
-        random: torch.Generator,
     ) -> None:
-        self.model = _copied(model, random)
+        self.model = _copied(model)
         self.name = type(self.model).__name__ if isinstance(model, nn.Module | BuiltModel) else _name(model)
         self.call, self.form, self.equivariant = call, form, equivariant
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
+        parameters = self.model.parameters() if modules else []
+        #: parameters that are 0 throughout, such as biases before a training
+        self.unset = [p for p in parameters if p.requires_grad and not bool(p.any())]
         #: the outermost head, and the one that takes the particles
         self.outer = next((m for m in modules if isinstance(m, AbsHead)), None)
         self.head = next((m for m in modules if isinstance(m, AbsMatrixHead)), None)
@@ -70,6 +70,11 @@ class Subject:
         if isinstance(self.model, LorentzBoostConv):
             return self.model.num_slots
         return None if self.head is None else self.head.max_particles
+
+    def draw(self, random: torch.Generator) -> None:
+        """Draw the parameters that are 0: a network with them may give 0 for an empty slot, masked or not."""
+        for parameter in self.unset:
+            parameter.normal_(std=0.1, generator=random)
 
     @property
     def feats(self) -> list[str]:
@@ -171,21 +176,16 @@ class Subject:
         return found.flatten(1) if found.dim() > 1 else found.unsqueeze(1)
 
 
-def _copied(model: Any, random: torch.Generator) -> Any:
+def _copied(model: Any) -> Any:
     model = model.model if isinstance(model, BuiltModel) else model
     if not callable(model):
         raise TypeError(f"the model must be a module, a lumigraph.Model or a function, got {type(model).__name__}")
     if not isinstance(model, nn.Module):
         return model
     try:
-        copied = copy.deepcopy(model).cpu().double().eval()
+        return copy.deepcopy(model).cpu().double().eval()
     except (RuntimeError, TypeError) as error:
         raise TypeError(f"{type(model).__name__} cannot be copied, and it must stay as it is: {error}") from error
-    for parameter in copied.parameters():
-        # biases before a training: a network of an empty slot then gives 0, whether a mask is applied to it or not
-        if parameter.requires_grad and not bool(parameter.any()):
-            parameter.normal_(std=0.1, generator=random)
-    return copied
 
 
 def _name(function: Any) -> str:

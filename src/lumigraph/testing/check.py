@@ -167,10 +167,10 @@ def _names(symmetries: str | Sequence[str] | None) -> list[str]:
 
 
 def _options(given: dict[str, Any]) -> str:
-    """Return the optional arguments that are not the usual ones, as they would be written in a call."""
+    """Return the seed, and the other optional arguments that are not the usual ones, as written in a call."""
     usual = inspect.signature(check_symmetry).parameters
     shown = {name: value for name, value in given.items() if usual[name].kind is inspect.Parameter.KEYWORD_ONLY}
-    shown = {name: value for name, value in shown.items() if value is not usual[name].default}
+    shown = {name: value for name, value in shown.items() if name == "seed" or value is not usual[name].default}
     return "".join(f", {k}={'...' if k in ('inputs', 'call') else repr(v)}" for k, v in shown.items())
 
 

@@ -384,8 +384,8 @@ class Model(BuiltModel):
         Besides, there are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
         categories. The output is (events, n_out), as of `predict`. The metadata of the file (in a ``.pt2``,
         ``lumigraph.json``) name all columns in their order, the schema and the units. What stands in a slot that the
-        mask leaves out has no influence. An event that `predict` refuses (with a NaN, an unknown category, more particles
-        than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
+        mask leaves out has no influence. An event that `predict` refuses (with a NaN, an unknown category, more
+        particles than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
 
         Memory is taken for all pairs of slots, also of empty ones: hand over events of similar multiplicity together.
         """

@@ -192,10 +192,11 @@ class LorentzBoostNet(AbsMatrixHead):
         bad = _unphysical(p4) & mask
         if bool(bad.any()):
             event, slot = bad.nonzero()[0].tolist()
+            momentum, energy = p4[event, slot, :3].detach().double().norm(), p4[event, slot, 3]
             raise ValueError(
-                f"event {event}: particle {self.vecs[slot]!r} has E = {float(p4[event, slot, 3]):g} and |p| = "
-                f"{float(p4[event, slot, :3].double().norm()):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
-                "standardised, with a positive energy (validate=False turns this check off)"
+                f"event {event}: particle {self.vecs[slot]!r} has E = {float(energy):g} and |p| = {float(momentum):g} "
+                "GeV; a boost needs E >= |p|, so give four-momenta that are not standardised, with a positive energy "
+                "(validate=False turns this check off)"
             )
 
 

@@ -105,7 +105,9 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
             raise ValueError(f"the exported model gives {tuple(found[-1].shape)}, the model {tuple(out.shape)}")
     ours, theirs = torch.cat(expected), torch.cat(found)
     if not bool(ours.isfinite().all()):
-        raise ValueError("the model itself gives NaN or infinite outputs on random events: train it, or look at its weights")
+        raise ValueError(
+            "the model itself gives NaN or infinite outputs on random events: train it, or look at its weights"
+        )
     return Comparison(ours, theirs, interface.objective, _merits(model, events, ours, theirs))
 
 
@@ -123,11 +125,15 @@ def _batches(
 def _merits(
     model: Any, events: EventDataset | EventStream | None, ours: Tensor, theirs: Tensor
 ) -> dict[str, tuple[Any, Any]]:
-    parts = [] if events is None else [(part.y, part.weight) for part in events.chunks()]
-    if not parts or any(y is None for y, _ in parts) or events is None:
+    if events is None or not len(events):
         return {}
-    y = torch.cat([y for y, _ in parts]).numpy()
-    w = None if any(w is None for _, w in parts) else torch.cat([w for _, w in parts]).numpy()
+    parts = list(events.chunks())
+    targets, weights = [part.y for part in parts], [part.weight for part in parts]
+    if any(y is None for y in targets):
+        return {}
+    y = torch.cat([y for y in targets if y is not None]).numpy()
+    given = [w for w in weights if w is not None]
+    w = torch.cat(given).numpy() if len(given) == len(parts) else None
     # the events that were given come last
     of_either = [merits(y, out[-len(y) :].numpy(), w, model.objective, events.schema.targets) for out in (ours, theirs)]
     return {name: (value, of_either[1][name]) for name, value in of_either[0].items()}

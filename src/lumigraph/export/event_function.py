@@ -57,7 +57,7 @@ class PaddedEvents(nn.Module):
         mask = torch.cat([mask, mask.new_zeros(mask.size(0), extra)], dim=1)
         if most is None:
             return self._of_particles(rows, mask, [], u, cat)
-        return self._of_particles(rows[:, :most], mask[:, :most], [mask[:, most:].any(1)], u, cat)
+        return self._of_particles(rows[:, :most], mask[:, :most], [_any(mask[:, most:])], u, cat)
 
     def _of_particles(
         self, rows: Tensor, mask: Tensor, refused: list[Tensor], u: Tensor | None, cat: Tensor | None
@@ -66,7 +66,7 @@ class PaddedEvents(nn.Module):
         if head is None:
             raise TypeError("this model has no head for particles: leave rows and mask, or values and lengths, out")
         rows = torch.where(mask.unsqueeze(-1), rows, torch.zeros_like(rows))
-        refused = [*refused, head.refused(rows, mask).any(1)]
+        refused = [*refused, _any(head.refused(rows, mask))]
         return self._predicted(refused, [head.embed(rows, mask)], u, cat)
 
     def _predicted(self, refused: list[Tensor], vectors: list[Tensor], u: Tensor | None, cat: Tensor | None) -> Tensor:
@@ -79,12 +79,17 @@ class PaddedEvents(nn.Module):
             u = u if head.input_mask is None else u.index_select(1, head.input_mask)
             most = cat.new_tensor(head.cat_embedder.cat_szs) - 1
             known = torch.minimum(cat.clamp(min=0), most)
-            refused = [*refused, u.isnan().any(1), (known != cat).any(1)]
+            refused = [*refused, _any(u.isnan()), _any(known != cat)]
             vectors = [head.embed(u, known), *vectors]
         found = self.tail(self.body(torch.cat(vectors, dim=1)))
         found = found.exp() if self.objective == "multiclass" else found
-        any_refused = torch.stack(refused, dim=1).any(1, keepdim=True)
-        return torch.where(any_refused, torch.full_like(found, torch.nan), found)
+        nothing = _any(torch.stack(refused, dim=1)).unsqueeze(1)
+        return torch.where(nothing, torch.full_like(found, torch.nan), found)
+
+
+def _any(rows: Tensor) -> Tensor:
+    """Return which rows of a matrix have an entry that is True; of no columns, none, which ONNX's maximum gets wrong."""
+    return rows.sum(1) > 0
 
 
 class FlatEvents(nn.Module):
@@ -100,9 +105,7 @@ class FlatEvents(nn.Module):
         super().__init__()
         self.padded = padded
 
-    def forward(
-        self, values: Tensor, lengths: Tensor, u: Tensor | None = None, cat: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, values: Tensor, lengths: Tensor, u: Tensor | None = None, cat: Tensor | None = None) -> Tensor:
         """Return the predictions, (events, outputs).
 
         Parameters

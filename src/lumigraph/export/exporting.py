@@ -119,7 +119,9 @@ def _write(model: Any, face: Interface, file: Path) -> Run:
     except Exception as error:
         hint = ""
         if face.dtype != torch.float32:
-            hint = "; it lacks kernels for other precisions than float32: export a model of float32, model.model.float()"
+            hint = (
+                "; it lacks kernels for other precisions than float32: export a model of float32, model.model.float()"
+            )
         raise ValueError(f"the exported model cannot be opened again: {_first_line(error)}{hint}") from error
 
 

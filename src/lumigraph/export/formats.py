@@ -49,8 +49,9 @@ def captured(model: Any, interface: Interface, batch: Batch) -> torch.export.Exp
     """
     padded = replace(interface, form="padded")
     function = PaddedEvents(model.model, interface.objective)
+    slots = max(4, interface.max_particles or 0)
     with _quietly():
-        program = _program(function, padded, padded.of_batch(batch, 4))
+        program = _program(function, padded, padded.of_batch(batch, slots))
         if interface.form == "flat" and interface.particle_feats:
             # of the graph, not of the model: a loop over slots can't be captured for a number that is computed
             flat = FlatEvents(program.module(check_guards=False))
@@ -78,7 +79,9 @@ def _quietly() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(torch|onnxscript|onnx_ir|copyreg)\b")
+            warnings.filterwarnings(
+                "ignore", category=DeprecationWarning, module=r"(torch|onnxscript|onnx_ir|copyreg)\b"
+            )
             yield
     finally:
         logger.setLevel(level)
@@ -94,11 +97,11 @@ def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, pat
     with _quietly():
         exported = torch.onnx.export(
             program, dynamo=True, input_names=list(interface.inputs), output_names=[interface.output],
-            custom_translation_table=_translations(), verbose=False,
+            custom_translation_table=_translations(), verbose=False, optimize=False,
         )  # fmt: skip
     if exported is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    graphs = [exported.model.graph, *exported.model.functions.values()]
+    graphs: list[Any] = [exported.model.graph, *exported.model.functions.values()]
     for node in (node for graph in graphs for node in graph.all_nodes()):
         node.metadata_props.clear()  # stack traces
     proto, description = exported.model_proto, interface.describe()

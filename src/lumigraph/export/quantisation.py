@@ -11,8 +11,8 @@ __all__ = ["quantised"]
 def quantised(file: Path) -> Path:
     """Write a copy of an ONNX file whose matrices are int8, and return its path.
 
-    Weights are rounded once, a scale for each matrix; what they are multiplied with is rounded for every batch (dynamic
-    quantisation). What is computed in float64, such as boosts, stays as it is.
+    Weights are rounded once, with a scale for each column of a matrix; what they are multiplied with is rounded for
+    every batch (dynamic quantisation). What is computed in float64, such as boosts, stays as it is.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
     out = file.with_name(f"int8_{file.name}")
@@ -25,7 +25,7 @@ def quantised(file: Path) -> Path:
     logger.setLevel(logging.ERROR)  # it advises a preparation of the file that does nothing for such graphs
     try:
         quantization.quantize_dynamic(
-            file, out, weight_type=quantization.QuantType.QInt8,
+            file, out, weight_type=quantization.QuantType.QInt8, per_channel=True,
             nodes_to_exclude=[node.name for node in graph.node if double & set(node.input)],
         )  # fmt: skip
     finally:

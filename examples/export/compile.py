@@ -1,7 +1,7 @@
 """Compile an exported model to a library that C++ loads with libtorch, without Python.
 
-    lumigraph export tth.pt tth.pt2 --form flat
-    python compile.py tth.pt2 tth_cpu.pt2
+lumigraph export tth.pt tth.pt2 --form flat
+python compile.py tth.pt2 tth_cpu.pt2
 """
 
 import json

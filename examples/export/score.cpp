@@ -18,19 +18,15 @@
 #include <type_traits>
 #include <vector>
 
-int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: " << argv[0] << " model.pt2 events.txt\n";
-    return 2;
-  }
-  torch::inductor::AOTIModelPackageLoader model(argv[1]);
+void score(const char* package, const char* events_file) {
+  torch::inductor::AOTIModelPackageLoader model(package);
   auto about = model.get_metadata();
   const int64_t features = std::stoll(about.at("values")), u_width = std::stoll(about.at("u")),
                 cat_width = std::stoll(about.at("cat"));
 
   std::vector<float> values, u;
   std::vector<int64_t> lengths, cat;
-  std::ifstream file(argv[2]);
+  std::ifstream file(events_file);
   auto read = [&file](auto& to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       typename std::decay_t<decltype(to)>::value_type number;
@@ -44,7 +40,7 @@ int main(int argc, char** argv) {
     read(cat, cat_width);
     read(values, particles * features);
   }
-  if (!file.eof()) throw std::runtime_error("events.txt must begin each event with its number of particles");
+  if (lengths.empty() || !file.eof()) throw std::runtime_error("events.txt must begin each event with its number of particles");
 
   const auto events = static_cast<int64_t>(lengths.size());
   std::vector<at::Tensor> inputs;
@@ -60,4 +56,17 @@ int main(int argc, char** argv) {
   for (int64_t event = 0; event < events; ++event)
     for (int64_t i = 0; i < scores.size(1); ++i)
       std::cout << scores.data_ptr<float>()[event * scores.size(1) + i] << (i + 1 < scores.size(1) ? ' ' : '\n');
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::cerr << "usage: " << argv[0] << " model.pt2 events.txt\n";
+    return 2;
+  }
+  try {
+    score(argv[1], argv[2]);
+  } catch (const std::exception& error) {
+    std::cerr << argv[0] << ": " << error.what() << '\n';
+    return 1;
+  }
 }

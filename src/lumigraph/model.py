@@ -29,7 +29,7 @@ from .prediction import (
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
-    from .export import Exported, Form
+    from .export import Exported
     from .training import TrainConfig
 
 __all__ = ["Model", "ModelBuilder"]
@@ -335,7 +335,7 @@ class Model(BuiltModel):
         self,
         path: str | os.PathLike[str],
         *,
-        form: "Form" = "padded",
+        form: Literal["padded", "flat"] = "padded",
         quantize: bool = False,
         events: Any = None,
         tolerance: float | int = 1e-5,

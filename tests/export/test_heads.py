@@ -97,7 +97,9 @@ def ragged(num_events, most, seed, holes):
 def thousand(model, form):
     """Yield 1,000 events as a Batch and as what the file takes, in batches of various sizes and numbers of slots."""
     most = model.head.matrix_head.max_particles or 30
-    for i, (num_events, slots) in enumerate([(1, 0), (1, 1), (1, 2), (5, 1), (92, 2), (300, min(7, most)), (600, most)]):
+    for i, (num_events, slots) in enumerate(
+        [(1, 0), (1, 1), (1, 2), (5, 1), (92, 2), (300, min(7, most)), (600, most)]
+    ):
         rows, mask, u, cat = ragged(num_events, slots, i, holes=form == "padded")
         batch = from_rows(rows, mask=mask, u=u, cat=cat)
         rows[~mask] = torch.nan  # what stands there must not matter

@@ -4,6 +4,5 @@ See `lumigraph.Model.export`.
 """
 
 from .exporting import Exported, export_model
-from .interface import Form
 
-__all__ = ["Exported", "Form", "export_model"]
+__all__ = ["Exported", "export_model"]

@@ -88,7 +88,7 @@ class PaddedEvents(nn.Module):
 
 
 def _any(rows: Tensor) -> Tensor:
-    """Return which rows of a matrix have an entry that is True; of no columns, none, which ONNX's maximum gets wrong."""
+    """Return which rows of a matrix hold a True; without columns none do, as a maximum in ONNX would not have it."""
     return rows.sum(1) > 0
 
 

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 
 from ..data import EventDataset, EventStream, numbered_as
 from ..evaluation import merits
-from .formats import Run
+from .formats import Run, first_line
 from .interface import Interface
 from .random_events import RandomEvents
 
@@ -100,7 +100,12 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
         with torch.no_grad():
             out = original(batch)
         expected.append(out.exp() if interface.objective == "multiclass" else out)
-        found.append(run(interface.of_batch(batch, num_slots)))
+        inputs = interface.of_batch(batch, num_slots)
+        try:
+            found.append(run(inputs))
+        except Exception as error:
+            sizes = {name: tuple(value.shape) for name, value in inputs.items()}
+            raise ValueError(f"the exported model fails on inputs of the sizes {sizes}: {first_line(error)}") from error
         if found[-1].shape != out.shape:
             raise ValueError(f"the exported model gives {tuple(found[-1].shape)}, the model {tuple(out.shape)}")
     ours, theirs = torch.cat(expected), torch.cat(found)

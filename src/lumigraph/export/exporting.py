@@ -14,7 +14,7 @@ from ..data import EventDataset, EventStream
 from ..data.writers import check_place
 from ..prediction import need_events
 from .comparison import compare
-from .formats import FORMATS, Run, captured
+from .formats import FORMATS, Run, captured, first_line
 from .interface import Form, Interface
 from .quantisation import quantised
 from .random_events import RandomEvents
@@ -108,12 +108,13 @@ def _write(model: Any, face: Interface, file: Path) -> Run:
     write, open_file = FORMATS[file.suffix]
     some = RandomEvents(model, face).batch(torch.tensor([min(n, face.max_particles or n) for n in (3, 0, 1, 2)]))
     try:
-        program = captured(model, face, some)
+        write(captured(model, face, some), face, file)
+    except ImportError:
+        raise
     except Exception as error:
         raise ValueError(
-            f"{type(model.head).__name__}, body or tail cannot be captured by torch.export: {_first_line(error)}"
+            f"{type(model.head).__name__}, body or tail cannot be captured by torch.export: {first_line(error)}"
         ) from error
-    write(program, face, file)
     try:
         return open_file(file)
     except Exception as error:
@@ -122,11 +123,7 @@ def _write(model: Any, face: Interface, file: Path) -> Run:
             hint = (
                 "; it lacks kernels for other precisions than float32: export a model of float32, model.model.float()"
             )
-        raise ValueError(f"the exported model cannot be opened again: {_first_line(error)}{hint}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        raise ValueError(f"the exported model cannot be opened again: {first_line(error)}{hint}") from error
 
 
 def _put(file: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from torch_geometric.data import Batch
 from .event_function import FlatEvents, PaddedEvents
 from .interface import Interface
 
-__all__ = ["FORMATS", "Run", "captured", "need"]
+__all__ = ["FORMATS", "Run", "captured", "first_line", "need"]
 
 #: A function of the inputs by name that gives the predictions.
 Run = Callable[[Mapping[str, Tensor]], Tensor]
@@ -30,6 +30,11 @@ def need(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise ImportError(f"export to ONNX needs {name.split('.')[0]}: pip install 'lumigraph[export]'") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says: torch's go on for pages."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 # ----------------------------------------------------------------------------------------------------------- capture
@@ -97,7 +102,8 @@ def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, pat
     with _quietly():
         exported = torch.onnx.export(
             program, dynamo=True, input_names=list(interface.inputs), output_names=[interface.output],
-            custom_translation_table=_translations(), verbose=False, optimize=False,
+            custom_translation_table=_translations(), verbose=False,
+            optimize=False,  # it takes constants of 1e-30 for 0; onnxruntime optimises what it loads
         )  # fmt: skip
     if exported is None:
         raise RuntimeError("torch.onnx.export returned nothing")
@@ -105,11 +111,22 @@ def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, pat
     for node in (node for graph in graphs for node in graph.all_nodes()):
         node.metadata_props.clear()  # stack traces
     proto, description = exported.model_proto, interface.describe()
+    _name_sizes(proto.graph, interface)
     proto.producer_name, proto.producer_version = "lumigraph", str(description["lumigraph"])
     onnx.helper.set_model_props(
         proto, {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items() if v is not None}
     )
     onnx.save(proto, path)
+
+
+def _name_sizes(graph: Any, interface: Interface) -> None:
+    """Call open sizes by their names, where torch counts symbols."""
+    shapes = {**interface.inputs, interface.output: ("events", len(interface.outputs))}
+    for value in (*graph.input, *graph.output):
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            if isinstance(size, str):
+                dim.dim_param = size
+    del graph.value_info[:]  # sizes of what lies between, which a reader infers again
 
 
 def _open_onnx(path: Path) -> Run:

@@ -34,7 +34,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
-	$(INSTALL) --editable '.[test,physics,interactive,explain,docs]'
+	$(INSTALL) --editable '.[test,physics,interactive,explain,docs,export]'
 	-$(INSTALL) triton  # for Linux only; where it can't be had the tests of its kernels are left out
 	touch $@
 

@@ -419,3 +419,24 @@ def test_a_file_that_vanishes_does_not_hide_what_is_kept(monkeypatch, capsys):
     monkeypatch.setattr("lumigraph.data.inspection.inspect_file", vanish)
     _, sentence = error_of(capsys, "inspect", "b.root")
     assert sentence.endswith("b.root: No such file or directory; the first 5 events are kept in scores.partial.root")
+
+
+def test_export_writes_a_file_and_says_how_far_it_is_from_the_model(trained, sample, tmp_path, capsys, plain_python):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    file = write_columns(tmp_path / "events.parquet", sample)
+    out = tmp_path / "model.onnx"
+    assert main(["export", str(trained / "model.pt"), str(out), "--quantize", "--events", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "rows (events, slots, 13), mask (events, slots)" in printed
+    assert "auc: 0." in printed
+    assert " -> 0." in printed
+    assert out.stat().st_size > 1000
+    status, line = error_of(capsys, "export", trained / "model.pt", out)
+    assert status == 1
+    assert "--overwrite" in line
+    assert main(["export", str(trained / "model.pt"), str(tmp_path / "model.pt2"), "--form", "flat"]) == 0
+    assert "values (particles, 13), lengths (events)" in capsys.readouterr().out
+    status, line = error_of(capsys, "export", trained / "model.pt", tmp_path / "model.h5")
+    assert status == 1
+    assert ".onnx or .pt2" in line

@@ -1,4 +1,4 @@
-"""The ``lumigraph`` command: fit, predict, evaluate, report and inspect, from a YAML file or from options."""
+"""The ``lumigraph`` command: fit, predict, evaluate, report, export and inspect, from a YAML file or from options."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from .schema import near
 from .training import TrainConfig
 from .version import __version__
 
-__all__ = ["DataConfig", "ModelConfig", "evaluate", "fit", "inspect", "main", "predict", "report"]
+__all__ = ["DataConfig", "ModelConfig", "evaluate", "export", "fit", "inspect", "main", "predict", "report"]
 
 
 def fit(
@@ -137,6 +137,37 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
         print(f"pictures: {pictures}")
 
 
+def export(
+    model: str,
+    out: str,
+    form: Literal["padded", "flat"] = "padded",
+    events: str | None = None,
+    quantize: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a model as an ONNX file (.onnx) or one of torch.export (.pt2), checked against the model.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    out
+        File to write, its suffix gives the format.
+    form
+        How particles come: a padded matrix with a mask, or flat, one behind the other, with their number per event.
+    events
+        File with events to compare on as well; with targets, figures of merit before and after are printed.
+    quantize
+        Round matrices to int8.
+    overwrite
+        Replace the file if it exists.
+    """
+    from .model import Model
+
+    loaded = Model.load(model)
+    print(loaded.export(out, form=form, quantize=quantize, events=events, overwrite=overwrite))
+
+
 def report(model: str, file: str, out: str = "report.html", overwrite: bool = False) -> None:
     """Write a page about a model and how it does on events with targets: figures, events, data and versions.
 
@@ -202,6 +233,7 @@ _FLAGS = {
     "resume": "go on from the last checkpoint in the folder",
     "overwrite": "replace what is there; without it nothing is overwritten",
     "yaml": "print the schema only",
+    "quantize": "round matrices to int8",
 }
 
 
@@ -213,7 +245,7 @@ def _parser() -> Any:
         description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
     )  # fmt: skip
     commands = parser.add_subcommands()
-    for command in (fit, predict, evaluate, report, inspect):
+    for command in (fit, predict, evaluate, report, export, inspect):
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
@@ -235,6 +267,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "predict": predict,
         "evaluate": evaluate,
         "report": report,
+        "export": export,
         "inspect": inspect,
     }
     try:

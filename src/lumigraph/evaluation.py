@@ -15,7 +15,7 @@ from .metrics import accuracy, auc, background_rejection, resolution
 from .prediction import chunks, num_events
 from .schema import SchemaError
 
-__all__ = ["figures_of_merit", "mean_loss", "parts_of", "parts_of_events", "scored"]
+__all__ = ["figures_of_merit", "mean_loss", "merits", "parts_of", "parts_of_events", "scored"]
 
 
 # inputs, targets and weights of some events, and what lets an error about one of them name it
@@ -80,12 +80,19 @@ def figures_of_merit(model: Any, events: EventDataset | EventStream) -> dict[str
     """Return loss and figures of merit of a model; see `lumigraph.Model.metrics`."""
     found: dict[str, Any] = {"events": len(events), "loss": model.evaluate(events)}
     out, y, w = scored(model, events)
-    if model.objective == "multiclass":
-        found["accuracy"] = accuracy(y[:, 0], out, w)
-        return found
-    for i in range(model.n_out):
-        suffix = f" {events.schema.targets[i]}" if model.n_out > 1 else ""
-        if model.objective == "regression":
+    return {**found, **merits(y, out, w, model.objective, events.schema.targets)}
+
+
+def merits(
+    y: np.ndarray, out: np.ndarray, w: np.ndarray | None, objective: str, targets: Sequence[str]
+) -> dict[str, Any]:
+    """Return figures of merit of predictions (B, n_out) for targets (B, T) and weights (B,); see `figures_of_merit`."""
+    if objective == "multiclass":
+        return {"accuracy": accuracy(y[:, 0], out, w)}
+    found: dict[str, Any] = {}
+    for i in range(out.shape[1]):
+        suffix = f" {targets[i]}" if out.shape[1] > 1 else ""
+        if objective == "regression":
             found[f"bias{suffix}"], found[f"resolution{suffix}"] = resolution(y[:, i], out[:, i], w)
         else:
             found[f"auc{suffix}"] = auc(y[:, i], out[:, i], w)

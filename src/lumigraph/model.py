@@ -29,6 +29,7 @@ from .prediction import (
 from .schema import EventSchema, SchemaError, near
 
 if TYPE_CHECKING:
+    from .export import Exported
     from .training import TrainConfig
 
 __all__ = ["Model", "ModelBuilder"]
@@ -329,6 +330,71 @@ class Model(BuiltModel):
             If the file exists and ``overwrite`` is not set; it is left as it is.
         """
         return saving.write(path, self.model_builder, self.model.state_dict(), self.history, overwrite=overwrite)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        form: Literal["padded", "flat"] = "padded",
+        quantize: bool = False,
+        events: Any = None,
+        tolerance: float | int = 1e-5,
+        overwrite: bool = False,
+    ) -> "Exported":
+        """Write the model as one function of plain tensors, for programs that have neither lumigraph nor Python.
+
+        Everything goes with it, from the columns of the data (scaling, embeddings) to probabilities. The file is
+        checked before it is put in place: it is opened again and compared with the model on random events, with 0, 1, 2
+        and many particles, in batches of other sizes than the one that was captured.
+
+        Parameters
+        ----------
+        path
+            File to write: ``.onnx`` for onnxruntime and others, ``.pt2`` for torch.export, AOTInductor and libtorch.
+        form
+            How particles come. ``padded``: ``rows`` (events, slots, features) and ``mask`` (events, slots), in any
+            number of slots. ``flat``: ``values`` (particles, features), event after event, and ``lengths`` (events,);
+            the i-th particle of an event is then in slot i.
+        quantize
+            Whether to round matrices to int8, for ``.onnx``. The difference is reported, not limited by ``tolerance``.
+        events
+            A data set, a stream or a file on which to compare file and model as well; with targets, the figures of
+            merit of both are reported.
+        tolerance
+            Largest difference of a probability, or of a regression relative to its largest value.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Returns
+        -------
+        Exported
+            The file, what goes in and comes out, the largest difference and the sizes; printed as a few lines.
+
+        Raises
+        ------
+        ValueError
+            If the file does not agree with the model, or a block cannot be captured. Nothing is left behind.
+        FileExistsError
+            If ``path`` exists and ``overwrite`` is not set; it is left as it is.
+        ImportError
+            If onnx, onnxscript or onnxruntime is missing, for ``.onnx``.
+
+        Notes
+        -----
+        Besides, there are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
+        categories. The output is (events, n_out), as of `predict`. The metadata of the file (in a ``.pt2``,
+        ``lumigraph.json``) name all columns in their order, the schema and the units. What stands in a slot that the
+        mask leaves out has no influence. An event that `predict` refuses (with a NaN, an unknown category, more
+        particles than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
+
+        Memory is taken for all pairs of slots, also of empty ones: hand over events of similar multiplicity together.
+        """
+        from .export import export_model
+
+        return export_model(
+            self, path, form=form, quantize=quantize, events=self._events(events), tolerance=tolerance,
+            overwrite=overwrite,
+        )  # fmt: skip
 
     @_OnClassOrModel
     def load(target: Any, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":

@@ -174,6 +174,12 @@ class AbsMatrixHead(AbsHead):
             Which slots hold a particle.
         """
 
+    def refused(
+        self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
+    ) -> Bool[Tensor, "events slots"]:
+        """Return which particles `forward` raises an error for, for what is captured and cannot: those with a NaN."""
+        return rows.isnan().any(-1) & mask
+
     def forward(self, x: Inputs) -> Tensor:
         """Return one vector per event, (B, get_out_size()).
 

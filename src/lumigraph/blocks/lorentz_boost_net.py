@@ -168,8 +168,7 @@ class LorentzBoostNet(AbsMatrixHead):
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
         """Return one vector per event, from plain tensors."""
-        columns = rows.unbind(-1)
-        p4 = torch.stack([columns[i] for i in self.p4_columns]).permute(1, 2, 0)
+        p4 = self._p4(rows)
         if self.validate and not torch.compiler.is_compiling():
             self._check_physical(p4, mask)
         features = self._extract(self.conv.dense(p4))
@@ -178,18 +177,34 @@ class LorentzBoostNet(AbsMatrixHead):
             features = torch.cat([features, carried.transpose(1, 2).flatten(1)], dim=1)
         return features if self.bn is None else self.bn(features)
 
+    def refused(
+        self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
+    ) -> Bool[Tensor, "events slots"]:
+        """Return which particles `forward` raises an error for: also those with E < abs(p), unless it allows them."""
+        nan = super().refused(rows, mask)
+        return nan | (_unphysical(self._p4(rows)) & mask) if self.validate else nan
+
+    def _p4(self, rows: Tensor) -> Tensor:
+        columns = rows.unbind(-1)
+        return torch.stack([columns[i] for i in self.p4_columns]).permute(1, 2, 0)
+
     def _check_physical(self, p4: Tensor, mask: Tensor) -> None:
-        p = p4.detach().double()
-        momentum = p[..., :3].square().sum(-1).sqrt()
-        # also where a number is NaN or infinite
-        bad = ~((p[..., 3] >= momentum * (1 - 1e-4)) & (p[..., 3] < torch.inf)) & mask
+        bad = _unphysical(p4) & mask
         if bool(bad.any()):
             event, slot = bad.nonzero()[0].tolist()
+            momentum, energy = p4[event, slot, :3].detach().double().norm(), p4[event, slot, 3]
             raise ValueError(
-                f"event {event}: particle {self.vecs[slot]!r} has E = {float(p[event, slot, 3]):g} and |p| = "
-                f"{float(momentum[event, slot]):g} GeV; a boost needs E >= |p|, so give four-momenta that are not "
-                "standardised, with a positive energy (validate=False turns this check off)"
+                f"event {event}: particle {self.vecs[slot]!r} has E = {float(energy):g} and |p| = {float(momentum):g} "
+                "GeV; a boost needs E >= |p|, so give four-momenta that are not standardised, with a positive energy "
+                "(validate=False turns this check off)"
             )
+
+
+def _unphysical(p4: Tensor) -> Tensor:
+    """Return which four-momenta have E < |p|, beyond rounding, or a number that is NaN or infinite."""
+    p = p4.detach().double()
+    momentum = p[..., :3].square().sum(-1).sqrt()
+    return ~((p[..., 3] >= momentum * (1 - 1e-4)) & (p[..., 3] < torch.inf))
 
 
 def _extractor(wanted: Callable[[Tensor], Tensor] | Sequence[str] | None) -> Callable[[Tensor], Tensor] | None:

@@ -143,7 +143,9 @@ class RecurrentHead(AbsMatrixHead):
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events ..."]:
         """Return the final states of each event, or all of them, from plain tensors."""
-        rows, mask = fit_slots(Rows(self.scale(rows), mask), max(1, rows.size(1)))
+        rows = self.scale(rows)
+        if not isinstance(rows.size(1), torch.SymInt):  # in an exported graph whoever calls sees to it
+            rows, mask = fit_slots(Rows(rows, mask), max(1, rows.size(1)))
         if torch.compiler.is_compiling():
             do = self.do if self.training else 0.0
             states, final = walk_unrolled(self.mode, self._cells.parameters, self.depth, rows, mask, do)

@@ -105,6 +105,8 @@ def _run(cell: _Cell, weights: list[Tensor], rows: Tensor, mask: Tensor, backwar
     w_ih, w_hh, b_ih, b_hh = weights
     gates = nn.functional.linear(rows, w_ih, b_ih)
     h = c = rows.new_zeros(rows.size(0), w_hh.size(1))
+    if isinstance(rows.size(1), torch.SymInt):
+        return _scanned(lambda gate, h, c: cell(gate, h, c, w_hh, b_hh), gates, mask, h, backward)
     states = [h] * rows.size(1)
     for slot in reversed(range(rows.size(1))) if backward else range(rows.size(1)):
         new_h, new_c = cell(gates[:, slot], h, c, w_hh, b_hh)
@@ -112,6 +114,27 @@ def _run(cell: _Cell, weights: list[Tensor], rows: Tensor, mask: Tensor, backwar
         h, c = torch.where(present, new_h, h), torch.where(present, new_c, c)
         states[slot] = h
     return torch.stack(states, dim=1) if states else gates[..., : h.size(1)], h
+
+
+def _scanned(
+    cell: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    gates: Tensor,
+    mask: Tensor,
+    h: Tensor,
+    backward: bool,
+) -> tuple[Tensor, Tensor]:
+    """Walk along slots whose number an exported graph leaves open, at least one of them."""
+    from torch._higher_order_ops.scan import scan
+
+    def step(state: tuple[Tensor, Tensor], slot: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        (h, c), (gate, present) = state, slot
+        new_h, new_c = cell(gate, h, c)
+        h, c = torch.where(present, new_h, h), torch.where(present, new_c, c)
+        return (h, c), h.clone()  # what is returned twice must not be one tensor
+
+    slots = gates.transpose(0, 1).contiguous(), mask.t().unsqueeze(-1).contiguous()
+    (h, _), states = scan(step, (h, torch.zeros_like(h)), slots, reverse=backward)
+    return states.transpose(0, 1), h
 
 
 def _simple(act: Callable[[Tensor], Tensor]) -> _Cell:

@@ -1,0 +1,69 @@
+"""Score the events of a ROOT file with an exported model: numpy, uproot and onnxruntime, nothing else.
+
+    lumigraph export tth.pt tth.onnx
+    python score.py tth.onnx events.root --out scores.csv
+
+All that is known of the model stands in the file itself: which columns it takes, in which order, and what comes out.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import onnxruntime
+import uproot
+
+
+def particles(table: Any, schema: dict[str, Any], feats: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of the particles (events, slots, features), and which slots hold one (events, slots)."""
+    columns = []
+    for feat in feats:
+        of_objects = []
+        for name in [*schema["vecs"], *schema["collections"]]:
+            have = [f for f in feats if f"{name}_{f}" in table.fields]
+            # a feature that an object does not have is 0; a single object is a list of one
+            values = table[f"{name}_{feat}"] if feat in have else 0 * table[f"{name}_{have[0]}"]
+            of_objects.append(values if values.ndim > 1 else values[:, np.newaxis])
+        columns.append(ak.concatenate(of_objects, axis=1))
+    slots = len(schema["vecs"]) or schema["max_particles"] or int(ak.max(ak.num(columns[0]), initial=0))
+    matrix = [ak.to_numpy(ak.fill_none(ak.pad_none(column, slots, clip=True), np.nan)) for column in columns]
+    rows = np.stack(matrix, axis=2).astype(np.float32)
+    mask = ~np.isnan(rows).all(axis=2)
+    return np.where(mask[:, :, np.newaxis], rows, 0), mask
+
+
+def scores(model: str, file: str) -> dict[str, np.ndarray]:
+    """Return the outputs of a model for the events of a ROOT file, by name."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    schema, inputs, output = (json.loads(about[key]) for key in ("schema", "inputs", "output"))
+    if schema.get("derived") or schema.get("object_selection") or schema.get("event_selection"):
+        raise SystemExit(f"{model} computes columns or selects objects first: do what its schema says, {schema}")
+    if about["form"] != "padded":
+        raise SystemExit(f"{model} takes particles in the form {about['form']!r}: export it with --form padded")
+    with uproot.open(file) as opened:
+        tree = next(value for value in opened.values() if isinstance(value, uproot.TTree))
+        table = tree.arrays()
+    feeds: dict[str, np.ndarray] = {}
+    if "rows" in inputs:
+        feeds["rows"], feeds["mask"] = particles(table, schema, inputs["rows"]["columns"])
+    for name in ("u", "cat"):
+        if name in inputs:
+            matrix = np.stack([ak.to_numpy(table[column]) for column in inputs[name]["columns"]], axis=1)
+            feeds[name] = matrix.astype(inputs[name]["dtype"])
+    (out,) = session.run([output["name"]], feeds)
+    return {name: out[:, i] for i, name in enumerate(output["columns"])}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("file")
+    parser.add_argument("--out", default="scores.csv")
+    options = parser.parse_args()
+    found = scores(options.model, options.file)
+    table = np.stack(list(found.values()), axis=1)
+    np.savetxt(options.out, table, delimiter=",", header=",".join(found), comments="", fmt="%.9g")
+    print(f"{len(table)} events -> {options.out}")

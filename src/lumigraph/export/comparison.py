@@ -1,0 +1,144 @@
+"""A model and its file on the same events."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from ..data import EventDataset, EventStream, numbered_as
+from ..evaluation import merits
+from .formats import Run, first_line
+from .interface import Interface
+from .random_events import RandomEvents
+
+__all__ = ["Comparison", "compare"]
+
+#: Events at a time: padded pairs take memory for the square of the slots.
+_EVENTS = 64
+#: How far a quantised model may be off on average, as a part of the spread of the model's outputs.
+_SANE = 0.25
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a model and its file give for the same events.
+
+    Parameters
+    ----------
+    model, file
+        Outputs (events, outputs) of either.
+    objective
+        What is predicted.
+    merits
+        Figures of merit by name, of model and file, on the events that were given.
+    """
+
+    model: Tensor
+    file: Tensor
+    objective: str
+    merits: dict[str, tuple[Any, Any]]
+
+    @property
+    def scale(self) -> Tensor:
+        """What a difference of each output is measured by: 1, or the largest value of a regression."""
+        ones = torch.ones(self.model.size(1), dtype=torch.float64)
+        if self.objective != "regression":
+            return ones
+        largest = self.model.double().abs().amax(0)
+        return torch.where(largest > 0, largest, ones)
+
+    @property
+    def difference(self) -> Tensor:
+        """Difference of each output of each event, (events, outputs); infinite where the file gives NaN."""
+        return ((self.file.double() - self.model.double()).abs() / self.scale).nan_to_num(torch.inf, torch.inf)
+
+    @property
+    def deviation(self) -> float:
+        """Largest difference of all."""
+        return float(self.difference.max())
+
+    def check(self, tolerance: float) -> None:
+        """Raise a ValueError with figures if any output differs by more than the tolerance."""
+        if self.deviation <= tolerance:
+            return
+        worst = int(self.difference.amax(1).argmax())
+        beyond = int((self.difference.amax(1) > tolerance).sum())
+        raise ValueError(
+            f"the exported model does not agree with the model, and nothing was written: outputs differ by up to "
+            f"{self.deviation:.2g}, more than tolerance={tolerance:g}, in {beyond} of {len(self.model)} events; in one "
+            f"the file gives {self.file[worst].tolist()}, the model {self.model[worst].tolist()}. If that is rounding, "
+            "as of large sums in float32, a larger tolerance allows it"
+        )
+
+    def check_sane(self) -> None:
+        """Raise a ValueError if a quantised model says little of what the model says."""
+        spread = self.model.double().std(0) / self.scale
+        off = self.difference.mean(0)
+        if bool((off <= _SANE * spread + 1e-3).all()):
+            return
+        raise ValueError(
+            "the quantised model does not say what the model says, and nothing was written: outputs are off by "
+            f"{off.tolist()} on average, where those of the model spread by {spread.tolist()}; export without quantize"
+        )
+
+
+def compare(model: Any, interface: Interface, run: Run, events: EventDataset | EventStream | None) -> Comparison:
+    """Show random events, and those that are given, to a model and its file.
+
+    Raises
+    ------
+    ValueError
+        If the model gives NaN or infinity itself, or the file cannot be run.
+    """
+    original = copy.deepcopy(model.model).cpu().eval()
+    expected, found = [], []
+    for batch, num_slots in _batches(model, interface, events):
+        with torch.no_grad():
+            out = original(batch)
+        expected.append(out.exp() if interface.objective == "multiclass" else out)
+        inputs = interface.of_batch(batch, num_slots)
+        try:
+            found.append(run(inputs))
+        except Exception as error:
+            sizes = {name: tuple(value.shape) for name, value in inputs.items()}
+            raise ValueError(f"the exported model fails on inputs of the sizes {sizes}: {first_line(error)}") from error
+        if found[-1].shape != out.shape:
+            raise ValueError(f"the exported model gives {tuple(found[-1].shape)}, the model {tuple(out.shape)}")
+    ours, theirs = torch.cat(expected), torch.cat(found)
+    if not bool(ours.isfinite().all()):
+        raise ValueError(
+            "the model itself gives NaN or infinite outputs on random events: train it, or look at its weights"
+        )
+    return Comparison(ours, theirs, interface.objective, _merits(model, events, ours, theirs))
+
+
+def _batches(
+    model: Any, interface: Interface, events: EventDataset | EventStream | None
+) -> Iterator[tuple[Batch, int | None]]:
+    yield from RandomEvents(model, interface).batches()
+    start = 0
+    for part in () if events is None else events.chunks(_EVENTS):
+        with events.naming(part) if isinstance(events, EventStream) else numbered_as(start):
+            yield part.batch(), None
+        start += len(part)
+
+
+def _merits(
+    model: Any, events: EventDataset | EventStream | None, ours: Tensor, theirs: Tensor
+) -> dict[str, tuple[Any, Any]]:
+    if events is None or not len(events):
+        return {}
+    parts = list(events.chunks())
+    targets, weights = [part.y for part in parts], [part.weight for part in parts]
+    if any(y is None for y in targets):
+        return {}
+    y = torch.cat([y for y in targets if y is not None]).numpy()
+    given = [w for w in weights if w is not None]
+    w = torch.cat(given).numpy() if len(given) == len(parts) else None
+    # the events that were given come last
+    of_either = [merits(y, out[-len(y) :].numpy(), w, model.objective, events.schema.targets) for out in (ours, theirs)]
+    return {name: (value, of_either[1][name]) for name, value in of_either[0].items()}

@@ -1,0 +1,190 @@
+"""The formats of an exported model: how each is written, and run again from its file."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from .event_function import FlatEvents, PaddedEvents
+from .interface import Interface
+
+__all__ = ["FORMATS", "Run", "captured", "first_line", "need"]
+
+#: A function of the inputs by name that gives the predictions.
+Run = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+def need(name: str) -> Any:
+    """Return an optional library, or raise an ImportError that says how to get it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"export to ONNX needs {name.split('.')[0]}: pip install 'lumigraph[export]'") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says: torch's go on for pages."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
+# ----------------------------------------------------------------------------------------------------------- capture
+
+
+def captured(model: Any, interface: Interface, batch: Batch) -> torch.export.ExportedProgram:
+    """Return the graph of a `lumigraph.Model`, for any number of events, slots and particles.
+
+    Parameters
+    ----------
+    model
+        The model.
+    interface
+        What it takes and gives.
+    batch
+        Some events; more than one of everything, since torch takes a size of 1 for a constant.
+    """
+    padded = replace(interface, form="padded")
+    function = PaddedEvents(model.model, interface.objective)
+    slots = max(4, interface.max_particles or 0)
+    with _quietly():
+        program = _program(function, padded, padded.of_batch(batch, slots))
+        if interface.form == "flat" and interface.particle_feats:
+            # of the graph, not of the model: a loop over slots can't be captured for a number that is computed
+            flat = FlatEvents(program.module(check_guards=False))
+            program = _program(flat, interface, interface.of_batch(batch))
+    for node in program.graph.nodes:  # where the source lay when this was written is of no use to a reader
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _program(function: nn.Module, interface: Interface, example: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    dims = {name: torch.export.Dim(name) for name in ("events", "slots", "particles")}
+    shapes = {
+        name: {axis: dims[size] for axis, size in enumerate(shape) if isinstance(size, str)}
+        for name, shape in interface.inputs.items()
+    }
+    return torch.export.export(function, (), example, dynamic_shapes=shapes)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Leave out what torch says of its own code, and of optional libraries that nothing here needs."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")  # torchvision is not there
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+            warnings.filterwarnings(
+                "ignore", category=DeprecationWarning, module=r"(torch|onnxscript|onnx_ir|copyreg)\b"
+            )
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# -------------------------------------------------------------------------------------------------------------- ONNX
+
+
+def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
+    """Write a graph as an ONNX file that carries the description of its interface in its metadata."""
+    onnx = need("onnx")
+    need("onnxscript")
+    with _quietly():
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=list(interface.inputs), output_names=[interface.output],
+            custom_translation_table=_translations(), verbose=False,
+            optimize=False,  # it takes constants of 1e-30 for 0; onnxruntime optimises what it loads
+        )  # fmt: skip
+    if exported is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    graphs: list[Any] = [exported.model.graph, *exported.model.functions.values()]
+    for node in (node for graph in graphs for node in graph.all_nodes()):
+        node.metadata_props.clear()  # stack traces
+    proto, description = exported.model_proto, interface.describe()
+    _name_sizes(proto.graph, interface)
+    proto.producer_name, proto.producer_version = "lumigraph", str(description["lumigraph"])
+    onnx.helper.set_model_props(
+        proto, {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items() if v is not None}
+    )
+    onnx.save(proto, path)
+
+
+def _name_sizes(graph: Any, interface: Interface) -> None:
+    """Call open sizes by their names, where torch counts symbols."""
+    shapes = {**interface.inputs, interface.output: ("events", len(interface.outputs))}
+    for value in (*graph.input, *graph.output):
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            if isinstance(size, str):
+                dim.dim_param = size
+    del graph.value_info[:]  # sizes of what lies between, which a reader infers again
+
+
+def _open_onnx(path: Path) -> Run:
+    """Return an ONNX file as a function, run by onnxruntime on the CPU."""
+    onnxruntime = need("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        return torch.from_numpy(np.asarray(found))
+
+    return run
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return how to write functions that onnxruntime computes in float32 only, so that float64 can go through them."""
+    op = need("onnxscript").opset18
+
+    def asinh(x: Any) -> Any:
+        root = op.Sqrt(op.Add(op.Mul(x, x), op.CastLike(1.0, x)))
+        return op.Mul(op.Sign(x), op.Log(op.Add(op.Abs(x), root)))
+
+    def atan2(y: Any, x: Any) -> Any:
+        # the angle itself in float32: right to 2e-7
+        zero, pi = op.CastLike(0.0, x), op.CastLike(np.pi, x)
+        slope = op.Div(y, x)
+        angle = op.CastLike(op.Atan(op.Cast(slope, to=1)), x)
+        angle = op.Where(op.IsNaN(slope), zero, angle)
+        behind = op.Where(op.Less(y, zero), op.Sub(angle, pi), op.Add(angle, pi))
+        return op.Where(op.Less(x, zero), behind, angle)
+
+    return {torch.ops.aten.asinh.default: asinh, torch.ops.aten.atan2.default: atan2}
+
+
+# --------------------------------------------------------------------------------------------------- torch's own file
+
+
+def _write_program(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
+    """Write a graph as a file of torch.export, with the description of its interface in it as ``lumigraph.json``."""
+    with _quietly():
+        torch.export.save(program, path, extra_files={"lumigraph.json": json.dumps(interface.describe())})
+
+
+def _open_program(path: Path) -> Run:
+    with _quietly():
+        module = torch.export.load(path).module()
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return module(**inputs)
+
+    return run
+
+
+#: How the files of each suffix are written and opened.
+FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
+    ".onnx": (_write_onnx, _open_onnx),
+    ".pt2": (_write_program, _open_program),
+}

@@ -1,0 +1,33 @@
+"""Weights of an ONNX file in 8 bits."""
+
+import logging
+from pathlib import Path
+
+from .formats import need
+
+__all__ = ["quantised"]
+
+
+def quantised(file: Path) -> Path:
+    """Write a copy of an ONNX file whose matrices are int8, and return its path.
+
+    Weights are rounded once, with a scale for each column of a matrix; what they are multiplied with is rounded for
+    every batch (dynamic quantisation). What is computed in float64, such as boosts, stays as it is.
+    """
+    onnx, quantization = need("onnx"), need("onnxruntime.quantization")
+    out = file.with_name(f"int8_{file.name}")
+    graph = onnx.load(file).graph
+    double = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.DOUBLE}
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(file)).graph
+    double |= {v.name for v in inferred.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE}
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it advises a preparation of the file that does nothing for such graphs
+    try:
+        quantization.quantize_dynamic(
+            file, out, weight_type=quantization.QuantType.QInt8, per_channel=True,
+            nodes_to_exclude=[node.name for node in graph.node if double & set(node.input)],
+        )  # fmt: skip
+    finally:
+        logger.setLevel(level)
+    return out

@@ -9,8 +9,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,41 +44,58 @@ def checksum(*parts: EventDataset) -> str:
     return found.hexdigest()[:12]
 
 
+class Row(NamedTuple):
+    """A row of the table: what the model is made of, and functions that train it with a seed and measure its speed."""
+
+    about: str
+    train: Callable[[int], np.ndarray]
+    measure: Callable[[], dict[str, float]]
+
+
 class Kept:
-    """Outputs on the test events and speeds, kept in a folder; of other settings they are made anew."""
+    """Outputs on the test events and speeds, kept in a folder; what was made under other settings is made anew."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.settings = folder, dict(settings)
 
-    def path(self, model: str, name: str | int) -> Path:
-        """Return where something about a model is kept."""
-        return self.folder / re.sub(r"\W+", "_", model) / str(name)
+    def all(
+        self, rows: Mapping[str, Row], seeds: int, *, measure_again: bool = False
+    ) -> tuple[dict[str, list[np.ndarray]], dict[str, dict[str, float]]]:
+        """Return outputs, one array a seed, and speeds of all rows; what is not there is made, seed by seed."""
+        outputs: dict[str, list[np.ndarray]] = {name: [] for name in rows}
+        for seed in range(1, seeds + 1):
+            for name, row in rows.items():
+                outputs[name].append(self.outputs(name, row, seed))
+        return outputs, {name: self.speed(name, row, again=measure_again) for name, row in rows.items()}
 
-    def outputs(self, model: str, about: str, seed: int, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what a model with a seed gives on the test events; ``about`` says what the model is made of."""
-        path = self.path(model, seed)
-        settings = {**self.settings, "model": about}
-        if self._read(path) == settings:
-            return np.load(path.with_suffix(".npy"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        outputs = make()
-        np.save(path.with_suffix(".npy"), outputs)
-        path.with_suffix(".json").write_text(json.dumps(settings, indent=1))
-        return outputs
+    def outputs(self, name: str, row: Row, seed: int) -> np.ndarray:
+        """Return what a model that was trained with a seed gives on the test events."""
+        path, settings = self._path(name, str(seed)), {**self.settings, "model": row.about}
+        if _json(path) != settings:
+            start = time.perf_counter()
+            outputs = row.train(seed)
+            np.save(path.with_suffix(".npy"), outputs)
+            path.write_text(json.dumps(settings, indent=1))
+            print(f"seed {seed}, {time.perf_counter() - start:5.0f} s: {name}", flush=True)
+        return np.asarray(np.load(path.with_suffix(".npy")))
 
-    def speed(self, model: str, make: Callable[[], dict[str, float]], *, again: bool) -> dict[str, float]:
+    def speed(self, name: str, row: Row, *, again: bool) -> dict[str, float]:
         """Return parameters, and events a second in training and inference."""
-        path = self.path(model, "speed")
-        if not again and (known := self._read(path)) is not None:
-            return known
-        path.parent.mkdir(parents=True, exist_ok=True)
-        speed = make()
-        path.with_suffix(".json").write_text(json.dumps(speed, indent=1))
-        return speed
+        path, settings = self._path(name, "speed"), {**self.settings, "model": row.about}
+        known = _json(path)
+        if again or known is None or known["settings"] != settings:
+            known = {"settings": settings, "speed": row.measure()}
+            path.write_text(json.dumps(known, indent=1))
+        return dict(known["speed"])
 
-    def _read(self, path: Path) -> Any:
-        path = path.with_suffix(".json")
-        return json.loads(path.read_text()) if path.exists() else None
+    def _path(self, name: str, what: str) -> Path:
+        folder = self.folder / re.sub(r"\W+", "_", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{what}.json"
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def trained_outputs(
@@ -95,7 +113,7 @@ def measured_speed(builder: ModelBuilder, events: EventDataset, batch_size: int,
     """Return parameters, and events a second in training and inference, from the median of some steps."""
     net, optimiser, loss, _ = builder.get_model()
     net = net.to(device)
-    batches = [batch.to(device) for batch, _ in zip(events.loader(batch_size), range(WARM_UP + TIMED_STEPS))]
+    batches = [batch.to(device) for batch in islice(events.loader(batch_size), WARM_UP + TIMED_STEPS)]
 
     def train(batch: Any) -> None:
         optimiser.zero_grad()
@@ -138,7 +156,9 @@ def print_table(
     width = max(map(len, [*outputs, title]))
     print(f"\n{title:<{width}}" + "".join(f"{name:>19}" for name in figures), end="")
     print(f"{'parameters':>12}{'training':>11}{'inference':>11}")
-    print(f"{'mean ± spread over seeds':<{width}}" + " " * (19 * len(figures) + 12) + f"{'events/s':>11}{'events/s':>11}")
+    print(
+        f"{'mean ± spread over seeds':<{width}}" + " " * (19 * len(figures) + 12) + f"{'events/s':>11}{'events/s':>11}"
+    )
     sampling = {}
     for name, runs in outputs.items():
         found = {key: [figure(targets, run, weights) for run in runs] for key, figure in figures.items()}
@@ -156,5 +176,3 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.4g}"
     return str(Estimate(float(np.mean(values)), float(np.std(values, ddof=1))))
-
-

@@ -4,8 +4,8 @@ Run it with::
 
     python examples/top_tagging/generate.py --out jets.parquet [--jets 40000] [--seed 1] [--processes 2]
 
-It needs the extra ``physics`` (``pip install "lumigraph[physics]"``) and writes one Parquet file, half of its jets tops,
-in random order. The columns are those which ``lumigraph.data`` finds in the HDF5 files of the reference set
+It needs the extra ``physics`` (``pip install "lumigraph[physics]"``) and writes one Parquet file, half of its jets
+tops, in random order. The columns are those which ``lumigraph.data`` finds in the HDF5 files of the reference set
 (G. Kasieczka et al., arXiv:1902.09914): ``Constituent_E``, ``Constituent_px``, ``Constituent_py`` and
 ``Constituent_pz``, up to 200 constituents a jet, hardest first, in GeV, and ``is_signal_new``.
 

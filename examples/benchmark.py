@@ -19,7 +19,7 @@ import torch
 from lumigraph import EventDataset, Model, ModelBuilder
 from lumigraph.metrics import Estimate, accuracy, auc, background_rejection, resolution
 
-Figure = Callable[[np.ndarray, np.ndarray, np.ndarray], Estimate]
+Figure = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Estimate]
 
 #: Figures of merit by column, functions of target, output and weight.
 CLASSIFICATION: dict[str, Figure] = {
@@ -152,7 +152,7 @@ def print_table(
     events: EventDataset,
 ) -> None:
     """Print mean and spread over seeds of every figure, one model a line, and what the test events themselves allow."""
-    targets, weights = events.y[:, 0].numpy(), events.weight.numpy()
+    targets, weights = events.y[:, 0].numpy(), None if events.weight is None else events.weight.numpy()
     width = max(map(len, [*outputs, title]))
     print(f"\n{title:<{width}}" + "".join(f"{name:>19}" for name in figures), end="")
     print(f"{'parameters':>12}{'training':>11}{'inference':>11}")

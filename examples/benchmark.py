@@ -71,7 +71,7 @@ class Kept:
     def outputs(self, name: str, row: Row, seed: int) -> np.ndarray:
         """Return what a model that was trained with a seed gives on the test events."""
         path, settings = self._path(name, str(seed)), {**self.settings, "model": row.about}
-        if _json(path) != settings:
+        if _json(path) != settings or not path.with_suffix(".npy").exists():
             start = time.perf_counter()
             outputs = row.train(seed)
             np.save(path.with_suffix(".npy"), outputs)
@@ -172,7 +172,7 @@ def print_table(
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation; the value alone if there is one."""
-    if len(values) == 1:
+    """Return mean and standard deviation; the value alone if all are the same."""
+    if np.ptp(values) == 0:
         return f"{values[0]:.4g}"
     return str(Estimate(float(np.mean(values)), float(np.std(values, ddof=1))))

@@ -3,7 +3,7 @@
 Run it with::
 
     python examples/top_tagging/run.py                       # makes 40,000 jets, trains on 20,000 of them
-    python examples/top_tagging/run.py --quick               # 600 jets, one epoch, one seed: does everything run?
+    python examples/top_tagging/run.py --quick               # 400 jets, one epoch, one seed: does everything run?
     python examples/top_tagging/run.py --public FOLDER       # train.h5, val.h5 and test.h5 of the reference set
 
 Jets are made by ``generate.py`` (which needs the extra ``physics``), models by ``models.py``. A run that was
@@ -136,7 +136,7 @@ def read_command_line(arguments: list[str] | None) -> argparse.Namespace:
     source.add_argument("--jets", type=Path, help="file of jets; made by generate.py if it is not there")
     source.add_argument("--public", type=Path, help="folder with train.h5, val.h5 and test.h5 of the reference set")
     parser.add_argument("--folder", type=Path, default=Path("top_tagging"), help="where results are kept (top_tagging)")
-    parser.add_argument("--quick", action="store_true", help="600 jets, one epoch, one seed")
+    parser.add_argument("--quick", action="store_true", help="400 jets, one epoch, one seed")
     parser.add_argument("--train", type=int, default=20_000, help="training jets (20000)")
     parser.add_argument("--val", type=int, default=4_000, help="validation jets (4000)")
     parser.add_argument("--constituents", type=int, default=48, help="leading constituents of a jet (48)")
@@ -150,7 +150,7 @@ def read_command_line(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--lumin", help="Python of an environment with LUMIN")
     args = parser.parse_args(arguments)
     if args.quick:
-        args.train, args.val, args.epochs, args.seeds = 300, 100, 1, 1
+        args.train, args.val, args.epochs, args.seeds = 200, 80, 1, 1
     if args.public is None and args.jets is None:
         args.jets = args.folder / ("quick.parquet" if args.quick else "jets.parquet")
     return args
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = read_command_line(arguments)
     torch.set_num_threads(1)  # batches are small: a second thread waits more than it works
     if args.public is None and not args.jets.exists():
-        number = 600 if args.quick else 40_000
+        number = 400 if args.quick else 40_000
         subprocess.run([sys.executable, HERE / "generate.py", "--out", args.jets, "--jets", str(number)], check=True)
     jets = Jets(args)
     parts = jets.parts(MOMENTA)

@@ -60,14 +60,16 @@ class DeepSets(AbsMatrixHead):
         feats_per_vec: Sequence[str],
         width: int,
         agg_method: str,
+        freeze: bool = False,
         **kargs: Any,
     ) -> None:
-        kargs.pop("freeze")
         super().__init__(cont_feats, vecs, feats_per_vec, **kargs)
         self.scale = Standardise(self.n_fpv)
         self.particle = mlp([self.n_fpv, width, width, width])
         self.pool = Pool(width, agg_method)
         self.feat_map = {name: list(range(width)) for name in self.cont_feats}
+        if freeze:
+            self.freeze_layers()
 
     @property
     def max_particles(self) -> None:

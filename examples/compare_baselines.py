@@ -1,24 +1,40 @@
 """Compare the graph networks with gradient-boosted trees on the shipped sample, over several seeds.
 
-Trees: scikit-learn's HistGradientBoostingClassifier as it comes, on HT, MET, the numbers of jets, b-tagged jets,
-electrons and muons, the lepton flavour, and transverse momentum, pseudorapidity, azimuth, energy and b-tag of the six
-leading jets and (but for the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network
-on the event features alone. All are trained on the same events; the trees need no validation events and get these for
-training in a second line.
+Two tasks: to tell ttH from tt + jets, and to estimate the mass of the tops (and the Higgs boson) of both together,
+``ttx_mass``, in GeV.
+
+Trees: scikit-learn's HistGradientBoosting as it comes, on HT, MET, the numbers of jets, b-tagged jets, electrons and
+muons, the lepton flavour, and transverse momentum, pseudorapidity, azimuth, energy and b-tag of the six leading jets
+and (but for the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network on the event
+features alone. All are trained on the same events; the trees need no validation events and get these for training in a
+second line.
 
 Run it with: python examples/compare_baselines.py --seeds 3
 """
 
 import argparse
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from lumigraph import EventDataset, Model, load_sample
-from lumigraph.data import read_columns, sample_path
-from lumigraph.metrics import auc, background_rejection
+from benchmark import (
+    CLASSIFICATION,
+    REGRESSION,
+    Kept,
+    Row,
+    checksum,
+    measured_speed,
+    print_table,
+    trained_outputs,
+)
+from lumigraph import EventDataset, load_sample
+from lumigraph.data import SAMPLE_SCHEMA, read_columns, sample_path
 from tth_models import BATCH_SIZE, EPOCHS, boost_builder, event_features_builder, interaction_builder
 
 NETWORKS = {
@@ -37,8 +53,8 @@ def kinematics(columns: dict, count: int) -> list[np.ndarray]:
     return [pt, np.arcsinh(pz / pt), np.arctan2(py, px), energy]
 
 
-def tree_features() -> tuple[np.ndarray, np.ndarray]:
-    """Return the table for the trees, and the event numbers of its rows."""
+def tree_features() -> np.ndarray:
+    """Return the table for the trees, an event a row, in the order of the file."""
     c = read_columns(sample_path())
     leptons = {k: ak.concatenate([c[f"Electron_{k}"], c[f"Muon_{k}"]], axis=1) for k in ("px", "py", "pz", "E")}
     order = ak.argsort(np.hypot(leptons["px"], leptons["py"]), axis=1, ascending=False)
@@ -48,50 +64,62 @@ def tree_features() -> tuple[np.ndarray, np.ndarray]:
     counts = [ak.num(c[f"{kind}_px"]) for kind in ("Jet", "Electron", "Muon")] + [ak.sum(jets["btag"], axis=1)]
     scalars = [c["ht"], c["met"], c["lepton_flavour"], *counts]
     blocks = [np.asarray(s, dtype=float)[:, None] for s in scalars] + [*kinematics(jets, 6), btags]
-    return np.concatenate([*blocks, *kinematics(leptons, 1)], axis=1), np.asarray(c["event"])
+    return np.concatenate([*blocks, *kinematics(leptons, 1)], axis=1)
+
+
+def network_row(builder: Any, events: EventDataset, parts: list[EventDataset], epochs: int, objective: str) -> Row:
+    """Return how a network is trained and measured."""
+    return Row(
+        f"{objective}, {epochs} epochs\n{inspect.getsource(builder)}",
+        lambda seed: trained_outputs(builder(parts[0], events, objective), parts, seed, epochs, BATCH_SIZE),
+        lambda: measured_speed(builder(parts[0], events, objective), parts[0], BATCH_SIZE, "cpu"),
+    )
+
+
+def tree_row(table: np.ndarray, train: list[EventDataset], test: EventDataset, objective: str) -> Row:
+    """Return how trees are trained; their speed does not compare."""
+
+    def outputs(seed: int) -> np.ndarray:
+        rows = np.concatenate([part.numbers for part in train])
+        y, w = (np.concatenate([getattr(part, k).numpy().ravel() for part in train]) for k in ("y", "weight"))
+        if objective == "regression":
+            trees = HistGradientBoostingRegressor(random_state=seed).fit(table[rows], y, sample_weight=w)
+            return trees.predict(table[test.numbers])
+        fitted = HistGradientBoostingClassifier(random_state=seed).fit(table[rows], y, sample_weight=w)
+        return fitted.predict_proba(table[test.numbers])[:, 1]
+
+    return Row(f"{objective}, trees on {len(train)} parts", outputs, dict)
+
+
+def mean_row(train: EventDataset, test: EventDataset) -> Row:
+    """Return the prediction without any features: the mean of the training events."""
+    mean = float(np.average(train.y[:, 0].numpy(), weights=train.weight.numpy()))
+    return Row("mean", lambda seed: np.full(len(test), mean), dict)
 
 
 def main() -> None:
-    """Train everything and print the table."""
+    """Train everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--folder", type=Path, default=Path("tth_comparison"), help="where results are kept")
     args = parser.parse_args()
     torch.set_num_threads(1)  # batches are small: a second thread waits more than it works
 
-    events = load_sample()
-    train, val, test = events.split((0.6, 0.2, 0.2), seed=0)
-    table, numbers = tree_features()
-    row = {int(number): i for i, number in enumerate(numbers)}
-    found: dict[str, list] = {}
-
-    def note(name: str, scores: np.ndarray) -> None:
-        y, w = test.y[:, 0].numpy(), test.weight.numpy()
-        values = [auc(y, scores, w), *(background_rejection(y, scores, eff, w) for eff in (0.3, 0.5))]
-        found.setdefault(name, []).append([v.value for v in values])
-        print(f"{name:<34} AUC {values[0]}", flush=True)
-
-    def trees(seed: int, *parts: EventDataset) -> np.ndarray:
-        rows = [row[int(n)] for part in parts for n in part.ids["event"]]
-        y, w = (np.concatenate([getattr(part, k).numpy().ravel() for part in parts]) for k in ("y", "weight"))
-        fitted = HistGradientBoostingClassifier(random_state=seed).fit(table[rows], y, sample_weight=w)
-        return fitted.predict_proba(table[[row[int(n)] for n in test.ids["event"]]])[:, 1]
-
-    for seed in range(1, args.seeds + 1):
-        print(f"seed {seed}")
-        note("boosted trees", trees(seed, train))
-        note("boosted trees, with validation", trees(seed, train, val))
-        for name, builder in NETWORKS.items():
-            torch.manual_seed(seed)
-            model = Model(builder(train, events))
-            model.fit(args.epochs, train, BATCH_SIZE, val=val, seed=seed, progress_bar=False)
-            note(name, model.predict(test)[:, 0])
-
-    print(f"\n{'mean and spread over seeds':<34}{'AUC':<20}{'1/eps_B at 30 %':<20}{'1/eps_B at 50 %':<20}")
-    for name, values in found.items():
-        mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if args.seeds > 1 else 0)
-        cells = [f"{m:.4g} +- {s:.2g}" for m, s in zip(mean, spread, strict=True)]
-        print(f"{name:<34}" + "".join(f"{cell:<20}" for cell in cells))
+    table = tree_features()
+    for objective, target, title, figures in (
+        ("classification", "label", "ttH against tt + jets", CLASSIFICATION),
+        ("regression", "ttx_mass", "mass of the tops and the Higgs boson, GeV", REGRESSION),
+    ):
+        events = load_sample(replace(SAMPLE_SCHEMA, targets=(target,)))
+        train, val, test = parts = events.split((0.6, 0.2, 0.2), seed=0)
+        rows = {name: network_row(net, events, parts, args.epochs, objective) for name, net in NETWORKS.items()}
+        rows["boosted trees"] = tree_row(table, [train], test, objective)
+        rows["boosted trees, with validation"] = tree_row(table, [train, val], test, objective)
+        if objective == "regression":
+            rows["mean of the training events"] = mean_row(train, test)
+        kept = Kept(args.folder / objective, {"events": checksum(*parts)})
+        print_table(title, figures, *kept.all(rows, args.seeds), test)
 
 
 if __name__ == "__main__":

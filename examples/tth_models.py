@@ -8,7 +8,7 @@ from lumigraph.data import EventDataset
 EPOCHS, BATCH_SIZE = 20, 128
 
 
-def interaction_builder(train: EventDataset, events: EventDataset) -> ModelBuilder:
+def interaction_builder(train: EventDataset, events: EventDataset, objective: str = "classification") -> ModelBuilder:
     """Event features and categories beside an interaction network over all particles."""
     net = partial(
         InteractionNet, intfunc_depth=2, intfunc_width=64, intfunc_out_sz=32,
@@ -16,16 +16,18 @@ def interaction_builder(train: EventDataset, events: EventDataset) -> ModelBuild
     )  # fmt: skip
     return ModelBuilder.from_dataset(
         train,
+        objective,
         all_events=events,
         head=MultiHead,
         model_args={"head": {"matrix_head": net}, "body": {"depth": 2, "width": 64, "do": 0.1}},
     )
 
 
-def boost_builder(train: EventDataset, events: EventDataset) -> ModelBuilder:
+def boost_builder(train: EventDataset, events: EventDataset, objective: str = "classification") -> ModelBuilder:
     """Event features and categories beside a Lorentz boost network; b-tags and the like are carried along."""
     return ModelBuilder.from_dataset(
         train,
+        objective,
         all_events=events,
         head=MultiHead,
         model_args={
@@ -35,8 +37,10 @@ def boost_builder(train: EventDataset, events: EventDataset) -> ModelBuilder:
     )
 
 
-def event_features_builder(train: EventDataset, events: EventDataset) -> ModelBuilder:
+def event_features_builder(
+    train: EventDataset, events: EventDataset, objective: str = "classification"
+) -> ModelBuilder:
     """Event features and categories alone: what one has without looking at the particles."""
     return ModelBuilder.from_dataset(
-        train, all_events=events, head=CatEmbHead, model_args={"body": {"depth": 2, "width": 64, "do": 0.1}}
+        train, objective, all_events=events, head=CatEmbHead, model_args={"body": {"depth": 2, "width": 64, "do": 0.1}}
     )

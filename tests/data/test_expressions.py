@@ -505,12 +505,12 @@ def test_what_is_undefined_is_nan_or_infinite_without_a_warning():
 
 @pytest.mark.parametrize("name", [
     "sqrt", "exp", "log", "log10", "log1p", "expm1", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh",
-    "tanh", "floor", "ceil", "sign", "abs", "round",
+    "tanh", "arcsinh", "floor", "ceil", "sign", "abs", "round",
 ])  # fmt: skip
 def test_functions_are_those_of_the_math_module(name):
     f = {
         "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "abs": abs, "round": round,
-        "sign": lambda x: math.copysign(1, x),
+        "arcsinh": math.asinh, "sign": lambda x: math.copysign(1, x),
     }.get(name, getattr(math, name, None))  # fmt: skip
     x = [0.5, 0.25, 0.75]
     np.testing.assert_allclose(evaluate(f"{name}(x)", x=x), [f(v) for v in x], rtol=1e-14)

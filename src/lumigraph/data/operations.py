@@ -209,7 +209,8 @@ COMPARISONS: dict[str, np.ufunc] = {
 
 #: Functions by their name in an expression.
 FUNCTIONS: dict[str, Operation] = {
-    **_elementwise("sqrt exp log log10 log1p expm1 sin cos tan arcsin arccos arctan sinh cosh tanh", floating),
+    **_elementwise("sqrt exp log log10 log1p expm1 sin cos tan arcsin arccos arctan", floating),
+    **_elementwise("sinh cosh tanh arcsinh", floating),
     **_elementwise("floor ceil round", floating),
     **_elementwise("sign", number),
     **_elementwise("isnan isfinite", number, "condition"),

@@ -113,6 +113,7 @@ def _interaction(agg_method: str, **options: Any) -> dict[str, Any]:
 
 _LAYERS = {"depth": 2, "width": 64, "out_sz": 64}
 _WIDE = {"depth": 2, "width": 100}
+_BOTH = {"node_feats": True, "pair_feats": True}
 
 MODELS: dict[str, Entry] = {
     "interaction network, sum, four-momenta": Entry(MOMENTA, InteractionNet, _interaction("sum")),
@@ -120,6 +121,18 @@ MODELS: dict[str, Entry] = {
     "interaction network, mean": Entry(KINEMATICS, InteractionNet, _interaction("mean")),
     "interaction network, max": Entry(KINEMATICS, InteractionNet, _interaction("max")),
     "interaction network, attention": Entry(KINEMATICS, InteractionNet, _interaction("attention")),
+    "interaction network, mean, node_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", node_feats=True)),
+    "interaction network, mean, pair_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", pair_feats=True)),
+    "interaction network, mean, both": Entry(MOMENTA, InteractionNet, _interaction("mean", **_BOTH)),
+    "interaction network, sum, both": Entry(MOMENTA, InteractionNet, _interaction("sum", **_BOTH)),
+    "interaction network, max, both": Entry(MOMENTA, InteractionNet, _interaction("max", **_BOTH)),
+    "interaction network, attention, both": Entry(MOMENTA, InteractionNet, _interaction("attention", **_BOTH)),
+    "interaction network, mean, both, swish": Entry(
+        MOMENTA, InteractionNet, _interaction("mean", **_BOTH, act="swish")
+    ),
+    "interaction network, mean, both, two layers": Entry(
+        MOMENTA, InteractionNet, _interaction("mean", **_BOTH, n_layers=2)
+    ),
     "Lorentz boost network": Entry(MOMENTA, LorentzBoostNet, {"n_particles": 16}, _WIDE),
     "Lorentz boost network, learned features": Entry(
         MOMENTA, AutoExtractLorentzBoostNet, {"n_particles": 16, "depth": 2, "width": 32, "n_singles": 8, "n_pairs": 8},

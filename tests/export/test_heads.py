@@ -46,6 +46,7 @@ HEADS = {
     "attention": partial(InteractionNet, agg_method="attention", **SIZES),
     "flatten": partial(InteractionNet, agg_method="flatten", **SIZES),
     "legacy edges": partial(InteractionNet, agg_method="mean", legacy_edges=True, **SIZES),
+    "kinematics": partial(InteractionNet, agg_method="mean", node_feats=True, pair_feats=True, **SIZES),
     "RNN": partial(RecurrentHead, depth=1, width=5, rnn="RNN", act="relu"),
     "GRU, both ways": partial(RecurrentHead, depth=2, width=5, rnn="GRU", bidirectional=True, do=0.2),
     "LSTM": partial(RecurrentHead, depth=1, width=5, rnn="LSTM"),

@@ -145,20 +145,29 @@ def _open_onnx(path: Path) -> Run:
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return how to write functions that onnxruntime computes in float32 only, so that float64 can go through them."""
-    op = need("onnxscript").opset18
+    op, onnx = need("onnxscript").opset18, need("onnx")
+
+    def number(value: float, x: Any) -> Any:
+        # a plain number would be one of float32
+        return op.CastLike(op.Constant(value=onnx.helper.make_tensor("", onnx.TensorProto.DOUBLE, [], [value])), x)
 
     def asinh(x: Any) -> Any:
         root = op.Sqrt(op.Add(op.Mul(x, x), op.CastLike(1.0, x)))
         return op.Mul(op.Sign(x), op.Log(op.Add(op.Abs(x), root)))
 
     def atan2(y: Any, x: Any) -> Any:
-        # the angle itself in float32: right to 2e-7
-        zero, pi = op.CastLike(0.0, x), op.CastLike(np.pi, x)
-        slope = op.Div(y, x)
-        angle = op.CastLike(op.Atan(op.Cast(slope, to=1)), x)
-        angle = op.Where(op.IsNaN(slope), zero, angle)
-        behind = op.Where(op.Less(y, zero), op.Sub(angle, pi), op.Add(angle, pi))
-        return op.Where(op.Less(x, zero), behind, angle)
+        zero, one, pi = (number(value, x) for value in (0.0, 1.0, np.pi))
+        longer, shorter = op.Max(op.Abs(x), op.Abs(y)), op.Min(op.Abs(x), op.Abs(y))
+        slope = op.Div(shorter, op.Where(op.Equal(longer, zero), one, longer))
+        for _ in range(2):  # the tangent of half the angle, twice: up to 0.2, where the series is short
+            slope = op.Div(slope, op.Add(one, op.Sqrt(op.Add(one, op.Mul(slope, slope)))))
+        square, series = op.Mul(slope, slope), zero
+        for k in range(21, -1, -2):
+            series = op.Sub(number(1.0 / k, x), op.Mul(square, series))
+        angle = op.Mul(number(4.0, x), op.Mul(slope, series))
+        angle = op.Where(op.Greater(op.Abs(y), op.Abs(x)), op.Sub(number(np.pi / 2, x), angle), angle)
+        angle = op.Where(op.Less(x, zero), op.Sub(pi, angle), angle)
+        return op.Where(op.Less(y, zero), op.Neg(angle), angle)
 
     return {torch.ops.aten.asinh.default: asinh, torch.ops.aten.atan2.default: atan2}
 

@@ -16,17 +16,35 @@ import onnxruntime
 import uproot
 
 
+def features(table: Any, name: str) -> dict[str, Any]:
+    """Return the columns of an object, and what the model's metadata (`features`) say is computed of them."""
+    has = {field.removeprefix(f"{name}_"): table[field] for field in table.fields if field.startswith(f"{name}_")}
+    has = {feat: ak.values_astype(values, np.float64) for feat, values in has.items()}
+    if "px" not in has:
+        has["px"], has["py"] = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])
+    zero = 0 * has["px"]
+    pt = has.setdefault("pt", np.hypot(has["px"], has["py"]))
+    has.setdefault("pz", pt * np.sinh(has["eta"]) if "eta" in has else zero)
+    has.setdefault("E", np.sqrt(pt**2 + has["pz"] ** 2 + has.get("mass", zero) ** 2))
+    has.setdefault("eta", np.arcsinh(has["pz"] / np.maximum(pt, 1e-30)))
+    has.setdefault("phi", np.arctan2(has["py"], has["px"]))
+    return {
+        "log_pt": np.log(np.maximum(pt, 1e-3)),
+        "log_E": np.log(np.maximum(has["E"], 1e-3)),
+        f"is_{name}": zero + 1,
+        "absent": zero,
+        **has,
+    }
+
+
 def particles(table: Any, schema: dict[str, Any], feats: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of the particles (events, slots, features), and which slots hold one (events, slots)."""
+    objects = [features(table, name) for name in [*schema["vecs"], *schema["collections"]]]
     columns = []
     for feat in feats:
-        of_objects = []
-        for name in [*schema["vecs"], *schema["collections"]]:
-            have = [f for f in feats if f"{name}_{f}" in table.fields]
-            # a feature that an object does not have is 0; a single object is a list of one
-            values = table[f"{name}_{feat}"] if feat in have else 0 * table[f"{name}_{have[0]}"]
-            of_objects.append(values if values.ndim > 1 else values[:, np.newaxis])
-        columns.append(ak.concatenate(of_objects, axis=1))
+        values = [has.get(feat, has["absent"]) for has in objects]  # what an object does not have is 0
+        # a single object is a list of one
+        columns.append(ak.concatenate([v if v.ndim > 1 else v[:, np.newaxis] for v in values], axis=1))
     slots = len(schema["vecs"]) or schema["max_particles"] or int(ak.max(ak.num(columns[0]), initial=0))
     matrix = [ak.to_numpy(ak.fill_none(ak.pad_none(column, slots, clip=True), np.nan)) for column in columns]
     rows = np.stack(matrix, axis=2).astype(np.float32)

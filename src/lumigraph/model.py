@@ -358,8 +358,8 @@ class Model(BuiltModel):
         quantize
             Whether to round matrices to int8, for ``.onnx``. The difference is reported, not limited by ``tolerance``.
         events
-            A data set, a stream or a file on which to compare file and model as well; with targets, the figures of
-            merit of both are reported.
+            A data set, a stream or a file with targets, on which model and exported file are compared as well; the
+            figures of merit of both are reported.
         tolerance
             Largest difference of a probability, or of a regression relative to its largest value.
         overwrite

@@ -18,7 +18,7 @@ from .random_events import RandomEvents
 __all__ = ["Comparison", "compare"]
 
 #: Events at a time: padded pairs take memory for the square of the slots.
-_EVENTS = 64
+_EVENTS = 32
 #: How far a quantised model may be off on average, as a part of the spread of the model's outputs.
 _SANE = 0.25
 

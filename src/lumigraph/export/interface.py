@@ -21,6 +21,13 @@ __all__ = ["Form", "Interface", "heads_of"]
 Form = Literal["padded", "flat"]
 
 _UNITS = "energies, momenta and masses in GeV (c = 1), angles in radians, four-momenta (px, py, pz, E), as in training"
+_FEATURES = (
+    "particles are those of vecs or collections of the schema, in this order, of collections the first max_particles; "
+    "a feature is the column {object}_{feature} of the data, or 0 if an object does not have it; what the data do not "
+    "hold of px, py, pz, E, pt, eta, phi, mass is computed from the others (without eta or pz in the transverse plane, "
+    "without mass and E massless); log_pt, log_E: natural logarithm of what is at least 0.001 GeV; is_{object}: 1 for "
+    "that object; kind: its number in the schema"
+)
 _REFUSED = "an event that the model refuses (NaN, unknown category, too many particles, E < |p|) has the output NaN"
 
 
@@ -178,6 +185,7 @@ class Interface:
             "categories": self.categories,
             "output": {"name": self.output, "shape": ["events", len(self.outputs)], "columns": list(self.outputs)},
             "units": _UNITS,
+            "features": _FEATURES,
             "refused": _REFUSED,
             "schema": self.schema,
         }

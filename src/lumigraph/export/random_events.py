@@ -17,6 +17,8 @@ __all__ = ["RandomEvents"]
 
 #: Particles per event where any number will do: none, one, two, and up to this many.
 _MANY = 40
+#: Pairs of slots in one batch, unless it has three events only: each of them takes memory.
+_PAIRS = 160_000
 
 
 class RandomEvents:
@@ -55,6 +57,7 @@ class RandomEvents:
         for lengths in ([], [0], [1], [min(2, most)], [most], [0, 0], [0, most, 1, min(2, most), 0]):
             yield self.batch(torch.tensor(lengths, dtype=torch.long)), None
         for events in (3, 25, 100):
+            events = max(3, min(events, _PAIRS // most**2))
             found = self.batch(torch.randint(0, most + 1, (events,), generator=self.random))
             yield found, most + (3 if self.interface.max_particles is None else 0)
 

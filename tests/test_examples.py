@@ -1,5 +1,6 @@
 """The examples run, each in a process of its own, on fewer events or epochs."""
 
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -180,3 +181,60 @@ def test_the_top_tagging_benchmark_reads_the_reference_set(jets, tmp_path):
     ak.to_parquet(jets, jets_file)
     refused = run_unchecked("top_tagging/run.py", "--jets", jets_file, "--folder", tmp_path / "out")
     assert "has 60 jets, too few for --train 20000 and --val 4000" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def generator():
+    pytest.importorskip("pythia8mc")
+    pytest.importorskip("fastjet")
+    spec = importlib.util.spec_from_file_location("generate_jets", EXAMPLES / "top_tagging" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def record(generator, *particles):
+    """An event of (PDG code, status, mother, pt, eta, phi), massless; particle 0 is the system."""
+    rows = np.array([(90, -11, 0, 1.0, 0.0, 0.0), *particles], dtype=float)
+    pt, eta, phi = rows[:, 3:].T
+    p4 = pt[:, None] * np.stack([np.cos(phi), np.sin(phi), np.sinh(eta), np.cosh(eta)], axis=1)
+    return generator.Particles(*rows[:, :3].astype(int).T, p4)
+
+
+PION, NEUTRINO = 211, 12
+
+
+def test_a_jet_is_the_leading_one_of_its_event_and_of_visible_particles(generator):
+    inside = [(PION, 1, 0, 200.0, 0.3, 0.1), (PION, 1, 0, 390.0, 0.1, 0.0)]
+    found = generator.find_jet(record(generator, *inside), 0)
+    np.testing.assert_allclose(np.hypot(*found[:, :2].T), [390, 200], rtol=1e-6)  # the hardest first
+    harder = (PION, 1, 0, 800.0, 0.0, 3.0)
+    assert generator.find_jet(record(generator, *inside, harder), 0) is None
+    assert len(generator.find_jet(record(generator, *inside, (NEUTRINO, 1, 0, 800.0, 0.0, 3.0)), 0)) == 2
+    assert len(generator.find_jet(record(generator, *inside, (PION, -23, 0, 800.0, 0.0, 3.0)), 0)) == 2  # decayed
+    assert generator.find_jet(record(generator, (PION, 1, 0, 600.0, 2.1, 0.0)), 0) is None
+    assert generator.find_jet(record(generator, (PION, 1, 0, 500.0, 0.0, 0.0)), 0) is None
+    assert generator.find_jet(record(generator, (NEUTRINO, 1, 0, 600.0, 0.0, 0.0)), 0) is None  # nothing visible
+    many = [(PION, 1, 0, 2.0, 0.001 * i, 0.0) for i in range(300)]
+    assert len(generator.find_jet(record(generator, *many), 0)) == 200
+
+
+@pytest.mark.parametrize(("far", "matched"), [(None, True), (1, False), (3, False), (5, False)])
+def test_a_top_jet_holds_the_top_and_its_three_quarks(generator, far, matched):
+    top = [(6, -62, 0, 600.0, 0.0, 0.0), (24, -52, 1, 400.0, 0.1, 0.0), (5, -23, 1, 200.0, -0.1, 0.2)]
+    top += [(3, -23, 2, 200.0, 0.2, 0.0), (-4, -23, 2, 200.0, 0.0, -0.7)]
+    if far is not None:
+        top[far - 1] = (*top[far - 1][:5], 0.9)
+    other = [(-6, -62, 0, 600.0, 0.0, 3.0), (-24, -52, 6, 400.0, 0.1, 3.0), (-5, -23, 6, 200.0, -0.1, 3.0)]
+    other += [(-3, -23, 7, 200.0, 0.2, 3.0), (4, -23, 7, 200.0, 0.0, 3.0)]
+    event = record(generator, *top, *other, (PION, 1, 0, 600.0, 0.0, 0.0))
+    assert (generator.find_jet(event, 1) is not None) == matched
+    assert generator.find_jet(event, 0) is not None
+
+
+def test_the_generator_of_jets_refuses_numbers_that_do_not_halve(tmp_path):
+    pytest.importorskip("pythia8mc")
+    pytest.importorskip("fastjet")
+    done = run_unchecked("top_tagging/generate.py", "--out", tmp_path / "jets.parquet", "--jets", 3)
+    assert done.returncode == 2
+    assert "--jets must be a positive even number, half of them tops; got 3" in done.stderr

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..kinematics import phi
 from .boost_features import FEATURES
 
 __all__ = [
@@ -61,7 +62,7 @@ def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shap
     p, total = p4.double(), axis.double()
     pt, energy, pt_total, energy_total = (x.clamp(min=LEAST_PT) for x in (_pt(p), p[..., 3], _pt(total), total[..., 3]))
     d_eta = FEATURES["eta"](p) - FEATURES["eta"](total)
-    d_phi = _wrapped(FEATURES["phi"](p) - FEATURES["phi"](total))
+    d_phi = _wrapped(phi(p) - phi(total))
     d_r = (d_eta.square() + d_phi.square()).clamp(min=1e-12).sqrt()
     log_pt, log_energy = pt.log(), energy.log()
     columns = [log_pt, log_energy, log_pt - pt_total.log(), log_energy - energy_total.log(), d_eta, d_phi, d_r]
@@ -113,7 +114,7 @@ def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
     """Return what the features of its pairs need of each particle, in float64: eta, phi, pT, ln pT, four-momentum."""
     p = p4.double()
     pt = _pt(p).clamp(min=LEAST_PT)
-    return torch.cat([torch.stack([FEATURES["eta"](p), FEATURES["phi"](p), pt, pt.log()], dim=-1), p], dim=-1)
+    return torch.cat([torch.stack([FEATURES["eta"](p), phi(p), pt, pt.log()], dim=-1), p], dim=-1)
 
 
 def features_of_described(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:

@@ -331,7 +331,7 @@ def test_the_model_is_left_as_it_is(tmp_path):
 
 def test_a_quantised_model_is_smaller_and_its_loss_is_reported(events, tmp_path):
     torch.manual_seed(0)
-    wide = {**SIZES, "intfunc_depth": 2, "intfunc_width": 64, "outfunc_out_sz": 32}
+    wide = {**SIZES, "intfunc_depth": 2, "intfunc_width": 64, "outfunc_out_sz": 32, "agg_method": "mean"}
     args = {"head": {"matrix_head": partial(InteractionNet, **wide)}, "body": {"depth": 2, "width": 64}}
     builder = ModelBuilder.from_dataset(events, head=MultiHead, model_args=args, all_events=load_sample())
     model = Model(builder).fit(3, events, 32, lr=3e-3, progress_bar=False)
@@ -345,14 +345,6 @@ def test_a_quantised_model_is_smaller_and_its_loss_is_reported(events, tmp_path)
     assert of_file.value == pytest.approx(of_model.value, abs=0.02)
     assert of_file.value != of_model.value
     assert "not limited" in str(report)
-
-
-def test_boosts_are_not_quantised(tmp_path):
-    report = boosts().export(tmp_path / "model.onnx", quantize=True)
-    graph = onnx.load(report.path).graph
-    stored = {t.name: t.data_type for t in graph.initializer}
-    assert onnx.TensorProto.INT8 in stored.values()  # the body
-    assert "MatMul" in {node.op_type for node in graph.node}  # of the combinations, in float64
 
 
 @pytest.mark.parametrize(("noise", "accepted"), [(0.01, True), (0.5, False), (float("nan"), False)])

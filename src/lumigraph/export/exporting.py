@@ -120,9 +120,7 @@ def _write(model: Any, face: Interface, file: Path) -> Run:
     except Exception as error:
         hint = ""
         if face.dtype != torch.float32:
-            hint = (
-                "; it lacks kernels for other precisions than float32: export a model of float32, model.model.float()"
-            )
+            hint = "; onnxruntime lacks kernels beyond float32: export a model of float32, model.model.float()"
         raise ValueError(f"the exported model cannot be opened again: {first_line(error)}{hint}") from error
 
 

@@ -361,7 +361,8 @@ class Model(BuiltModel):
             A data set, a stream or a file with targets, on which model and exported file are compared as well; the
             figures of merit of both are reported.
         tolerance
-            Largest difference of a probability, or of a regression relative to its largest value.
+            Largest difference of a probability, or of a regression relative to its largest value. Where rounding
+            alone moves the model by more, which is found by computing it in float64, four times that much is allowed.
         overwrite
             Whether an existing file may be replaced.
 

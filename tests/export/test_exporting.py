@@ -12,6 +12,7 @@ from torch import nn
 
 from lumigraph import (
     AbsConv1dHead,
+    AutoExtractLorentzBoostNet,
     CatEmbedder,
     CatEmbHead,
     EventSchema,
@@ -326,7 +327,29 @@ def test_the_model_is_left_as_it_is(tmp_path):
     assert torch.equal(random, torch.get_rng_state())
 
 
+@pytest.mark.parametrize(("off", "rounding", "accepted"), [(6e-5, 2e-5, True), (1e-4, 2e-5, False), (6e-5, 0.0, False)])
+def test_what_the_model_itself_loses_by_rounding_is_allowed(off, rounding, accepted):
+    model = torch.full((5, 1), 0.5)
+    file, exact = model.clone(), model.double()
+    file[3], exact[3] = model[3] + off, model[3].double() - rounding
+    found = Comparison(model, file, exact, "classification", {})
+    if accepted:
+        found.check(1e-5)
+    else:
+        with pytest.raises(ValueError, match="in 1 of 5 events"):
+            found.check(1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------- quantisation
+
+
+@pytest.mark.parametrize("head", [LorentzBoostNet, AutoExtractLorentzBoostNet])
+def test_quantised_boosts_take_any_number_of_slots(head, events, tmp_path):
+    options = {"depth": 1, "width": 8, "n_singles": 2, "n_pairs": 2} if head is AutoExtractLorentzBoostNet else {}
+    args = {"head": {"matrix_head": partial(head, n_particles=3, **options)}, "body": SMALL}
+    model = Model(ModelBuilder.from_dataset(events, head=MultiHead, model_args=args, all_events=load_sample()))
+    report = model.export(tmp_path / "model.onnx", quantize=True)
+    assert 0 < report.deviation < 0.3
 
 
 def test_a_quantised_model_is_smaller_and_its_loss_is_reported(events, tmp_path):
@@ -351,7 +374,8 @@ def test_a_quantised_model_is_smaller_and_its_loss_is_reported(events, tmp_path)
 def test_a_quantised_model_that_says_something_else_is_refused(noise, accepted):
     generator = torch.Generator().manual_seed(0)
     model = torch.rand(500, 1, generator=generator)
-    found = Comparison(model, model + noise * torch.randn(500, 1, generator=generator), "classification", {})
+    file = model + noise * torch.randn(500, 1, generator=generator)
+    found = Comparison(model, file, model.double(), "classification", {})
     if accepted:
         found.check_sane()
     else:

@@ -55,7 +55,11 @@ class Exported:
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in self.inputs.items())
-        allowed = "not limited, as it is quantised" if self.tolerance is None else f"allowed {self.tolerance:.0e}"
+        allowed = (
+            "not limited, as it is quantised"
+            if self.tolerance is None
+            else f"allowed {self.tolerance:.0e}, or rounding"
+        )
         lines = [
             f"{self.path}: {shapes} -> {self.output}",
             f"largest deviation from the model on {self.events} events: {self.deviation:.1e} ({allowed})",

@@ -30,4 +30,9 @@ def quantised(file: Path) -> Path:
         )  # fmt: skip
     finally:
         logger.setLevel(level)
+    model = onnx.load(out)
+    for graph_or_function in (model.graph, *model.functions):
+        # sizes that were inferred name different ones alike, and onnxruntime would put them into the same memory
+        del graph_or_function.value_info[:]
+    onnx.save(model, out)
     return out

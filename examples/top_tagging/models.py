@@ -123,13 +123,15 @@ MODELS: dict[str, Entry] = {
     "interaction network, attention": Entry(KINEMATICS, InteractionNet, _interaction("attention")),
     "interaction network, mean, node_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", node_feats=True)),
     "interaction network, mean, pair_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", pair_feats=True)),
-    "interaction network, mean, both": Entry(MOMENTA, InteractionNet, _interaction("mean", **_BOTH)),
-    "interaction network, sum, both": Entry(MOMENTA, InteractionNet, _interaction("sum", **_BOTH)),
-    "interaction network, attention, both": Entry(MOMENTA, InteractionNet, _interaction("attention", **_BOTH)),
-    "interaction network, mean, both, swish": Entry(
+    "interaction network, mean, node_feats, pair_feats": Entry(MOMENTA, InteractionNet, _interaction("mean", **_BOTH)),
+    "interaction network, sum, node_feats, pair_feats": Entry(MOMENTA, InteractionNet, _interaction("sum", **_BOTH)),
+    "interaction network, attention, node_feats, pair_feats": Entry(
+        MOMENTA, InteractionNet, _interaction("attention", **_BOTH)
+    ),
+    "interaction network, mean, node_feats, pair_feats, swish": Entry(
         MOMENTA, InteractionNet, _interaction("mean", **_BOTH, act="swish")
     ),
-    "interaction network, mean, both, two layers": Entry(
+    "interaction network, mean, node_feats, pair_feats, two layers": Entry(
         MOMENTA, InteractionNet, _interaction("mean", **_BOTH, n_layers=2)
     ),
     "Lorentz boost network": Entry(MOMENTA, LorentzBoostNet, {"n_particles": 16}, _WIDE),

@@ -37,8 +37,8 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from generate_sample import Particles, delta_r, pt_eta_phi, run_tasks, split_batch, to_float32
 
-# Physics processes; the place in this dictionary is the label. pTHat is that of the two hardest partons: jets of QCD
-# with a pT of 550 GeV or more come from below 300 GeV, against several other jets, in less than 1 % of all cases.
+# Physics processes; the place in this dictionary is the label. pTHat is that of the two hardest partons: of the jets of
+# QCD with a pT of 550 GeV or more a few per mille come from below 300 GeV, against several other jets.
 PROCESSES = {
     "QCD": ["HardQCD:all = on"],
     "top": ["Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "24:onMode = off", "24:onIfAny = 1 2 3 4 5"],

@@ -495,7 +495,7 @@ def test_without_steps_a_model_has_mean_and_deviation_only(sample):
 @pytest.mark.parametrize("options", [{"transforms": {"px": "symlog"}}, {"clip": {"E": (0, 100)}}])
 def test_four_momenta_are_boosted_as_they_are(sample, options):
     name = next(iter(next(iter(options.values()))))
-    with pytest.raises(ValueError, match=f"LorentzBoostNet boosts four-momenta as they are, so that '{name}' can be"):
+    with pytest.raises(ValueError, match=f"LorentzBoostNet takes four-momenta as they are, so that '{name}' can be"):
         scaled(sample, partial(LorentzBoostNet, n_particles=3), **options)
 
 

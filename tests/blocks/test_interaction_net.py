@@ -14,6 +14,7 @@ from lumigraph.blocks import (
     lookup_uniform_init,
 )
 from lumigraph.graph import CompleteGraph
+from lumigraph.nn import Scaling
 from lumigraph.nn.kinematic_features import particle_features
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -332,5 +333,21 @@ class TestKinematicFeatures:
         torch.testing.assert_close(net(turned.flatten(1)), net(rows.flatten(1)))
 
     def test_momenta_that_are_not_there(self):
-        with pytest.raises(ValueError, match=r"need the four-momenta, .* has no 'E'"):
+        with pytest.raises(ValueError, match=r"four-momentum has no column 'e' in feats_per_vec"):
             interaction_net(node_feats=True)
+
+    def test_energy_by_its_other_name(self):
+        feats = ("energy", "px", "pz", "py")
+        names = [f"{v}_{f}" for v in self.VECS for f in feats]
+        net = InteractionNet(names, self.VECS, feats, **SIZES, agg_method="mean", node_feats=True, pair_feats=True)
+        assert net.p4_columns == [1, 3, 2, 0]
+
+    def test_four_momenta_are_neither_scaled_nor_altered(self):
+        net, rows = self.net(node_feats=True, pair_feats=True), self.rows(2).flatten(1)
+        before = net(rows)
+        net.set_scaling(x=(torch.tensor([0.0, 5, 5, 5, 5]), torch.tensor([1.0, 9, 9, 9, 9])))
+        torch.testing.assert_close(net(rows), before)
+        net.set_scaling(x=(torch.tensor([2.0, 0, 0, 0, 0]), torch.ones(5)))
+        assert not torch.allclose(net(rows), before)
+        with pytest.raises(ValueError, match="'px' can be neither transformed nor clipped"):
+            net.set_scaling(x=Scaling(torch.zeros(5), torch.ones(5), transforms=(None, None, "symlog", None, None)))

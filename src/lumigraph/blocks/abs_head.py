@@ -28,7 +28,7 @@ from ..schema import different_names, near
 from .block import AbsBlock, in_precision
 from .embedding import CatEmbedder
 
-__all__ = ["AbsHead", "AbsMatrixHead", "AnyScaling", "Inputs", "pair"]
+__all__ = ["AbsHead", "AbsMatrixHead", "AnyScaling", "Inputs", "p4_columns", "pair"]
 
 
 #: What a head takes: a flat tensor, (flat, matrix), or a Batch.
@@ -42,6 +42,21 @@ def pair(x: Sequence[Any]) -> Sequence[Any]:
     if len(x) != 2:
         raise ValueError(f"a tuple of inputs must be (flat, matrix), got {len(x)} parts")
     return x
+
+
+def p4_columns(feats_per_vec: Sequence[str]) -> list[int]:
+    """Return which features are px, py, pz and E, by their names, or raise a ValueError."""
+    lowered = {name.lower(): i for i, name in reversed(list(enumerate(feats_per_vec)))}
+    columns = []
+    for names in (("px",), ("py",), ("pz",), ("e", "energy")):
+        found = [lowered[name] for name in names if name in lowered]
+        if not found:
+            raise ValueError(
+                f"the four-momentum has no column {names[0]!r} in feats_per_vec={list(feats_per_vec)}: it is found by "
+                "the names px, py, pz and E (or energy)"
+            )
+        columns.append(found[0])
+    return columns
 
 
 class AbsHead(AbsBlock):
@@ -218,6 +233,23 @@ class AbsMatrixHead(AbsHead):
         if bool(nan.any()):
             refuse_nan(nan, found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
         return found._replace(x=in_precision(self, found.x))
+
+    def scaling_beside(self, scaling: AnyScaling, p4: Sequence[int]) -> Scaling:
+        """Return what is done to the features beside the four-momentum, which is used as it is.
+
+        Raises
+        ------
+        ValueError
+            If a component of the four-momentum is to be transformed or limited: that is no four-momentum any more.
+        """
+        scaling = Scaling(*scaling)
+        for i in scaling.altered():
+            if i in p4:
+                raise ValueError(
+                    f"{type(self).__name__} takes four-momenta as they are, so that {self.feats_per_vec[i]!r} can be "
+                    "neither transformed nor clipped: leave it out of transforms and clip"
+                )
+        return scaling.select([i for i in range(self.n_fpv) if i not in p4])
 
     def _matrix(self, matrix: Any) -> Tensor:
         """Return the matrix of a tuple with a row per slot."""

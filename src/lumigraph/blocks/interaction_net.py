@@ -1,6 +1,6 @@
 """The interaction network as a head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,7 +16,7 @@ from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.pooling import Pool, check_pooling
 from ..nn.scaling import Standardise
 from ..particles import Particles
-from .abs_head import AbsMatrixHead, AnyScaling, Inputs
+from .abs_head import AbsMatrixHead, AnyScaling, Inputs, p4_columns
 
 __all__ = ["InteractionNet"]
 
@@ -51,7 +51,7 @@ class InteractionNet(AbsMatrixHead):
         Interaction layers in a row; each further one takes the ``outfunc_out_sz`` features of the one before it.
     node_feats
         Whether each particle is described by `lumigraph.nn.particle_features`, with respect to the sum of the event's
-        particles, in place of its px, py, pz and E.
+        particles, in place of its px, py, pz and E (or energy), which are used as they are.
     pair_feats
         Whether effects also depend on `lumigraph.nn.pair_features`: distance, kT, momentum sharing and mass of pairs.
     legacy_edges
@@ -118,10 +118,10 @@ class InteractionNet(AbsMatrixHead):
         self.do, self.bn, self.act, self.n_layers, self.legacy_edges = do, bn, act, n_layers, legacy_edges
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
         self.node_feats, self.pair_feats = node_feats, pair_feats
-        self.scale = Standardise(self.n_fpv)
-        self._p4 = self._columns_of_p4() if node_feats or pair_feats else []
-        self._others = [i for i in range(self.n_fpv) if not (node_feats and i in self._p4)]
-        n_in = len(self._others) + (NUM_PARTICLE_FEATURES if node_feats else 0)
+        self.p4_columns = p4_columns(self.feats_per_vec) if node_feats or pair_feats else []
+        self.further = [i for i in range(self.n_fpv) if not (node_feats and i in self.p4_columns)]
+        self.scale = Standardise(len(self.further))
+        n_in = len(self.further) + (NUM_PARTICLE_FEATURES if node_feats else 0)
         self.convs = nn.ModuleList(
             InteractionConv(
                 n_in if layer == 0 else outfunc_out_sz,
@@ -155,9 +155,15 @@ class InteractionNet(AbsMatrixHead):
         return self.pool.get_out_size()
 
     def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
-        """Standardise the particle features from now on."""
+        """Standardise the particle features from now on; with ``node_feats`` those beside the four-momentum.
+
+        Raises
+        ------
+        ValueError
+            If a component of the four-momentum is to be transformed or limited, with ``node_feats``.
+        """
         if x is not None:
-            self.scale.set(*x)
+            self.scale.set(*(self.scaling_beside(x, self.p4_columns) if self.node_feats else x))
 
     def forward(self, x: Inputs) -> Tensor:
         """Return one vector per event, (B, get_out_size()); see `AbsMatrixHead.forward`."""
@@ -172,34 +178,24 @@ class InteractionNet(AbsMatrixHead):
 
     def nodes(self, particles: Particles) -> tuple[Tensor, Tensor | None]:
         """Return what the first layer sees of each particle, and four-momenta where layers see those of pairs."""
-        p4 = particles.x[:, self._p4]
-        batch = ptr_to_batch(particles.ptr, particles.x.size(0))
-        axis = segment(p4, particles.ptr, reduce="sum")[batch] if self.node_feats else p4
-        return self._nodes(particles.x, p4, axis), p4 if self.pair_feats else None
+        x, _, ptr = particles
+        return self._nodes(x, lambda p4: segment(p4, ptr, reduce="sum")[ptr_to_batch(ptr, x.size(0))])
 
-    def _columns_of_p4(self) -> list[int]:
-        names = ("px", "py", "pz", "E")
-        for name in names:
-            if name not in self.feats_per_vec:
-                raise ValueError(
-                    f"node_feats and pair_feats need the four-momenta, {names}, but feats_per_vec={self.feats_per_vec} "
-                    f"has no {name!r}"
-                )
-        return [self.feats_per_vec.index(name) for name in names]
-
-    def _nodes(self, x: Tensor, p4: Tensor, axis: Tensor) -> Tensor:
-        """Return what the first layer sees of each particle."""
-        h = self.scale(x)
-        return torch.cat([h[..., self._others], particle_features(p4, axis)], dim=-1) if self.node_feats else h
+    def _nodes(self, x: Tensor, axis_of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the same for particles in any form; ``axis_of`` sums four-momenta over the event of each."""
+        if not self.p4_columns:
+            return self.scale(x), None
+        p4, h = x[..., self.p4_columns], self.scale(x[..., self.further])
+        if self.node_feats:
+            h = torch.cat([h, particle_features(p4, axis_of(p4))], dim=-1)
+        return h, p4 if self.pair_feats else None
 
     def embed(
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
         """Return one vector per event, from plain tensors: the same as `forward`, in a captured graph."""
         pairs = ring_pairs(mask) if self.legacy_edges else complete_pairs(mask)
-        p4 = rows[..., self._p4]
-        axis = (p4 * mask.unsqueeze(-1)).sum(1, keepdim=True)
-        h = self._nodes(rows, p4, axis)
+        h, p4 = self._nodes(rows, lambda p4: (p4 * mask.unsqueeze(-1)).sum(1, keepdim=True))
         for conv in self.convs:
-            h = cast(InteractionConv, conv).dense(h, mask, pairs, p4 if self.pair_feats else None)
+            h = cast(InteractionConv, conv).dense(h, mask, pairs, p4)
         return self.pool.dense(h, mask)

@@ -13,8 +13,8 @@ from ..nn.boost_features import boost_features, pair_cosines
 from ..nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ..nn.lorentz_boost import LorentzBoostConv
 from ..nn.mlp import BatchNorm
-from ..nn.scaling import Scaling, Standardise
-from .abs_head import AbsMatrixHead, AnyScaling
+from ..nn.scaling import Standardise
+from .abs_head import AbsMatrixHead, AnyScaling, p4_columns
 from .block import evaluating
 
 __all__ = ["LorentzBoostNet"]
@@ -110,7 +110,7 @@ class LorentzBoostNet(AbsMatrixHead):
         self.n_particles = n_particles
         self.validate = validate
         self.lookup_init, self.lookup_act = lookup_init, lookup_act
-        self.p4_columns = _p4_columns(self.feats_per_vec)
+        self.p4_columns = p4_columns(self.feats_per_vec)
         self.further = [i for i in range(self.n_fpv) if i not in self.p4_columns]
         self.scale = Standardise(len(self.further))
         self.conv = LorentzBoostConv(self.n_v, n_particles, mode=mode, num_frames=n_frames)
@@ -135,16 +135,8 @@ class LorentzBoostNet(AbsMatrixHead):
         ValueError
             If a component of the four-momentum is to be transformed or limited: that is no four-momentum any more.
         """
-        if x is None:
-            return
-        scaling = Scaling(*x)
-        for i in scaling.altered():
-            if i in self.p4_columns:
-                raise ValueError(
-                    f"{type(self).__name__} boosts four-momenta as they are, so that {self.feats_per_vec[i]!r} can be "
-                    "neither transformed nor clipped: leave it out of transforms and clip"
-                )
-        self.scale.set(*scaling.select(self.further))
+        if x is not None:
+            self.scale.set(*self.scaling_beside(x, self.p4_columns))
 
     def feat_extractor(self, x: Float[Tensor, "events n 4"]) -> Tensor:
         """Return the boosted four-momenta and the cosines between every two of them, (B, 4n + n(n-1)/2)."""
@@ -213,17 +205,3 @@ def _extractor(wanted: Callable[[Tensor], Tensor] | Sequence[str] | None) -> Cal
     if not isinstance(wanted, Sequence):
         raise TypeError(f"feat_extractor must be a function, a module or a list of names of features, got {wanted!r}")
     return partial(boost_features, names=wanted)
-
-
-def _p4_columns(feats_per_vec: Sequence[str]) -> list[int]:
-    lowered = {name.lower(): i for i, name in reversed(list(enumerate(feats_per_vec)))}
-    columns = []
-    for names in (("px",), ("py",), ("pz",), ("e", "energy")):
-        found = [lowered[name] for name in names if name in lowered]
-        if not found:
-            raise ValueError(
-                f"the four-momentum has no column {names[0]!r} in feats_per_vec={list(feats_per_vec)}: it is found by "
-                "the names px, py, pz and E (or energy)"
-            )
-        columns.append(found[0])
-    return columns

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..kinematics import phi
+from ..kinematics import delta_phi, phi, pt
 from .boost_features import FEATURES
 
 __all__ = [
@@ -60,12 +60,13 @@ def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shap
     torch.Size([2, 7])
     """
     p, total = p4.double(), axis.double()
-    pt, energy, pt_total, energy_total = (x.clamp(min=LEAST_PT) for x in (_pt(p), p[..., 3], _pt(total), total[..., 3]))
+    log_pt, log_energy, log_pt_axis, log_energy_axis = (
+        x.clamp(min=LEAST_PT).log() for x in (pt(p), p[..., 3], pt(total), total[..., 3])
+    )
     d_eta = FEATURES["eta"](p) - FEATURES["eta"](total)
-    d_phi = _wrapped(phi(p) - phi(total))
+    d_phi = delta_phi(p, total)
     d_r = (d_eta.square() + d_phi.square()).clamp(min=1e-12).sqrt()
-    log_pt, log_energy = pt.log(), energy.log()
-    columns = [log_pt, log_energy, log_pt - pt_total.log(), log_energy - energy_total.log(), d_eta, d_phi, d_r]
+    columns = [log_pt, log_energy, log_pt - log_pt_axis, log_energy - log_energy_axis, d_eta, d_phi, d_r]
     columns = [(x - shift) * scale for x, shift, scale in zip(columns, _PARTICLE_SHIFT, _PARTICLE_SCALE, strict=True)]
     return torch.stack(columns, dim=-1).to(p4.dtype)
 
@@ -113,25 +114,18 @@ def pair_features(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) 
 def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
     """Return what the features of its pairs need of each particle, in float64: eta, phi, pT, ln pT, four-momentum."""
     p = p4.double()
-    pt = _pt(p).clamp(min=LEAST_PT)
-    return torch.cat([torch.stack([FEATURES["eta"](p), phi(p), pt, pt.log()], dim=-1), p], dim=-1)
+    size = pt(p).clamp(min=LEAST_PT)
+    return torch.cat([torch.stack([FEATURES["eta"](p), phi(p), size, size.log()], dim=-1), p], dim=-1)
 
 
 def features_of_described(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:
     """Return the `pair_features`, in float64, of particles from `describe`."""
-    d2 = (a[..., 0] - b[..., 0]).square() + _wrapped(a[..., 1] - b[..., 1]).square()
+    turn = a[..., 1] - b[..., 1]
+    d_phi = turn - 2 * math.pi * torch.round(turn / (2 * math.pi))
+    d2 = (a[..., 0] - b[..., 0]).square() + d_phi.square()
     log_delta_r = 0.5 * d2.clamp(min=LEAST_DELTA_R**2).log()
     softer = torch.minimum(a[..., 3], b[..., 3])
     total = a[..., 4:] + b[..., 4:]
     log_m2 = (total[..., 3].square() - total[..., :3].square().sum(-1)).clamp(min=LEAST_M2).log()
     log_z = softer - (a[..., 2] + b[..., 2]).log()
     return torch.stack([log_delta_r, softer + log_delta_r, log_z, log_m2], dim=-1)
-
-
-def _pt(p4: Tensor) -> Tensor:
-    pt2 = p4[..., 0].square() + p4[..., 1].square()
-    return pt2.clamp(min=LEAST_PT**2).sqrt()
-
-
-def _wrapped(angle: Tensor) -> Tensor:
-    return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))

@@ -10,7 +10,8 @@ from hypothesis import settings
 
 collect_ignore = ["compat/make_lumin_cases.py"]  # runs where LUMIN is, see there
 
-settings.register_profile("lumigraph", deadline=None, max_examples=50)
+settings.register_profile("lumigraph", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=400)  # --hypothesis-profile=search looks for new cases
 settings.load_profile("lumigraph")
 torch.set_num_threads(1)  # tests are small: on a busy machine a second thread waits more than it works
 

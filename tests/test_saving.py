@@ -187,3 +187,12 @@ def test_a_failed_save_leaves_nothing_behind(path, monkeypatch):
         Model(ModelBuilder("classification", 1, ["a"])).save(path, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_others_may_read_a_model_where_the_umask_lets_them(path):
+    before = os.umask(0o022)
+    try:
+        Model(ModelBuilder("classification", 1, ["a"])).save(path, overwrite=True)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from .data.writers import replacing
 from .training import BatchLoss, TrainConfig
 
 __all__ = ["EpochCheckpoint", "History", "StepCheckpoint", "TrainingModule", "check_checkpoint", "one_sentence"]
@@ -234,12 +235,10 @@ class History(Callback):
         self.rows = [*(r for r in self.rows if r["epoch"] < row["epoch"]), row]
         if not trainer.is_global_zero:
             return
-        temporary = self.file.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as stream:
+        with replacing(self.file) as temporary, open(temporary, "w", newline="") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(row))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(temporary, self.file)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

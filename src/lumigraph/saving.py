@@ -1,7 +1,6 @@
 """Model files: plain data and weights in one file, read without running any code from it."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from . import blocks
 from .blocks import CatEmbedder
+from .data.writers import check_place, replacing
 from .nn.scaling import Scaling
 from .schema import EventSchema
 from .version import __version__
@@ -107,9 +107,7 @@ def write(
     overwrite: bool = False,
 ) -> Path:
     """Write a model file; see `lumigraph.model.Model.save`."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists and is kept: give another name, or overwrite=True (--overwrite)")
+    path = check_place(path, overwrite)
     try:
         described, opaque = _describe(builder), None
     except TypeError as error:
@@ -123,15 +121,8 @@ def write(
         "state": dict(state),
         "history": {k: list(v) for k, v in history.items()},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(content, stream)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        torch.save(content, stream)
     return path
 
 

@@ -51,6 +51,12 @@ class TestStandardise:
         scale.set(torch.tensor([5.0]), torch.tensor([0.0]))
         assert scale(torch.tensor([[5.0], [7.0]])).tolist() == [[0.0], [2.0]]
 
+    def test_every_step_within_the_limits_is_undone(self):
+        x = torch.tensor([[50.0, -3.0, 1.5, 2.0], [12.0, 0.0, -2.5, -1.0]], dtype=torch.float64)
+        scale = all_steps()
+        torch.testing.assert_close(scale.undo(scale(x)), x, rtol=1e-13, atol=1e-13)
+        assert scale.undo(torch.full((4,), 9.0)).tolist() == pytest.approx([500, math.expm1(18.5), 2.5, 9])
+
     def test_constants_are_saved_and_move_with_the_model(self):
         scale, other = Standardise(2), Standardise(2)
         scale.set(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))

@@ -2,8 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from .write_arrow import CsvFile, ParquetFile
 from .write_hdf5 import Hdf5File
 from .write_root import RootFile
 
-__all__ = ["ColumnWriter", "check_place", "check_writable", "write_columns"]
+__all__ = ["ColumnWriter", "check_place", "check_writable", "replacing", "write_columns"]
 
 _FILES: dict[str, Callable[[Path], AppendedFile]] = {
     "Parquet": ParquetFile,
@@ -84,6 +84,30 @@ def check_place(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be written: no permission to write into {folder}")
     return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place to write to beside a file, and put that in place of the file in one step, unless writing fails.
+
+    Whoever looks sees the whole file, or what was there before. Missing folders are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "page.html") as temporary:
+    ...         characters = temporary.write_text("<p>")
+    ...     print(os.listdir(folder))
+    ['page.html']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{uuid.uuid4().hex}{path.suffix}"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, overwrite: bool = False) -> Path:

@@ -105,11 +105,15 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
     expected: list[Tensor] = []
     exact: list[Tensor] = []
     found: list[Tensor] = []
+    targets: list[Tensor] = []
+    weights: list[Tensor] = []
     for batch, num_slots in _batches(model, interface, events):
         with torch.no_grad():
             out = original(batch)
             for outputs, each in ((expected, out), (exact, precise(batch))):
                 outputs.append(each.exp() if interface.objective == "multiclass" else each)
+        targets += [batch.y] if "y" in batch else []
+        weights += [batch.weight] if "weight" in batch else []
         inputs = interface.of_batch(batch, num_slots)
         try:
             found.append(run(inputs))
@@ -123,7 +127,14 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
         raise ValueError(
             "the model itself gives NaN or infinite outputs on random events: train it, or look at its weights"
         )
-    return Comparison(ours, theirs, torch.cat(exact), interface.objective, _merits(model, events, ours, theirs))
+    before_and_after: dict[str, tuple[Any, Any]] = {}
+    if events is not None and targets:  # of the events that were given, which came last
+        y, w = torch.cat(targets).numpy(), torch.cat(weights).numpy() if weights else None
+        before, after = (
+            merits(y, out[-len(y) :].numpy(), w, model.objective, events.schema.targets) for out in (ours, theirs)
+        )
+        before_and_after = {name: (value, after[name]) for name, value in before.items()}
+    return Comparison(ours, theirs, torch.cat(exact), interface.objective, before_and_after)
 
 
 def _batches(
@@ -135,20 +146,3 @@ def _batches(
         with events.naming(part) if isinstance(events, EventStream) else numbered_as(start):
             yield part.batch(), None
         start += len(part)
-
-
-def _merits(
-    model: Any, events: EventDataset | EventStream | None, ours: Tensor, theirs: Tensor
-) -> dict[str, tuple[Any, Any]]:
-    if events is None or not len(events):
-        return {}
-    parts = list(events.chunks())
-    targets, weights = [part.y for part in parts], [part.weight for part in parts]
-    if any(y is None for y in targets):
-        return {}
-    y = torch.cat([y for y in targets if y is not None]).numpy()
-    given = [w for w in weights if w is not None]
-    w = torch.cat(given).numpy() if len(given) == len(parts) else None
-    # the events that were given come last
-    of_either = [merits(y, out[-len(y) :].numpy(), w, model.objective, events.schema.targets) for out in (ours, theirs)]
-    return {name: (value, of_either[1][name]) for name, value in of_either[0].items()}

@@ -11,7 +11,7 @@ import torch
 
 from ..checks import check_number
 from ..data import EventDataset, EventStream
-from ..data.writers import check_place
+from ..data.writers import check_place, replacing
 from ..prediction import need_events
 from .comparison import compare
 from .formats import FORMATS, Run, captured, first_line
@@ -100,7 +100,8 @@ def export_model(
             sizes.append(file.stat().st_size)
             found = compare(model, face, FORMATS[".onnx"][1](file), events)
             found.check_sane()
-        _put(file, path)
+        with replacing(path) as temporary:
+            shutil.copyfile(file, temporary)
     return Exported(
         path, face.inputs, face.output, len(found.model), found.deviation, None if quantize else float(tolerance),
         tuple(sizes), found.merits,
@@ -126,14 +127,3 @@ def _write(model: Any, face: Interface, file: Path) -> Run:
         if face.dtype != torch.float32:
             hint = "; onnxruntime lacks kernels beyond float32: export a model of float32, model.model.float()"
         raise ValueError(f"the exported model cannot be opened again: {first_line(error)}{hint}") from error
-
-
-def _put(file: Path, path: Path) -> None:
-    """Move a finished file to its place, in one step: whoever looks sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(file, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

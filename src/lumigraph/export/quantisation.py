@@ -16,10 +16,9 @@ def quantised(file: Path) -> Path:
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
     out = file.with_name(f"int8_{file.name}")
-    graph = onnx.load(file).graph
+    graph = onnx.shape_inference.infer_shapes(onnx.load(file)).graph
     double = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.DOUBLE}
-    inferred = onnx.shape_inference.infer_shapes(onnx.load(file)).graph
-    double |= {v.name for v in inferred.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE}
+    double |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE}
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it advises a preparation of the file that does nothing for such graphs

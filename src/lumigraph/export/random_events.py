@@ -1,5 +1,6 @@
 """Random events that look like those a model was trained on, to compare it with its export."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -86,13 +87,13 @@ class RandomEvents:
         if not self.interface.event_feats:
             return None
         u = torch.randn(num_events, len(self.interface.event_feats), generator=self.random, dtype=torch.float64)
-        u[:, self.event_columns] = _unscaled(u[:, self.event_columns], self.u_scale)
+        u[:, self.event_columns] = self.u_scale.undo(u[:, self.event_columns])
         return u.to(dtype)
 
     def _particles(self, num_events: int, slots: int) -> Tensor:
         names = [name.lower() for name in self.interface.particle_feats]
         z = torch.randn(num_events, slots, len(names), generator=self.random, dtype=torch.float64)
-        x = _unscaled(z, self.x_scale)
+        x = self.x_scale.undo(z)
         at = {name: i for i, name in reversed(list(enumerate(names)))}
         for name in {"pt", "mass", "m"} & at.keys():
             x[..., at[name]] = x[..., at[name]].abs()
@@ -112,23 +113,11 @@ class RandomEvents:
 
 
 def _scaling(head: Any, width: int, fitted: Scaling | None) -> Standardise:
-    """Return what a head does to all its features, or else what was fitted for it, or else nothing."""
+    """Return what a head does to all its features, or else what was fitted for it, or else nothing; in float64."""
     own = getattr(head, "scale", None)
     if isinstance(own, Standardise) and own.mean.numel() == width:
-        return own
-    scale = Standardise(width)
+        return copy.deepcopy(own).cpu().double()
+    scale = Standardise(width).double()
     if fitted is not None:
         scale.set(*fitted)
     return scale
-
-
-def _unscaled(z: Tensor, scale: Standardise) -> Tensor:
-    """Return features that are scaled to z, as far as there are any."""
-    x = z * scale.std.double().cpu() + scale.mean.double().cpu()
-    if scale.transform is not None:
-        codes = scale.transform.cpu()
-        symlog = x.sign() * x.abs().expm1()
-        x = torch.where(codes == 1, x.exp(), torch.where(codes == 2, symlog, x))
-    if scale.low is not None and scale.high is not None:
-        x = torch.clamp(x, scale.low.double().cpu(), scale.high.double().cpu())
-    return x

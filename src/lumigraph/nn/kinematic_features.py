@@ -23,6 +23,7 @@ NUM_PARTICLE_FEATURES, NUM_PAIR_FEATURES = 7, 4
 #: Below these logarithms are cut off: momenta and energies in GeV, distances in eta and phi, masses squared in GeV².
 LEAST_PT, LEAST_DELTA_R, LEAST_M2 = 1e-3, 1e-3, 1e-2
 
+#: Shift and scale of the features of particles: those which the Particle Transformer is trained with on jets.
 _PARTICLE_SHIFT = (1.7, 2.0, -4.7, -4.7, 0.0, 0.0, 0.2)
 _PARTICLE_SCALE = (0.7, 0.7, 0.7, 0.7, 1.0, 1.0, 4.0)
 

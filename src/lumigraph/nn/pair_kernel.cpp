@@ -2,8 +2,9 @@
 //
 //     act_L(W_L ... act_1(W_1 act_0(receiver_i + sender_j + W_0 q_ij) + b_1) ... + b_L)
 //
-// and its derivatives. The q_ij, which may be left out, are features of the pair's four-momenta; see `describe`. Pairs are worked through in tiles of ROWS, which stay in the first-level cache, with the products
-// of a tile accumulated in registers. The backward pass computes each tile anew. Compiled by pair_compiled.py.
+// and its derivatives. The q_ij, which may be left out, are features of the pair's four-momenta; see `describe`. Pairs
+// are worked through in tiles of ROWS, which stay in the first-level cache, with the products of a tile accumulated in
+// registers. The backward pass computes each tile anew. Compiled by pair_compiled.py.
 
 #include <algorithm>
 #include <cmath>
@@ -23,7 +24,7 @@ constexpr int VECTOR_BYTES = 16, COLUMNS = 2;
 #endif
 constexpr int MICRO = 6;  // rows of accumulators
 constexpr int ROWS = 48;  // pairs in a tile
-constexpr int OF_PAIR = 4, OF_PARTICLE = 8; // features of a pair, and the numbers of a particle that they are computed from
+constexpr int OF_PAIR = 4, OF_PARTICLE = 8; // features of a pair, and the numbers of a particle that they come from
 constexpr double LEAST_DELTA2 = 1e-6, LEAST_M2 = 1e-2; // as in kinematic_features.py
 constexpr int TILES = 64; // summed in the precision of the numbers, before they go into a sum in double
 

@@ -186,6 +186,14 @@ class Standardise(nn.Module):
         x = (x - self.mean) / self.std
         return x if self.limit is None else torch.clamp(x, -self.limit, self.limit)
 
+    def undo(self, scaled: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
+        """Return the features that are scaled to these ones, within the limits of what comes in."""
+        x = scaled * self.std + self.mean
+        if self.transform is not None:
+            symlog = x.sign() * x.abs().expm1()
+            x = torch.where(self.transform == _LOG, x.exp(), torch.where(self.transform == _SYMLOG, symlog, x))
+        return x if self.low is None else torch.clamp(x, self.low, self.high)
+
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         if prefix + "mean" in state_dict:  # otherwise it says nothing about this layer
             for name in ("low", "high", "transform", "limit"):

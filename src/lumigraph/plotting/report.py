@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ import yaml
 
 from ..data import EventDataset, EventStream
 from ..data.inspection import ColumnReport
-from ..data.writers import check_place
+from ..data.writers import check_place, replacing
 from ..model import Model
 from ..saving import to_plain
 from ..version import __version__
@@ -98,21 +97,8 @@ def write_report(
         ("Data", _data(source, model, found)),
         ("Model", _model(model)),
     ]
-    return _write(target, page(title, subtitle, sections))
-
-
-def _write(target: Path, text: str) -> Path:
-    """Write a file: all of it, or nothing."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)  # a page to be read by others
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(target) as temporary:
+        temporary.write_text(page(title, subtitle, sections), encoding="utf-8")
     return target
 
 

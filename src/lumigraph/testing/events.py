@@ -9,7 +9,7 @@ from torch_geometric.data import Batch, Data
 
 from ..adapters import from_jagged
 from ..batches import make_batch, particles_of
-from ..graph import lengths_to_ptr
+from ..graph import lengths_to_ptr, ptr_to_batch
 from ..kinematics import from_pt_eta_phi_mass
 from ..particles import Particles, drop_absent, refuse_nan
 from ..schema import BATCH_FIELDS
@@ -111,7 +111,7 @@ def given_events(inputs: Data, feats: Sequence[str]) -> Events:
             "alone, and compute the rest from it in call=lambda model, batch: ..."
         )
     found = drop_absent(particles_of(inputs))
-    refuse_nan(found.x.isnan(), found.slot, torch.repeat_interleave(found.ptr.diff()))
+    refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
     if found.x.size(1) != len(feats):
         raise ValueError(f"inputs has {found.x.size(1)} features per particle, but feats are {list(feats)}")
     if not len(found.x):

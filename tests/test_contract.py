@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch_geometric.data import Data
 
 import lumigraph.blocks
-from lumigraph.adapters import from_rows
 from lumigraph.blocks import (
     AbsBlock,
     AbsBody,
@@ -38,6 +37,7 @@ from lumigraph.blocks import (
     MultiHead,
     RecurrentHead,
 )
+from lumigraph.events.adapters import from_rows
 from lumigraph.nn import Scaling, Standardise
 from lumigraph.testing import check_symmetry
 

@@ -17,17 +17,18 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 PUBLIC_FILES = (
-    "adapters",
-    "batches",
     "compat.lumin",
-    "graph",
+    "data.loading.memory",
+    "events.adapters",
+    "events.batches",
+    "events.errors",
+    "events.graph",
+    "events.schema",
     "kinematics",
-    "losses",
-    "memory",
     "metrics.torchmetrics",
-    "model",
-    "schema",
-    "training",
+    "training.losses",
+    "training.scaling",
+    "model.importance",
 )
 
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from lumigraph.blocks import CatEmbedder, CatEmbHead, lookup_act, lookup_normal_init, lookup_uniform_init
 from lumigraph.data import EventDataset
-from lumigraph.schema import EventSchema
+from lumigraph.events.schema import EventSchema
 
 EVENTS = 7
 # where LUMIN has them, below lumin.nn.models
 NAMES = {
-    "blocks.body": ["AbsBody", "FullyConnected", "MultiBlock"],
+    "blocks.bodies": ["AbsBody", "FullyConnected", "MultiBlock"],
     "blocks.conv_blocks": ["Conv1DBlock", "Res1DBlock", "ResNeXt1DBlock"],
     "blocks.endcap": ["AbsEndcap"],
     "blocks.head": [

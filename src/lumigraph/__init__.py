@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from . import blocks, kinematics, nn
-from .adapters import from_columns, from_flat, from_jagged, from_rows, to_columns, to_flat, to_jagged, to_rows
 from .blocks import (
     AbsConv1dHead,
     AbsEndcap,
@@ -19,10 +18,12 @@ from .blocks import (
     RecurrentHead,
 )
 from .data import EventDataset, EventStream, load_sample
-from .graph import CompleteGraph
-from .memory import keep_pages
+from .data.loading.memory import keep_pages
+from .events.adapters import from_columns, from_flat, from_jagged, from_rows, to_columns, to_flat, to_jagged, to_rows
+from .events.errors import SchemaError
+from .events.graph import CompleteGraph
+from .events.schema import EventSchema
 from .model import Model, ModelBuilder
-from .schema import EventSchema, SchemaError
 from .version import __version__
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lumigraph import EventSchema
-from lumigraph.data.writers import ColumnWriter
+from lumigraph.data.files.writers import ColumnWriter
 
 FEATURES = ("px", "py", "pz", "E", "charge", "d0")
 FEWEST, MOST = 5, 80

@@ -4,7 +4,7 @@ import pytest
 
 from lumigraph.blocks import CatEmbedder
 from lumigraph.data import EventDataset
-from lumigraph.schema import EventSchema
+from lumigraph.events.schema import EventSchema
 
 
 @pytest.mark.parametrize(("cardinality", "width"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (99, 50), (140, 50)])

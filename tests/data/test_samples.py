@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lumigraph.data import SAMPLE_SCHEMA, EventDataset, column_names, load_sample, read_columns, sample_path
-from lumigraph.schema import EventSchema, SchemaError
+from lumigraph.events.errors import SchemaError
+from lumigraph.events.schema import EventSchema
 
 FEATURE = {name: i for i, name in enumerate(SAMPLE_SCHEMA.feats_per_vec)}
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lumigraph import InteractionNet, LorentzBoostNet, Model, ModelBuilder, MultiHead, load_sample
+from lumigraph.events.graph import ptr_to_slot
 from lumigraph.export.interface import Interface
 from lumigraph.export.random_events import RandomEvents
-from lumigraph.graph import ptr_to_slot
 
 SIZES = {
     "intfunc_depth": 1, "intfunc_width": 4, "intfunc_out_sz": 3,

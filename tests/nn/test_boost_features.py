@@ -7,7 +7,7 @@ import pytest
 import torch
 import vector
 
-from lumigraph.kinematics import delta_r
+from lumigraph.events.kinematics import delta_r
 from lumigraph.nn.boost_features import FEATURES, boost_features, pair_cosines
 
 SINGLES = ["E", "px", "py", "pz", "p", "pt", "eta", "phi", "m", "beta", "gamma"]

@@ -12,7 +12,7 @@ from torch import nn
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.nn import Sequential
 
-from lumigraph.graph import CompleteGraph, complete_pairs
+from lumigraph.events.graph import CompleteGraph, complete_pairs
 from lumigraph.nn import InteractionConv, lookup_uniform_init
 from lumigraph.nn.lookups import Act
 

@@ -11,10 +11,10 @@ import vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumigraph.kinematics import boost, mass
+from lumigraph.events.kinematics import boost, mass
+from lumigraph.events.particles import Particles, rows_of_particles
 from lumigraph.nn import LorentzBoostConv
 from lumigraph.nn.boost_features import pair_cosines
-from lumigraph.particles import Particles, rows_of_particles
 from lumigraph.testing import check_symmetry
 
 LENGTHS = [0, 2, 0, 1, 4, 0]

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumigraph.events.particles import Particles, rows_of_particles
 from lumigraph.nn import Pool
 from lumigraph.nn.pooling import check_pooling
-from lumigraph.particles import Particles, rows_of_particles
 
 METHODS = ("sum", "mean", "max", "attention", "flatten")
 LENGTHS = st.lists(st.sampled_from([0, 1, 2, 3, 7]), max_size=6)

@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from lumigraph import from_jagged, kinematics
+from lumigraph import from_jagged
+from lumigraph.events import kinematics
 
 FEATS = ("px", "py", "pz", "E", "btag", "kind")
 

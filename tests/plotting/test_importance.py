@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lumigraph import from_jagged, kinematics
-from lumigraph.importance import ImportanceTable
+from lumigraph import from_jagged
+from lumigraph.events import kinematics
 from lumigraph.metrics import Estimate
+from lumigraph.model.importance import ImportanceTable
 from lumigraph.plotting import plot_attributions, plot_event, plot_importance, save
 
 TABLE = ImportanceTable(

@@ -2,11 +2,11 @@
 
 from ..nn.lookups import lookup_act, lookup_normal_init, lookup_uniform_init
 from .block import AbsBlock
-from .body import AbsBody, FullyConnected, MultiBlock
+from .bodies import AbsBody, FullyConnected, MultiBlock
 from .conv_blocks import Conv1DBlock, Res1DBlock, ResNeXt1DBlock
 from .embedding import CatEmbedder
 from .endcap import AbsEndcap
-from .head import (
+from .heads import (
     AbsConv1dHead,
     AbsHead,
     AbsMatrixHead,

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..checks import check_counts
+from ..events.checks import check_counts
 from ..nn.lookups import LookupAct, LookupInit, check_lookups, lookup_act, lookup_normal_init
 from ..nn.mlp import BatchNorm, batch_norm
 from .block import in_precision

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checks import check_counts
-from ..schema import different_names, near
+from ..events.checks import check_counts
+from ..events.errors import near
+from ..events.schema import different_names
 
 __all__ = ["CatEmbedder"]
 

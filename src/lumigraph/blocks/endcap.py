@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..particles import as_tensor
+from ..events.particles import as_tensor
 from .block import evaluating
 
 __all__ = ["AbsEndcap"]

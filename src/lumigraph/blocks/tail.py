@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..checks import check_counts, check_number
+from ..events.checks import check_counts, check_number
+from ..events.errors import near
 from ..nn.lookups import LookupInit, check_lookups, lookup_normal_init
-from ..schema import near
 from .block import AbsBlock, vectors
 
 __all__ = ["AbsTail", "ClassRegMulti", "Objective", "check_objective"]

@@ -1,20 +1,21 @@
 """Events from files: named columns, data sets, loaders, and the sample that is shipped."""
 
-from .batching import EventBatches, balanced_weights
-from .dataset import EventDataset, Paths
-from .event_file import EventFile, split_path
-from .expressions import FUNCTIONS, Expression
+from .columns.expressions import FUNCTIONS, Expression
+from .columns.selection import numbered_as
+from .columns.table_tensors import table_to_tensor
+from .files.event_file import EventFile, split_path
+from .files.readers import column_names, expand_paths, open_events, read_columns
+from .files.tables import memory_columns
+from .files.writers import ColumnWriter, check_writable, write_columns
 from .inspection import FileReport, inspect_file
-from .loader import EventLoader
-from .readers import column_names, expand_paths, open_events, read_columns
-from .reweighting import SpectrumWeights, quantile_edges, reweighted
+from .inspection.suggestion import suggested_schema
+from .loading.batching import EventBatches, balanced_weights
+from .loading.dataset import EventDataset, Paths
+from .loading.events import Events
+from .loading.loader import EventLoader
+from .loading.reweighting import SpectrumWeights, quantile_edges, reweighted
+from .loading.stream import EventStream
 from .samples import SAMPLE_SCHEMA, load_sample, sample_path
-from .selection import numbered_as
-from .stream import EventStream
-from .suggestion import suggested_schema
-from .table_tensors import table_to_tensor
-from .tables import memory_columns
-from .writers import ColumnWriter, check_writable, write_columns
 
 __all__ = [
     "FUNCTIONS",
@@ -25,6 +26,7 @@ __all__ = [
     "EventFile",
     "EventLoader",
     "EventStream",
+    "Events",
     "Expression",
     "FileReport",
     "Paths",

@@ -4,8 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from ..schema import EventSchema
-from .dataset import EventDataset
+from ..events.schema import EventSchema
+from .loading.dataset import EventDataset
 
 __all__ = ["SAMPLE_SCHEMA", "load_sample", "sample_path"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from ..data import EventDataset, EventStream, numbered_as
-from ..evaluation import merits
+from ..model.evaluation import merits
 from .formats import Run, first_line
 from .interface import Interface
 from .random_events import RandomEvents
@@ -143,6 +143,6 @@ def _batches(
     yield from RandomEvents(model, interface).batches()
     start = 0
     for part in () if events is None else events.chunks(_EVENTS):
-        with events.naming(part) if isinstance(events, EventStream) else numbered_as(start):
+        with events.locating(part) if isinstance(events, EventStream) else numbered_as(start):
             yield part.batch(), None
         start += len(part)

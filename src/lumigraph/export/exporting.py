@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ..checks import check_number
 from ..data import EventDataset, EventStream
-from ..data.writers import check_place, replacing
-from ..prediction import need_events
+from ..events.checks import check_number
+from ..events.files import check_place, replacing
+from ..model.prediction import need_events
 from .comparison import compare
 from .formats import FORMATS, Run, captured, first_line
 from .interface import Form, Interface

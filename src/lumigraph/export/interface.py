@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from ..batches import particles_of
 from ..blocks import AbsMatrixHead, CatEmbHead, MultiHead
-from ..graph import ptr_to_slot
-from ..particles import rows_of_particles
-from ..prediction import named_scores
-from ..schema import near
+from ..events.batches import particles_of
+from ..events.errors import near
+from ..events.graph import ptr_to_slot
+from ..events.particles import rows_of_particles
+from ..model.prediction import named_scores
 from ..version import __version__
 
 __all__ = ["Form", "Interface", "heads_of"]

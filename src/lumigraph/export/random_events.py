@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from ..batches import make_batch
+from ..events.batches import make_batch
+from ..events.particles import particles_from_rows
 from ..nn.scaling import Scaling, Standardise
-from ..particles import particles_from_rows
 from .interface import Interface, heads_of
 
 __all__ = ["RandomEvents"]

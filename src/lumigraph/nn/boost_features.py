@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..kinematics import MAX_GAMMA, mass2, pt, rest_frame_mass
-from ..schema import near
+from ..events.errors import near
+from ..events.kinematics import MAX_GAMMA, mass2, pt, rest_frame_mass
 
 __all__ = ["FEATURES", "boost_features", "pair_cosines"]
 
@@ -24,7 +24,7 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
     - ``m`` = :math:`\sqrt{E^2 - |\vec p|^2}`, the negative root :math:`-\sqrt{-m^2}` for a spacelike vector, 0 where
       :math:`|m^2| \le (10^{-6} E)^2`, which is beyond rounding;
     - ``beta`` = :math:`|\vec p| / E`, 1 where that is more; ``gamma`` = E / m, 0 for a particle without rest frame (see
-      `lumigraph.kinematics.rest_frame_mass`).
+      `lumigraph.events.kinematics.rest_frame_mass`).
 
     Of every two particles i < j, in the order (0,1), (0,2), ..., (n-2,n-1):
 

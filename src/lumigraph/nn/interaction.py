@@ -1,7 +1,7 @@
 """The interaction layer: every particle hears every other one of its event."""
 
 from collections.abc import Sequence
-from typing import Literal, Optional, cast
+from typing import Optional, cast
 
 import torch
 from jaxtyping import Bool, Float, Num
@@ -9,18 +9,14 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
-from ..graph import CompleteGraph
-from . import pair_blocks, pair_compiled, pair_triton
+from ..events.graph import CompleteGraph
 from .kinematic_features import NUM_PAIR_FEATURES, describe, features_of_described
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import mlp
-from .pair_sums import Engine, PairLayer, pair_sums, take_apart
+from .pairs.choice import ENGINES, Path, choose
+from .pairs.sums import pair_sums
 
-__all__ = ["InteractionConv", "Path"]
-
-Path = Literal["edges", "triton", "compiled", "blocks"]
-
-_ENGINES: dict[Path, Engine] = {"triton": pair_triton, "compiled": pair_compiled, "blocks": pair_blocks}
+__all__ = ["InteractionConv"]
 
 
 class InteractionConv(MessagePassing):
@@ -62,7 +58,7 @@ class InteractionConv(MessagePassing):
 
     Notes
     -----
-    **Shape.** ``x`` (particles, in_channels); ``edges`` a `lumigraph.graph.CompleteGraph`, or an ``edge_index``
+    **Shape.** ``x`` (particles, in_channels); ``edges`` a `lumigraph.CompleteGraph`, or an ``edge_index``
     (2, edges) with the senders in row 0; ``p4`` (particles, 4), for ``pair_feats``; returns (particles, out_channels).
     A particle without edges gets effects 0.
 
@@ -133,55 +129,19 @@ class InteractionConv(MessagePassing):
         return self.fo(torch.cat([x, self._summed_effects(x, edges, p4)], dim=-1))
 
     def path(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None) -> Path:
-        """Tell how the effects are summed: see `_choose`."""
-        return self._choose(x, edges, p4)[0]
+        """Tell how the effects are summed: ``edges``, ``triton``, ``compiled`` or ``blocks``.
 
-    def _choose(
-        self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None
-    ) -> tuple[Path, Sequence[PairLayer]]:
-        """Choose how the effects are summed, here and nowhere else.
-
-        ``edges``: over a list of edges, by PyG's ``propagate``. For an ``edge_index``, and for a
-        `lumigraph.graph.CompleteGraph` where something needs to see all effects: batch normalisation and dropout in
-        training, activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs,
-        transforms of torch.func, derivatives with respect to the four-momenta of pairs.
-
-        Otherwise pair by pair without a list of them: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a
-        CPU, for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel, and on a GPU for
-        features of pairs.
+        See `lumigraph.nn.pairs.choice.choose`.
         """
-        if not isinstance(edges, CompleteGraph) or torch.compiler.is_compiling():
-            return "edges", ()
-        if type(self).message is not InteractionConv.message or self.explain or self._is_watched():
-            return "edges", ()
-        if p4 is not None and p4.requires_grad and torch.is_grad_enabled():
-            return "edges", ()
-        if torch._C._are_functorch_transforms_active():
-            return "edges", ()
-        layers = take_apart(self.fr)
-        if layers is None:
-            return "edges", ()
-        acts, device = [layer.act for layer in layers], x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        if device == "cpu":
-            return "compiled" if pair_compiled.supports(acts, dtype) else "blocks", layers
-        widths = [layer.weight.size(0) for layer in layers]
-        return "triton" if p4 is None and pair_triton.supports(acts, x.device, dtype, widths) else "blocks", layers
-
-    def _is_watched(self) -> bool:
-        return bool(
-            self._propagate_forward_pre_hooks or self._propagate_forward_hooks
-            or self._message_forward_pre_hooks or self._message_forward_hooks
-            or self._aggregate_forward_pre_hooks or self._aggregate_forward_hooks
-        )  # fmt: skip
+        return choose(self, InteractionConv, self.fr, x, edges, p4).path
 
     def _summed_effects(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None) -> Tensor:
-        path, layers = self._choose(x, edges, p4)
-        if path == "edges":
-            edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
-            momenta = None if p4 is None else describe(p4)
-            return self.propagate(edge_index, x=x, momenta=momenta, size=(x.size(0), x.size(0)))
-        return pair_sums(layers, x, cast(CompleteGraph, edges), _ENGINES[path], p4)
+        path, layers = choose(self, InteractionConv, self.fr, x, edges, p4)
+        if path != "edges":
+            return pair_sums(layers, x, cast(CompleteGraph, edges), ENGINES[path], p4)
+        edge_index = edges.edge_index() if isinstance(edges, CompleteGraph) else edges
+        momenta = None if p4 is None else describe(p4)
+        return self.propagate(edge_index, x=x, momenta=momenta, size=(x.size(0), x.size(0)))
 
     def dense(
         self,
@@ -201,7 +161,7 @@ class InteractionConv(MessagePassing):
         mask
             Which slots hold a particle.
         pairs
-            How often receiver i (axis 1) hears sender j (axis 2); see `lumigraph.graph.complete_pairs`.
+            How often receiver i (axis 1) hears sender j (axis 2); see `lumigraph.events.graph.complete_pairs`.
         p4
             Four-momenta, finite where there is no particle; for ``pair_feats``.
         """

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..kinematics import delta_phi, phi, pt
+from ..events.kinematics import delta_phi, phi, pt
 from .boost_features import FEATURES
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..schema import near
+from ..events.errors import near
 
 __all__ = [
     "Act",

@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from ..checks import check_counts
-from ..graph import ptr_to_batch
-from ..kinematics import boost
-from ..particles import check_slots
-from ..schema import near
+from ..events.checks import check_counts
+from ..events.errors import near
+from ..events.graph import ptr_to_batch
+from ..events.kinematics import boost
+from ..events.particles import check_slots
 
 __all__ = ["BoostMode", "LorentzBoostConv"]
 
@@ -61,7 +61,7 @@ class LorentzBoostConv(MessagePassing):
     **Units.** GeV; momenta as they are, not standardised.
 
     **Symmetry.** None under permutation: each slot has weights of its own. Invariant under a boost of all frames
-    together only as far as `lumigraph.kinematics.boost` is: a common boost rotates each :math:`k'`.
+    together only as far as `lumigraph.events.kinematics.boost` is: a common boost rotates each :math:`k'`.
 
     Sums and boosts are done in float64. A frame without a rest frame (no particle, or all along one direction and
     massless) boosts nothing. ``rf_wgts``, the weights of the frames, are None for ``combinations``.

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from ..checks import check_dropout
+from ..events.checks import check_dropout
 from .lookups import LookupAct, LookupInit, check_lookups, lookup_act, lookup_normal_init
 
 __all__ = ["BatchNorm", "Dense", "Layers", "batch_norm", "mlp"]

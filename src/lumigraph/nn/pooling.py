@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.utils import segment, softmax
 
-from ..graph import ptr_to_batch
-from ..particles import Particles, rows_of_particles
-from ..schema import near
+from ..events.errors import near
+from ..events.graph import ptr_to_batch
+from ..events.particles import Particles, rows_of_particles
 from .lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from .mlp import Dense, Layers
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..schema import near
+from ..events.errors import near
 
 __all__ = ["LOG_FLOOR", "TRANSFORMS", "Scaling", "Standardise", "Transform"]
 

@@ -4,20 +4,20 @@ Every function that draws one pair of axes takes ``ax=None``, draws on these axe
 ``plt.show()`` and ``plt.close(ax.figure)`` are yours.
 """
 
-from .boosts import plot_boosts, plot_combinations
 from .calibration import plot_calibration
 from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
 from .embeddings import plot_embeddings
-from .event import plot_event
-from .event_3d import plot_event_3d
-from .event_graph import to_networkx
+from .events.boosts import plot_boosts, plot_combinations
+from .events.event import plot_event
+from .events.event_3d import plot_event_3d
+from .events.event_graph import to_networkx
+from .events.interactive import interactive_event
+from .events.messages import message_strengths, plot_messages
+from .events.notebook import event_html, show
 from .importance import plot_attributions, plot_importance
-from .interactive import interactive_event
-from .messages import message_strengths, plot_messages
-from .notebook import event_html, show
 from .regression import plot_residuals, plot_resolution
-from .report import write_report
+from .report.writing import write_report
 from .results import draw_results
 from .significance import plot_significance
 from .style import PlotSettings, save

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from ..metrics import calibration
-from .samples import named_samples
+from .named_samples import named_samples
 from .style import LINE_STYLES, MARKERS, PlotSettings, label_axes, legend_above
 
 __all__ = ["plot_calibration"]

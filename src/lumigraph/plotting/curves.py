@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from ..metrics import RocBand, auc, check_total, event_columns, roc_band
-from .samples import named_samples
+from .named_samples import named_samples
 from .style import LINE_STYLES, PlotSettings, draw_steps, label_axes, legend_above
 
 __all__ = ["plot_history", "plot_roc", "plot_scores"]

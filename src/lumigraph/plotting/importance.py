@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
-from .. import kinematics
-from ..importance import ImportanceTable
-from .event import largest_area, plot_event
+from ..events import kinematics
+from ..model.importance import ImportanceTable
+from .events.event import largest_area, plot_event
 from .style import PlotSettings, label_axes
 
 __all__ = ["plot_attributions", "plot_importance"]
@@ -34,7 +34,7 @@ def plot_importance(
     Parameters
     ----------
     table
-        What `lumigraph.importance.permutation_importance` or ``Model.get_feat_importance`` returned.
+        What `lumigraph.model.importance.permutation_importance` or ``Model.get_feat_importance`` returned.
     ax
         Axes to draw on; new ones if None, which get higher with the number of bars.
     largest
@@ -104,7 +104,7 @@ def plot_attributions(
     batch, event, feats_per_vec, kinds
         As in `plot_event`.
     attributions
-        A number for each particle of the event, such as `lumigraph.importance.particle_attributions` returns.
+        A number for each particle of the event, such as `lumigraph.model.importance.particle_attributions` returns.
     output
         What it is that rises and falls, with its unit, for the legend, such as ``"log-odds"`` or ``"mass [GeV]"``.
     ax

@@ -12,7 +12,7 @@ from matplotlib.ticker import Formatter
 from numpy.typing import ArrayLike
 
 from ..metrics import binned_resolution, event_columns, residuals, resolution
-from .samples import named_samples
+from .named_samples import named_samples
 from .style import MARKERS, PlotSettings, draw_steps, label_axes, legend_above
 
 __all__ = ["plot_residuals", "plot_resolution"]

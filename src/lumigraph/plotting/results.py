@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from ..data import EventDataset, EventStream
-from ..evaluation import scored
 from ..model import Model
+from ..model.evaluation import scored
 from .calibration import plot_calibration
 from .confusion import plot_confusion
 from .curves import plot_history, plot_roc, plot_scores
-from .event import plot_event
-from .heads import model_name
+from .events.event import plot_event
+from .events.heads import model_name
 from .regression import plot_residuals, plot_resolution
 from .style import PlotSettings, save
 

@@ -18,7 +18,7 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 
-from ..schema import near
+from ..events.errors import near
 
 __all__ = ["LINE_STYLES", "MARKERS", "PlotSettings", "label_axes", "legend_above", "save"]
 

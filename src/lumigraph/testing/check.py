@@ -7,13 +7,13 @@ from typing import Any, get_args
 import torch
 from torch_geometric.data import Data
 
-from ..checks import check_counts, check_number
-from ..schema import near
-from .events import Events, given_events, random_events
-from .momenta import Momenta
-from .report import SymmetryCheck, SymmetryReport
+from ..events.checks import check_counts, check_number
+from ..events.errors import near
+from .checked_events import Events, given_events, random_events
+from .momentum_columns import Momenta
 from .subject import Form, OutputOf, Subject, double_precision
 from .symmetries import SYMMETRIES
+from .symmetry_report import SymmetryCheck, SymmetryReport
 from .trials import NotApplicable, Trials
 
 __all__ = ["check_symmetry"]

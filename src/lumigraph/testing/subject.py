@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from ..blocks import AbsHead
-from ..blocks.abs_head import AbsMatrixHead
-from ..built_model import BuiltModel
-from ..graph import CompleteGraph, ptr_to_batch
+from ..blocks.heads.abs_head import AbsMatrixHead
+from ..events.graph import CompleteGraph, ptr_to_batch
+from ..events.particles import rows_of_particles
+from ..model.built_model import BuiltModel
 from ..nn import InteractionConv, LorentzBoostConv
-from ..particles import rows_of_particles
-from .events import Events
-from .momenta import P4
+from .checked_events import Events
+from .momentum_columns import P4
 
 __all__ = ["CallError", "Form", "OutputOf", "Subject", "double_precision"]
 

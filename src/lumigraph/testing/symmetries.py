@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..graph import lengths_to_ptr, ptr_to_batch
-from ..particles import Particles
-from .events import Events
-from .momenta import Momenta
+from ..events.graph import lengths_to_ptr, ptr_to_batch
+from ..events.particles import Particles
+from .checked_events import Events
+from .momentum_columns import Momenta
 
 __all__ = [
     "LIMITS",

@@ -7,14 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..graph import lengths_to_ptr, ptr_to_slot
-from ..particles import Particles
-from .comparison import Baseline, Difference
-from .events import Events, joined
-from .momenta import Momenta
-from .report import SymmetryCheck
+from ..events.graph import lengths_to_ptr, ptr_to_slot
+from ..events.particles import Particles
+from .checked_events import Events, joined
+from .differences import Baseline, Difference
+from .momentum_columns import Momenta
 from .subject import CallError, Subject
 from .symmetries import LIMITS, LORENTZ, Change, emissions, permuted, room_for_one, transformed
+from .symmetry_report import SymmetryCheck
 
 __all__ = ["NotApplicable", "Trials"]
 

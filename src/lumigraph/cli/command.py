@@ -1,0 +1,311 @@
+"""The ``lumigraph`` command: fit, predict, evaluate, report, export and inspect, from a YAML file or from options."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal
+
+from ..data.loading.memory import keep_pages
+from ..events.errors import near
+from ..training.config import TrainConfig
+from ..version import __version__
+from .configuration import DataConfig, ModelConfig, builder_of, events_of
+
+__all__ = ["DataConfig", "ModelConfig", "evaluate", "export", "fit", "inspect", "main", "predict", "report"]
+
+
+def fit(
+    data: DataConfig,
+    model: ModelConfig,
+    training: TrainConfig,
+    out: str,
+    logger: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Train a model, test it on held-back events, and save it with its pictures.
+
+    Parameters
+    ----------
+    data
+        Events.
+    model
+        Model.
+    training
+        Training.
+    out
+        Folder for model.pt, history.csv, checkpoints and pictures.
+    logger
+        A Lightning logger beside history.csv: its name in lightning.pytorch.loggers, and args.
+    resume
+        Go on from the last checkpoint in the folder.
+    overwrite
+        Replace the training that the folder holds.
+    """
+    import torch
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from ..data import reweighted
+    from ..model import Model
+    from ..plotting import draw_results
+
+    folder, first = Path(out), getattr(rank_zero_only, "rank", 0) == 0  # of several processes one speaks and writes
+    if not (overwrite or resume) and (
+        (folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()
+    ):
+        raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
+    train, val, test = parts = events_of(data)
+    torch.manual_seed(training.seed)
+    trained = Model(builder_of(model, parts))
+    if first:
+        print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
+    if data.reweight is not None:
+        train = reweighted(train, **data.reweight)
+    trained.fit(
+        training.n_epochs, train, data.batch_size, val=val, loading=data.loading, folder=folder, resume=resume,
+        overwrite=overwrite, config=training, logger=_logger(logger) if logger else False,
+    )  # fmt: skip
+    if not first:
+        return
+    path = trained.save(folder / "model.pt", overwrite=True)
+    print(f"\non the {len(test)} held-back test events:")
+    _print_metrics(trained.metrics(test))
+    draw_results(trained, test, folder)
+    print(f"model: {path}\npictures and history.csv: {folder}")
+
+
+def predict(
+    model: str, file: str, out: str | None = None, columns: Literal["ids", "all"] = "ids", overwrite: bool = False
+) -> None:
+    """Write the scores of a model beside the event identifiers, in the order of the input.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several; labels and weights are not needed.
+    out
+        File to write, its suffix gives the format; by default the name of the input with _scores in it, here.
+    columns
+        What stands beside the scores: the identifiers of an event, or all columns of the input.
+    overwrite
+        Replace the file if it exists.
+    """
+    from ..data import check_writable, expand_paths, split_path
+    from ..model import Model
+
+    files = expand_paths(file)
+    source = Path(split_path(files[0])[0])
+    name = source.name.split(".")[0]
+    if len(files) > 1 and out is None:
+        raise ValueError(f"{file} names {len(files)} files, whose scores go to one: name it with --out")
+    target = out if out is not None else f"{name}_scores{source.name[len(name) :]}"
+    check_writable(target, overwrite)
+    found = Model.load(model).predict_to_file(files, target, columns=columns, overwrite=overwrite)
+    print(f"{found['events']} events: {', '.join(found['columns'])} -> {target}")
+    if found["left_out"]:
+        print(f"left out, as they hold no numbers: {', '.join(found['left_out'])}")
+
+
+def evaluate(model: str, file: str, pictures: str | None = None) -> None:
+    """Print figures of merit of a model on events with targets.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file.
+    pictures
+        Folder for pictures; none are drawn if not given.
+    """
+    from ..data import EventStream
+    from ..model import Model
+
+    loaded = Model.load(model)
+    events = EventStream(file, loaded._need_schema())
+    _print_metrics(loaded.metrics(events))
+    if pictures is not None:
+        from ..plotting import draw_results
+
+        draw_results(loaded, events, pictures)
+        print(f"pictures: {pictures}")
+
+
+def export(
+    model: str,
+    out: str,
+    form: Literal["padded", "flat"] = "padded",
+    events: str | None = None,
+    quantize: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a model as an ONNX file (.onnx) or one of torch.export (.pt2), checked against the model.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    out
+        File to write, its suffix gives the format.
+    form
+        How particles come: a padded matrix with a mask, or flat, one behind the other, with their number per event.
+    events
+        File with events to compare on as well; with targets, figures of merit before and after are printed.
+    quantize
+        Round matrices to int8.
+    overwrite
+        Replace the file if it exists.
+    """
+    from ..model import Model
+
+    loaded = Model.load(model)
+    print(loaded.export(out, form=form, quantize=quantize, events=events, overwrite=overwrite))
+
+
+def report(model: str, file: str, out: str = "report.html", overwrite: bool = False) -> None:
+    """Write a page about a model and how it does on events with targets: figures, events, data and versions.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several.
+    out
+        HTML file to write; it holds all its pictures.
+    overwrite
+        Replace the file if it exists.
+    """
+    from ..data import EventStream
+    from ..events.files import check_place
+    from ..model import Model
+    from ..plotting import write_report
+
+    check_place(out, overwrite)
+    loaded = Model.load(model)
+    events = EventStream(file, loaded._need_schema())
+    path = write_report(loaded, events, out, title=f"Report on {model}", overwrite=overwrite)
+    print(f"{len(events)} events -> {path}")
+
+
+def inspect(file: str, columns: list[str] | None = None, yaml: bool = False) -> None:
+    """Print what a file holds, and a schema of its events to be pasted into a configuration.
+
+    Parameters
+    ----------
+    file
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file.
+    columns
+        Columns to look at, as [ht,Jet_px]; all if not given.
+    yaml
+        Print the schema only.
+    """
+    from ..data.inspection import inspect_file
+    from ..data.inspection.report_text import report_text
+    from ..data.inspection.suggestion import schema_yaml, suggested_schema
+
+    report = inspect_file(file, columns)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 160)
+    print(schema_yaml(report, suggested_schema(report), width) if yaml else report_text(report, width))
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    for name, value in metrics.items():
+        print(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
+
+
+def _logger(config: dict[str, Any]) -> Any:
+    from lightning.pytorch import loggers
+
+    name = str(config.get("name", ""))
+    if name not in loggers.__all__:
+        raise ValueError(f"logger.name={name!r} is no Lightning logger: {near(name, loggers.__all__)}")
+    return getattr(loggers, name)(**config.get("args", {}))
+
+
+_FLAGS = {
+    "resume": "go on from the last checkpoint in the folder",
+    "overwrite": "replace what is there; without it nothing is overwritten",
+    "yaml": "print the schema only",
+    "quantize": "round matrices to int8",
+}
+
+
+def _parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="lumigraph", version=__version__, exit_on_error=False,
+        description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
+    )  # fmt: skip
+    commands = parser.add_subcommands()
+    for command in (fit, predict, evaluate, report, export, inspect):
+        sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
+        if command is fit:
+            sub.add_argument("--config", action="config", help="YAML file with any of these options")
+        flags: set[Any] = _FLAGS.keys() & set(signature(command).parameters)
+        sub.add_function_arguments(command, as_positional=command is not fit, skip=flags)
+        for flag in sorted(flags):
+            sub.add_argument(f"--{flag}", action="store_true", help=_FLAGS[flag])
+        commands.add_subcommand(command.__name__, sub)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status, 0 for success, 1 for bad data, 2 for bad options and 130 for Ctrl-C."""
+    from jsonargparse import ArgumentError
+
+    parser = _parser()
+    commands: dict[str, Any] = {
+        "fit": fit,
+        "predict": predict,
+        "evaluate": evaluate,
+        "report": report,
+        "export": export,
+        "inspect": inspect,
+    }
+    try:
+        options = parser.parse_args(args)
+    except ArgumentError as error:
+        return _complain(_with_hint(str(error), parser), 2)
+    try:
+        values = parser.instantiate(options)[options.subcommand].as_dict()
+        values.pop("config", None)
+        keep_pages()
+        commands[options.subcommand](**values)
+    except KeyboardInterrupt as error:
+        return _complain(str(error) or "interrupted", 130)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        if os.environ.get("LUMIGRAPH_TRACEBACK"):
+            raise
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        # what was written before is told in a note
+        return _complain("; ".join([text, *getattr(error, "__notes__", [])]), 1)
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"lumigraph: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _with_hint(message: str, parser: Any) -> str:
+    """Add the nearest names to a complaint about an unknown option."""
+    found = re.search(r"ubcommand '(\w+)' does not accept option '([^']+)'", message)
+    if not found:
+        return message
+    command, name = found.groups()
+    known = [a.dest for a in parser._subcommands_action._name_parser_map[command]._actions if a.dest != "help"]
+    return f"{command} has no option {name!r}: {near(name, known)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

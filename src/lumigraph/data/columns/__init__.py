@@ -1,0 +1,1 @@
+"""From named columns to the arrays of events: momenta, expressions, selections."""

@@ -1,0 +1,324 @@
+"""From named columns to the arrays of a Batch: what a schema asks of a table, and how objects become particles.
+
+Of momenta, whatever the file does not hold is computed, see `lumigraph.data.columns.momenta`. ``is_Jet`` is 1 for a
+Jet and 0 for any other object; ``kind`` is the place of the object among the objects of the schema.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ...events.errors import SchemaError, near
+from ...events.schema import EventSchema
+from ..files.tables import is_plain
+from .momenta import completed, sources_of
+from .selection import file_columns, numbered_as, prepared
+
+__all__ = ["Arrays", "assemble", "sources"]
+
+_LARGEST = np.finfo(np.float32).max  # what is larger would be infinite in a tensor
+
+
+class Arrays(NamedTuple):
+    """The columns of a schema as arrays, B events with N particles in all."""
+
+    x: np.ndarray | None
+    slot: np.ndarray | None
+    lengths: np.ndarray | None
+    u: np.ndarray | None
+    cat: np.ndarray | None
+    y: np.ndarray | None
+    weight: np.ndarray | None
+    ids: dict[str, np.ndarray]
+    numbers: np.ndarray  # of the events, in the table that they are from
+
+
+def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = True) -> list[str]:
+    """Return the columns that must be read for a schema, out of those that a file has.
+
+    Derived columns of the schema count as columns of the file; what is returned is what they are computed from.
+
+    Parameters
+    ----------
+    schema
+        What is asked for.
+    names
+        Columns of the file.
+    labelled
+        Whether targets and weight are needed; without it they may be missing.
+
+    Raises
+    ------
+    SchemaError
+        If a column is missing and cannot be derived.
+
+    Examples
+    --------
+    >>> schema = EventSchema(collections=("Jet",), feats_per_vec=("px", "btag"))
+    >>> sources(schema, ["event", "Jet_pt", "Jet_eta", "Jet_phi", "Jet_btag"])
+    ['Jet_pt', 'Jet_phi', 'Jet_eta', 'Jet_btag']
+    """
+    in_file, names = names, [*names, *schema.derived]
+    wanted: dict[str, None] = {}
+    found_for: set[str] = set()
+    for vec in schema.objects:
+        own = [name for name in names if name.startswith(f"{vec}_")]
+        if not own:
+            raise SchemaError(f"there is no column {vec}_... of the object {vec!r}: {near(vec + '_', names)}")
+        columns = {feat: sources_of(vec, feat, names) for feat in schema.feats_per_vec}
+        if not any(columns.values()):
+            raise SchemaError(f"object {vec!r} has none of the features {list(schema.feats_per_vec)}: it has {own}")
+        found_for.update(feat for feat, found in columns.items() if found)
+        wanted.update(dict.fromkeys(name for found in columns.values() for name in found))
+    for feat in schema.feats_per_vec:
+        if feat not in found_for and not _is_flag(feat, schema):
+            wanted_name = f"{schema.objects[0]}_{feat}"
+            raise SchemaError(
+                f"column {wanted_name!r} is missing, and no other object has the feature {feat!r} either: "
+                f"{near(wanted_name, names)}"
+            )
+    labels = (*schema.targets, *([schema.weight] if schema.weight else [])) if labelled else ()
+    needed = (*schema.event_feats, *schema.cat_feats, *labels)
+    for name in needed:
+        if name not in names:
+            raise SchemaError(f"column {name!r} is missing: {near(name, names)}")
+    wanted.update(dict.fromkeys(needed))
+    # identifiers that a file lacks are no reason to refuse it: events are then known by their number
+    wanted.update(dict.fromkeys(name for name in schema.ids if name in names))
+    return file_columns(schema, wanted, in_file)
+
+
+def _is_flag(feat: str, schema: EventSchema) -> bool:
+    return feat == "kind" or (feat.startswith("is_") and feat[3:] in schema.objects)
+
+
+def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arrays:
+    """Return the arrays of a schema from named columns.
+
+    Parameters
+    ----------
+    columns
+        A mapping of names to columns, or a DataFrame. A column holds numbers (one per event) or lists of numbers (any
+        number per event), as an awkward or NumPy array; a number that is missing (masked, None) counts as NaN.
+    schema
+        What is asked for.
+    labelled
+        Whether targets and weight are needed.
+
+    Raises
+    ------
+    SchemaError
+        If a column is missing, has another kind or length than it should, or holds NaN or infinity where a number
+        belongs.
+    """
+    names = [name for name in columns if isinstance(name, str)]
+    if len(set(names)) < len(names):
+        raise SchemaError(f"column {max(names, key=names.count)!r} stands there more than once; rename it")
+    columns = {name: columns[name] for name in names}
+    numbers = np.arange(_num_events(columns))
+    # no others, so that a table in memory is what a file with these columns is
+    columns = {name: columns[name] for name in sources(schema, names, labelled=labelled)}
+    if schema.derived or schema.object_selection or schema.event_selection:
+        columns, chosen = prepared(columns, schema)
+        numbers = numbers if chosen is None else chosen
+    with numbered_as(numbers):
+        return _arrays(columns, schema, labelled, numbers)
+
+
+def _arrays(columns: Mapping[str, Any], schema: EventSchema, labelled: bool, numbers: np.ndarray) -> Arrays:
+    num_events = len(numbers)
+    x, slot, lengths = _particles(columns, schema, num_events) if schema.objects else (None, None, None)
+    weight = [schema.weight] if labelled and schema.weight else []
+    return Arrays(
+        x=x,
+        slot=slot,
+        lengths=lengths,
+        u=_scalars(columns, schema.event_feats, num_events).astype(np.float32) if schema.event_feats else None,
+        cat=_codes(columns, schema.cat_feats, num_events) if schema.cat_feats else None,
+        y=_scalars(columns, schema.targets, num_events).astype(np.float32) if labelled and schema.targets else None,
+        weight=_scalars(columns, weight, num_events)[:, 0].astype(np.float32) if weight else None,
+        ids={name: _identifiers(name, columns[name]) for name in schema.ids if name in columns},
+        numbers=numbers,
+    )
+
+
+def _num_events(columns: Mapping[str, Any]) -> int:
+    (first, num_events), *others = [(name, len(column)) for name, column in columns.items()] or [("", 0)]
+    for name, length in others:
+        if length != num_events:
+            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {num_events}")
+    return num_events
+
+
+def _identifiers(name: str, column: Any) -> np.ndarray:
+    try:
+        ids = np.asarray(column)
+    except ValueError:  # awkward has lists, or None, for which NumPy has no place
+        ids = np.empty((0, 0))
+    if ids.ndim != 1 or np.ma.is_masked(column):
+        raise SchemaError(f"identifier {name!r} must be one value per event, none of them a list or missing")
+    if ids.dtype.kind == "f" and (missing := np.isnan(ids)).any():
+        raise SchemaError(f"event {int(missing.argmax())}: identifier {name!r} is missing")
+    return ids.astype(ids.dtype.newbyteorder("="))
+
+
+def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
+    table = np.empty((num_events, len(names)))
+    for i, name in enumerate(names):
+        values, lengths = _flatten(name, columns[name])
+        if lengths is not None:
+            raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it")
+        _check_finite(f"column {name!r}", values, np.arange(num_events))
+        table[:, i] = values
+    return table
+
+
+def _check_finite(what: str, values: np.ndarray, event: np.ndarray) -> None:
+    bad = ~(np.abs(values) <= _LARGEST)
+    if bad.any():
+        row = int(bad.argmax())
+        raise SchemaError(f"event {event[row]}: {what} is {values[row]}, but a finite number is expected")
+
+
+def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
+    table = _scalars(columns, names, num_events)
+    bad = (table < 0) | (table != np.floor(table)) | (table >= 2**31)
+    if bad.any():
+        event, i = np.argwhere(bad)[0]
+        found = f"event {event}: category {list(names)[i]!r} is {table[event, i]:.12g}"
+        raise SchemaError(f"{found}, but codes are whole numbers from 0 to 2**31 - 1")
+    return table.astype(np.int64)
+
+
+class _Object(NamedTuple):
+    """The columns of one object or collection, what is absent left out."""
+
+    vec: str
+    values: dict[str, np.ndarray]
+    lengths: np.ndarray  # of it in each event
+
+
+def _particles(
+    columns: Mapping[str, Any], schema: EventSchema, num_events: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Merge the objects of each event into one list of particles: features, slots, and particles per event."""
+    found = [_object(columns, schema, vec, num_events) for vec in schema.objects]
+    before = np.zeros(num_events, dtype=np.int64)  # particles of the event in the objects already seen
+    if schema.max_particles is not None:
+        for i, part in enumerate(found):
+            found[i] = _first(part, schema.max_particles - before)
+            before += found[i].lengths
+    lengths: np.ndarray = np.sum([part.lengths for part in found], axis=0)
+    first = np.cumsum(lengths) - lengths  # row of the first particle of each event
+    place = [np.zeros(0, dtype=np.int64)] * len(found)  # of each particle in its event
+    before = np.zeros(num_events, dtype=np.int64)
+    for i, part in enumerate(found):
+        shift = before - np.cumsum(part.lengths) + part.lengths
+        place[i] = np.arange(int(part.lengths.sum())) + np.repeat(shift, part.lengths)
+        before += part.lengths
+    if len(found) == 1:  # already in the order of the rows
+        return _features(found[0], schema), np.zeros_like(place[0]) if schema.vecs else place[0], lengths
+    x = torch.empty(int(lengths.sum()), len(schema.feats_per_vec))
+    slot: np.ndarray = np.empty(len(x), dtype=np.int64)
+    for i, part in enumerate(found):
+        rows = place[i] + np.repeat(first, part.lengths)
+        slot[rows] = i if schema.vecs else place[i]
+        x.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(_features(part, schema)))
+    return x.numpy(), slot, lengths
+
+
+def _first(part: _Object, room: np.ndarray) -> _Object:
+    """Return an object without what an event has no more room for."""
+    lengths = np.minimum(part.lengths, np.maximum(room, 0))
+    if np.array_equal(lengths, part.lengths):
+        return part
+    start = np.cumsum(part.lengths) - part.lengths
+    rows = np.arange(int(lengths.sum())) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
+    return _Object(part.vec, {name: values[rows] for name, values in part.values.items()}, lengths)
+
+
+def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int) -> _Object:
+    """Return the columns of one object, flattened, and how many of it each event has."""
+    names = dict.fromkeys(name for feat in schema.feats_per_vec for name in sources_of(vec, feat, columns))
+    flat: dict[str, np.ndarray] = {}
+    shared, first = np.ones(num_events, dtype=np.int64), ""
+    for name in names:
+        flat[name], lengths = _flatten(name, columns[name])
+        if lengths is not None and schema.vecs:
+            raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs")
+        lengths = np.ones(num_events, dtype=np.int64) if lengths is None else lengths
+        if not first:
+            shared, first = lengths, name
+        elif not np.array_equal(shared, lengths):
+            event = int(np.not_equal(shared, lengths).argmax())
+            raise SchemaError(f"event {event}: {first!r} has {shared[event]} objects, {name!r} has {lengths[event]}")
+    return _present(_Object(vec, flat, shared))
+
+
+def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of a column, NaN where one is missing, and for lists how many each event has."""
+    import awkward as ak
+
+    array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
+    values: Any = np.empty(0, object)
+    lengths = None
+    if isinstance(array, ak.Array) and array.ndim == 2 and is_plain(array.layout):  # the usual case, made fast
+        offsets = array.layout.offsets.data
+        values, lengths = array.layout.content.data[offsets[0] : offsets[-1]], np.diff(offsets).astype(np.int64)
+    elif isinstance(array, ak.Array):
+        if array.ndim == 2:
+            array, lengths = ak.flatten(array), ak.to_numpy(ak.fill_none(ak.num(array), 0))
+        with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text
+            values = ak.to_numpy(array, allow_missing=True)
+    else:
+        values = np.ma.asarray(array)  # keeps track of what is masked
+        if values.ndim == 2:
+            values, lengths = values.ravel(), np.full(len(values), values.shape[1])
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
+        raise SchemaError(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
+    if values.dtype != np.float32:
+        values = values.astype(np.float64, copy=False)
+    return np.ma.filled(values, np.nan), lengths
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _present(part: _Object) -> _Object:
+    """Leave out what is absent: the objects that are NaN in all their columns."""
+    if all(np.isfinite(v).all() for v in part.values.values()):
+        return part
+    event = np.repeat(np.arange(len(part.lengths)), part.lengths)
+    nan: np.ndarray = np.stack([np.isnan(v) for v in part.values.values()], axis=1)
+    absent: np.ndarray = np.logical_and.reduce(nan, axis=1)
+    partial = nan & ~absent[:, None]
+    if partial.any():
+        row, column = np.argwhere(partial)[0]
+        raise SchemaError(
+            f"event {event[row]}: column {list(part.values)[column]!r} is NaN but other columns of that {part.vec!r} "
+            "are not; an absent object has NaN in all its columns"
+        )
+    lengths = np.bincount(event[~absent], minlength=len(part.lengths))
+    return _Object(part.vec, {name: v[~absent] for name, v in part.values.items()}, lengths)
+
+
+@np.errstate(over="ignore")  # what becomes infinite is refused by its name
+def _features(part: _Object, schema: EventSchema) -> np.ndarray:
+    """Return the features of an object, (n, F); those that it does not have are 0."""
+    vec = part.vec
+    has = completed({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
+    x: np.ndarray = np.empty((int(part.lengths.sum()), len(schema.feats_per_vec)), np.float32)
+    for i, feat in enumerate(schema.feats_per_vec):
+        if feat in has:
+            values = has[feat].astype(np.float32, copy=False)
+            if not np.isfinite(values).all():
+                event = np.repeat(np.arange(len(part.lengths)), part.lengths)
+                _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
+            x[:, i] = values
+        elif _is_flag(feat, schema):
+            x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"
+        else:
+            x[:, i] = 0
+    return x

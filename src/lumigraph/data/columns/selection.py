@@ -1,0 +1,189 @@
+"""What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...events.errors import SchemaError, near
+from ...events.schema import EventSchema
+from ..files.tables import counter_of
+from .expressions import Expression
+
+__all__ = ["file_columns", "numbered_as", "prepared"]
+
+
+_parsed = lru_cache(Expression)  # every chunk asks for the same ones
+
+
+@contextmanager
+def numbered_as(numbers: int | np.ndarray) -> Iterator[None]:
+    """Let an error about an event of a part name its number in the whole: that of the first one, or that of each.
+
+    Examples
+    --------
+    >>> with numbered_as(100):
+    ...     raise SchemaError("event 3: column 'ht' is nan")
+    Traceback (most recent call last):
+    ...
+    lumigraph.events.errors.SchemaError: event 103: column 'ht' is nan
+    """
+    try:
+        yield
+    except ValueError as error:
+        found = re.search(r"\bevent (\d+)", text := str(error))
+        if not found:
+            raise  # an error of any class, with its cause
+        event = int(found[1])
+        number = event + numbers if isinstance(numbers, int) else numbers[event]
+        raise type(error)(f"{text[: found.start(1)]}{number}{text[found.end(1) :]}") from None
+
+
+def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
+    """Return the columns to read from a file with columns of these names, to have those that are wanted.
+
+    Raises
+    ------
+    SchemaError
+        If an expression is none, or names a column that there is not.
+    """
+    found: dict[str, None] = {}
+    derived = dict(schema.derived)
+
+    def add(name: str, known: Collection[str], what: str) -> None:
+        if name in known:
+            earlier = list(derived)[: list(derived).index(name)]
+            for part in _parsed(derived[name]).names:
+                add(part, earlier, f"the derived column {name!r}")
+        elif name in names:
+            found[name] = None
+        else:
+            raise SchemaError(f"{what} needs the column {name!r}, which is missing: {near(name, [*names, *known])}")
+
+    for name in derived:
+        if name in names:
+            raise SchemaError(f"the derived column {name!r} is a column already: give it another name")
+    for name in wanted:
+        add(name, derived, "the schema")
+    for vec, text in schema.object_selection.items():
+        for name in _parsed(text).names:
+            add(name, derived, f"the selection of {vec!r}")
+    for name in _parsed(schema.event_selection).names if schema.event_selection else ():
+        if name not in _counters(schema):
+            add(name, derived, "the event selection")
+    return list(found)
+
+
+def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Add derived columns, drop objects and events that are not selected.
+
+    Parameters
+    ----------
+    columns
+        Columns of a file by name, at least those of `file_columns`.
+    schema
+        What is derived and selected.
+
+    Returns
+    -------
+    columns
+        Columns of the events that are left.
+    numbers
+        Their numbers among the events before; None if all are left.
+    """
+    columns = dict(columns)
+    for name, text in schema.derived.items():
+        expression = _parsed(text)
+        if all(part in columns for part in expression.names):  # others are not wanted, so their columns were not read
+            columns[name] = expression.evaluate(columns)
+    selected = {}
+    of_event = {*schema.event_feats, *schema.cat_feats, *schema.targets, schema.weight, *schema.ids}
+    for vec, text in schema.object_selection.items():
+        what = f"the selection {text!r} of {vec!r}"
+        keep = _yes_or_no(_parsed(text), columns, what)
+        for name, column in _columns_of(vec, columns, schema).items():
+            if name not in of_event:
+                selected[name] = _kept(name, column, keep, what)
+    columns |= selected
+    if not schema.event_selection:
+        return columns, None
+    expression, what = _parsed(schema.event_selection), f"the event selection {schema.event_selection!r}"
+    counted = {n: _count(c, columns, schema) for n, c in _counters(schema).items() if n in expression.names}
+    keep = _yes_or_no(expression, {**columns, **counted}, what)
+    if _is_list(keep):
+        raise SchemaError(
+            f"{what} must give one yes or no per event; any(...), all(...) and sum(...) make one number of a list"
+        )
+    numbers = np.asarray(keep).nonzero()[0]
+    return {name: _as_array(column)[numbers] for name, column in columns.items()}, numbers
+
+
+def _counters(schema: EventSchema) -> dict[str, str]:
+    """Return the collections of a schema by the name that their number of objects has in the event selection."""
+    return {counter_of(collection): collection for collection in schema.collections}
+
+
+def _owner(name: str, schema: EventSchema) -> str:
+    """Return the object that a column belongs to; none is the empty name."""
+    return max((vec for vec in schema.objects if name.startswith(f"{vec}_")), key=len, default="")
+
+
+def _columns_of(vec: str, columns: Mapping[str, Any], schema: EventSchema) -> dict[str, Any]:
+    """Return the columns of an object: those with lists, if there are any, for ``Jet_ht`` is then one of the event."""
+    own = {name: _as_array(column) for name, column in columns.items() if _owner(name, schema) == vec}
+    return {name: column for name, column in own.items() if _is_list(column)} or own
+
+
+def _yes_or_no(expression: Expression, columns: Mapping[str, Any], what: str) -> Any:
+    """Return the value of a condition, as booleans; a flag may be an integer, which is how files have it."""
+    value = expression.evaluate(columns)
+    dtype = value.layout.content.dtype if _is_list(value) else value.dtype
+    if dtype.kind == "b":
+        return value
+    if dtype.kind == "i" and not expression.gives_number:
+        return value != 0
+    raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
+
+
+def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
+    """Return the column of an object without what is not selected: cut out of lists, NaN where it is one number."""
+    import awkward as ak
+
+    if _is_list(column) != _is_list(keep):
+        expected = "yes or no for each of its objects" if _is_list(column) else "one yes or no per event"
+        raise SchemaError(f"{what} must give {expected}, as column {name!r} does")
+    if not _is_list(column):
+        return np.where(keep, np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
+    column = ak.Array(column)
+    lengths, expected_lengths = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.num(keep))
+    if not np.array_equal(lengths, expected_lengths):
+        event = int((lengths != expected_lengths).argmax())
+        raise SchemaError(
+            f"event {event}: column {name!r} has {lengths[event]} objects, but {what} is about "
+            f"{expected_lengths[event]}"
+        )
+    return column[keep]
+
+
+def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> np.ndarray:
+    """Count the objects of each event; those that are NaN or missing are absent."""
+    import awkward as ak
+
+    column = next(iter(_columns_of(collection, columns, schema).values()))
+    there = ~np.isnan(column) if not _is_list(column) else ak.sum(~np.isnan(column), axis=1)
+    return np.ma.filled(ak.to_numpy(there), 0).astype(np.int64)
+
+
+def _as_array(column: Any) -> Any:
+    import awkward as ak
+
+    if isinstance(column, list | tuple):
+        return ak.Array(list(column))
+    return column if isinstance(column, ak.Array) else np.ma.asarray(column)
+
+
+def _is_list(column: Any) -> bool:
+    return getattr(column, "ndim", 1) == 2

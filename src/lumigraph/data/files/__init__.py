@@ -1,0 +1,1 @@
+"""Event files: formats, columns that go in and out."""

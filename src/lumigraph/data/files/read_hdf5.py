@@ -1,0 +1,213 @@
+"""Read HDF5 files, with h5py. Which datasets make up which columns is found in `hdf5_layouts`."""
+
+import re
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ...events.errors import SchemaError
+from .hdf5_cells import Cells, missing_filters, vlen_type
+from .hdf5_layouts import HDF5_COUNTER, catalogue_of
+from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of, trimmed, unflatten
+
+__all__ = ["HDF5", "HDF5_COUNTER"]
+
+_EVENTS_PER_GROUP = 1 << 13  # at least, where chunks are smaller; twice that, where there are none
+
+
+class _Hdf5Source(Source):
+    """An HDF5 file. It has as many events as most of its columns; its groups are rows of chunks."""
+
+    def __init__(self, path: str, _tree: str) -> None:
+        import h5py
+
+        self._file = h5py.File(path, "r", locking="best-effort")
+        try:
+            self.catalogue: Catalogue = catalogue_of(self._file)
+            lengths = Counter(len(column.source.block) for column in self.catalogue.values() if column.numeric)
+            self.num_events = lengths.most_common(1)[0][0] if lengths else 0
+            self.groups = self._groups()
+            self._heaps_checked = False
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, names: list[str], start: int, stop: int | None) -> Columns:
+        if not self._heaps_checked and any(vlen_type(self.catalogue[name].source) is not None for name in names):
+            _check_heaps(self._file)
+            self._heaps_checked = True
+        return _Range(self.catalogue, start, stop, self.num_events).columns(names)
+
+    def _groups(self) -> np.ndarray:
+        columns = [column.source.block for column in self.catalogue.values() if column.numeric]
+        blocks = [block for block in columns if len(block) == self.num_events]
+        if not blocks:
+            return np.zeros(1, dtype=np.int64)
+        block = max(blocks, key=lambda block: block.num_bytes)
+        edges = [np.arange(a, b, block.chunk_rows(2 * _EVENTS_PER_GROUP)) for a, b in pairwise(block.starts)]
+        starts = np.unique(np.concatenate([*edges, [self.num_events]]).astype(np.int64))
+        # chunks of few events are taken together; parts (folds) always begin a group
+        keep, last = [], -_EVENTS_PER_GROUP
+        for edge in starts.tolist():
+            if edge == self.num_events or edge in block.starts or edge - last >= _EVENTS_PER_GROUP:
+                keep.append(edge)
+                last = edge
+        return np.asarray(keep, dtype=np.int64)
+
+
+class _Range:
+    """Events start..stop of a file; what several columns need is read once."""
+
+    def __init__(self, catalogue: Catalogue, start: int, stop: int | None, num_events: int) -> None:
+        self._catalogue, self._start, self._stop, self._num_events = catalogue, start, stop, num_events
+        self._blocks: dict[tuple[int, str | None], np.ndarray] = {}
+        self._masks: dict[tuple[int, str | None], np.ndarray] = {}
+
+    def columns(self, names: list[str]) -> Columns:
+        collections: dict[tuple[str, int], list[str]] = {}
+        for name in names:
+            source = self._catalogue[name].source
+            if self._stop is not None and len(source.block) != self._num_events:
+                raise SchemaError(
+                    f"column {name!r} has {len(source.block)} events and most others have {self._num_events}; columns "
+                    "that are read together must have one entry per event each"
+                )
+            own = id(source.block) if source.in_cube else 0  # which tells its particles without its siblings
+            collections.setdefault((collection_of(name), own), []).append(name)
+        columns: Columns = {}
+        for (collection, own), wanted in collections.items():
+            columns |= {name: self._numbers(name) for name in wanted}
+            padded = {name: columns[name] for name in wanted if self._catalogue[name].source.axes == 2}
+            if padded:
+                present = self._cube_present(wanted[0]) if own else self._present(collection, padded)
+                for name, matrix in padded.items():
+                    if matrix.shape != present.shape:
+                        raise self._not_alike(next(iter(padded)), name)
+                    columns[name] = trimmed(matrix, present)
+        return columns
+
+    def _raw(self, source: Cells) -> np.ndarray:
+        key = id(source.block), source.field
+        if key not in self._blocks:
+            self._blocks[key] = source.block.read(source.field, self._start, self._stop)
+        return self._blocks[key]
+
+    def _numbers(self, name: str) -> Any:
+        source = self._catalogue[name].source
+        try:
+            array = self._raw(source)
+        except OSError as error:
+            filters = missing_filters(source.block.datasets[0])
+            if not filters:
+                raise
+            raise SchemaError(
+                f"column {name!r} is compressed with {', '.join(filters)}, which h5py has not got: "
+                "pip install hdf5plugin"
+            ) from error
+        if (number := vlen_type(source)) is not None:
+            lengths = np.frompyfunc(len, 1, 1)(array).astype(np.int64)
+            values = np.concatenate([np.empty(0, number), *array])
+            return unflatten(values.astype(number.newbyteorder("="), copy=False), lengths)
+        array = array[(slice(None), *source.take)]
+        return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+    def _cube_present(self, name: str) -> np.ndarray:
+        """Tell which (event, slot) of a dataset of 3 axes holds a particle: by its mask, or by NaN or 0 throughout."""
+        source = self._catalogue[name].source
+        key = id(source.block), source.field
+        if key not in self._masks:
+            if source.mask is None:
+                cube = self._raw(source)
+                self._masks[key] = ~(np.all(cube == 0, axis=-1) | np.all(cube != cube, axis=-1))
+            else:
+                mask = self._raw(source.mask)[(slice(None), *source.mask.take)]
+                self._masks[key] = self._checked_mask(f"the mask of {name!r}", mask)
+        return self._masks[key]
+
+    def _checked_mask(self, what: str, mask: np.ndarray) -> np.ndarray:
+        if mask.dtype.kind != "b" and np.any(wrong := (mask != 0) & (mask != 1)):
+            event, slot = np.argwhere(wrong)[0]
+            raise SchemaError(f"{what} is {mask[event, slot]} in event {self._start + event}; it must be 0 or 1")
+        return mask.astype(bool)
+
+    def _present(self, collection: str, padded: Columns) -> np.ndarray:
+        """Tell which (event, slot) holds a particle: by the counter, the mask, or the collection's NaNs together."""
+        name, shape = next((name, matrix.shape) for name, matrix in padded.items())
+        counter = self._catalogue.get(counter_of(collection))
+        lengths = self._numbers(counter_of(collection)) if counter and counter.numeric else None
+        if isinstance(lengths, np.ndarray) and lengths.ndim == 1:
+            return self._counted(collection, name, shape, lengths)
+        mask = self._catalogue.get(f"{collection}_mask")
+        if mask and mask.numeric and mask.source.axes == 2 and not mask.source.in_cube:
+            matrix = self._numbers(f"{collection}_mask")
+            if matrix.shape == shape:
+                return self._checked_mask(f"the mask {collection + '_mask'!r}", matrix)
+        absent = None
+        for sibling, column in self._catalogue.items():
+            if (
+                collection_of(sibling) != collection
+                or not column.numeric
+                or column.source.axes != 2
+                or column.source.in_cube
+            ):
+                continue
+            matrix = padded[sibling] if sibling in padded else self._numbers(sibling)
+            if matrix.shape != shape:
+                raise self._not_alike(name, sibling)
+            if matrix.dtype.kind == "f":  # integers have no NaN: they are absent where the others are
+                absent = np.isnan(matrix) if absent is None else absent & np.isnan(matrix)
+        return np.ones(shape, dtype=bool) if absent is None else ~absent
+
+    def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
+        # more of them than slots: those behind the last slot were cut off when the file was written
+        if len(lengths) != shape[0] or np.any(wrong := ~((lengths >= 0) & (lengths == np.floor(lengths)))):
+            has = f"{len(self._catalogue[counter_of(collection)].source.block)} entries"
+            if len(lengths) == shape[0]:
+                has = f"{lengths[wrong][0]} in event {self._start + np.argmax(wrong)}"
+            raise SchemaError(
+                f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {self._shape(name)}, but "
+                f"has {has}; it must have a whole number from 0 for each event, correct or rename it"
+            )
+        present: np.ndarray = np.arange(shape[1]) < lengths[:, None]
+        return present
+
+    def _not_alike(self, one: str, other: str) -> SchemaError:
+        return SchemaError(
+            f"columns {one!r} and {other!r} belong to one collection, but have shapes {self._shape(one)} and "
+            f"{self._shape(other)}; the padded columns of a collection must have the same shape"
+        )
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        block = self._catalogue[name].source.block
+        return (len(block), *self._numbers(name).shape[1:])
+
+
+def _check_heaps(file: Any) -> None:
+    """Refuse heaps of lists over which libhdf5 would loop forever (HDFGroup/hdf5, issue 1707)."""
+    if file.id.get_create_plist().get_sizes()[1] != 8:
+        return
+    image = np.memmap(file.filename, mode="r")
+    start = np.array([match.start() for match in re.finditer(rb"GCOL\x01\0\0\0", image.data)], dtype=np.int64)
+
+    def word(at: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(image[at[:, None] + np.arange(8)]).view("<u8")[:, 0]
+
+    start = start[start + 16 <= len(image)]
+    end = np.minimum(start + word(start + 8), len(image)).astype(np.int64)
+    at = start + 16
+    while len(at):  # one step from object to object, in all heaps at once
+        at, end = (numbers[at + 16 <= end] for numbers in (at, end))
+        size = word(at + 8)
+        is_object = image[at] | image[at + 1] != 0  # object 0 is the free space: its size includes its header
+        step = np.where(is_object, 16 + (size + 7) // 8 * 8, size)
+        if np.any((step == 0) | (step > 1 << 62)):
+            raise SchemaError("its lists are corrupt (a heap without end); if other programs can read it, run h5repack")
+        at = at + step.astype(np.int64)
+
+
+HDF5 = Format("HDF5", b"\x89HDF", _Hdf5Source)

@@ -1,0 +1,1 @@
+"""Events in memory and from files, served as Batches."""

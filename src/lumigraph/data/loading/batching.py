@@ -1,0 +1,311 @@
+"""Which events go into which batch of an epoch: by number, within a budget of particles or pairs, by multiplicity."""
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+from ...events.checks import check_counts
+from .drawing import Numbers, as_array, balanced_weights, chances, draw
+
+__all__ = ["EventBatches", "balanced_weights"]
+
+#: What each limit of a batch counts, as a function of the particles per event.
+_COSTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "batch_size": np.ones_like,
+    "max_particles": lambda n: n,
+    "max_pairs": lambda n: n * (n - 1),
+}
+#: An epoch of weighted draws draws at most so many times the number of events.
+_MOST_ROUNDS = 4
+
+
+class EventBatches(Sampler[np.ndarray]):
+    """Event numbers, batch by batch: a function of seed and epoch alone. The ``batch_sampler`` of a DataLoader.
+
+    Without weights each event comes exactly once per epoch, on one rank. There are three ways to fill batches:
+
+    - *By number*, where ``batch_size`` is the only limit. Rank r of R takes every R-th event of the order, and its
+      batches hold ``batch_size`` of these: batch b of all ranks together is batch b of one process with R times the
+      batch size. Only the last one may differ: it takes the rest, up to one event more than ``batch_size``.
+    - *By budget*, with ``max_particles`` or ``max_pairs``: no batch goes over any limit that is given. Events are
+      ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets one
+      event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
+      number of batches is the smallest for which no shuffle can go over the limits.
+    - *By multiplicity* (``bucketed``): events of nearly the same multiplicity share a batch that is as full as the
+      limits allow. Batches come in random order, those of one step neighbours in multiplicity on all ranks.
+
+    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next.
+
+    Parameters
+    ----------
+    lengths
+        Particles per event, (B,); the number of events is enough where ``batch_size`` is the only limit.
+    batch_size
+        Most events of a batch.
+    max_particles
+        Most particles of a batch.
+    max_pairs
+        Most ordered pairs of different particles of a batch, the sum of n(n-1) over its events: what the memory of
+        a fully connected graph grows with.
+    bucketed
+        Whether events of nearly the same multiplicity share a batch.
+    shuffle
+        Whether to shuffle events and batches, anew in each epoch. Events of a batch stand in rising order otherwise.
+    seed
+        Seed of all that is random.
+    weights
+        Draw events with replacement, with probability proportional to these, (B,), at random even without
+        ``shuffle``. An epoch has as many batches as without weights; its draws are as many as there are events
+        where they are cut by number, and at most four times as many otherwise. The limits hold as ever.
+    rank, num_ranks
+        Which process this is, out of how many. By default those of ``torch.distributed``, or 0 of 1 where it is not
+        initialised; it is asked at each use.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be, no limit is given, there are no events, or one event alone is over a
+        limit. At use, if the events cannot be shared among so many ranks.
+
+    Examples
+    --------
+    >>> [numbers.tolist() for numbers in EventBatches(5, batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    >>> particles = np.array([6, 1, 3, 2, 5, 4])
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12)]
+    [[6, 3, 2], [1, 5, 4]]
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12, bucketed=True)]
+    [[1, 3, 2, 4], [6, 5]]
+    """
+
+    def __init__(
+        self,
+        lengths: Numbers | int,
+        *,
+        batch_size: int | None = None,
+        max_particles: int | None = None,
+        max_pairs: int | None = None,
+        bucketed: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+        weights: Numbers | None = None,
+        rank: int | None = None,
+        num_ranks: int | None = None,
+    ) -> None:
+        given = {"batch_size": batch_size, "max_particles": max_particles, "max_pairs": max_pairs}
+        self.limits = {name: limit for name, limit in given.items() if limit is not None}
+        if not self.limits:
+            raise ValueError("a batch needs a limit: give batch_size, max_particles or max_pairs")
+        check_counts(1, **self.limits)
+        check_counts(0, seed=seed)
+        for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name} must be True or False, got {flag!r}")
+        check_place(rank, num_ranks)
+        self.bucketed, self.shuffle, self.seed, self.epoch = bucketed, shuffle, seed, 0
+        self.rank, self.num_ranks = rank, num_ranks
+        self._by_number = not bucketed and set(self.limits) == {"batch_size"}
+        self.num_events, self._lengths = _as_lengths(lengths, needed=not self._by_number)
+        self._chances = None if weights is None else chances(weights, self.num_events)
+        self._random = shuffle or weights is not None
+        self._fewest = 0 if self._by_number else self._fewest_batches()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next."""
+        check_counts(0, epoch=epoch)
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the batches of this rank: the same number on each rank and in each epoch."""
+        num_ranks = this_rank(self.rank, self.num_ranks)[1]
+        if self._by_number:
+            if num_ranks > self.num_events:
+                raise ValueError(f"{self.num_events} events are too few for {num_ranks} ranks: use fewer processes")
+            return _ceil_div(self.num_events // num_ranks, self.limits["batch_size"])
+        steps = _ceil_div(self._fewest, num_ranks)
+        if steps * num_ranks > self.num_events:
+            within = " and ".join(f"{name}={limit}" for name, limit in self.limits.items())
+            raise ValueError(
+                f"{self.num_events} events need {self._fewest} batches within {within}, and cannot make {steps} for "
+                f"each of {num_ranks} ranks: raise the limit, or use fewer processes"
+            )
+        return steps
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        # only once the first batch is asked for: a loader with workers makes two iterators and uses one
+        batches = self.batches(self.epoch)
+        self.epoch += 1
+        yield from batches
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return the event numbers of each batch that this rank has in an epoch."""
+        check_counts(0, epoch=epoch)
+        steps, (rank, num_ranks) = len(self), this_rank(self.rank, self.num_ranks)
+        rng = np.random.default_rng((self.seed, epoch))
+        if self._by_number:
+            own = np.ascontiguousarray(self._order(rng)[rank::num_ranks])
+            return _pieces(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
+        if self.bucketed or self._chances is not None:
+            batches = self._fill(steps, num_ranks, rng)
+        else:
+            batches = _deal(self._ranked(self._order(rng))[::-1], steps * num_ranks, rng if self.shuffle else None)
+        for numbers in batches:  # of all ranks: what a batch is must not depend on who asks
+            if self._random:
+                rng.shuffle(numbers)
+            else:
+                numbers.sort()
+        return batches[rank::num_ranks]
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        """Return all events, or as many draws, in random order where that is asked for."""
+        if self._chances is not None:
+            return draw(self._chances, rng)
+        return rng.permutation(self.num_events) if self.shuffle else np.arange(self.num_events)
+
+    def _ranked(self, events: np.ndarray) -> np.ndarray:
+        """Return events by rising multiplicity, those of the same one in the order they had."""
+        return events[np.argsort(self._lengths[events], kind="stable")]
+
+    def _loads(self, lengths: np.ndarray) -> list[tuple[np.ndarray, int]]:
+        """Return what each limit counts of each event, and the limit."""
+        lengths = lengths.astype(np.int64)
+        loads = ((_COSTS[name](lengths), limit) for name, limit in self.limits.items())
+        return [(load, min(limit, int(load.sum()))) for load, limit in loads]  # a limit that fits 64 bits
+
+    def _fewest_batches(self) -> int:
+        """Return how many batches it takes in any epoch, or raise a ValueError if one event alone is too much."""
+        largest = int(self._lengths.argmax())
+        crowd = int(self._lengths[largest])
+        for name, found, what in (("max_particles", crowd, "particles"), ("max_pairs", crowd * (crowd - 1), "pairs")):
+            if found > self.limits.get(name, found):
+                raise ValueError(
+                    f"event {largest} has {found} {what}, more than {name}={self.limits[name]} of a batch: raise "
+                    f"{name}, or keep the leading particles of each event only, with max_particles of the schema"
+                )
+        loads = self._loads(np.sort(self._lengths))
+        if self.bucketed:
+            return len(_cuts(loads)) - 1
+        # Whatever is dealt, a batch has no more than the largest event of each stratum. That sum never rises with the
+        # number of batches, and with as many batches as events it is the largest event.
+        every = range(1, self.num_events + 1)
+        return 1 + bisect_left(
+            every, True, key=lambda count: all(load[::-count].sum() <= limit for load, limit in loads)
+        )
+
+    def _fill(self, steps: int, num_ranks: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Return the batches of all ranks, each filled until the next event would go over a limit."""
+        count = steps * num_ranks
+        drawn = np.empty(0, dtype=np.int64)
+        while True:
+            drawn = np.concatenate([drawn, self._order(rng)])
+            events = self._ranked(drawn) if self.bucketed else drawn
+            cuts = _cuts(self._loads(self._lengths[events]))
+            if self._chances is None or len(cuts) > count or len(drawn) >= _MOST_ROUNDS * self.num_events:
+                break  # draws of light events make few batches: draw more
+        batches = _pieces(events, _halve(cuts, count))
+        if not self._random:
+            return batches
+        # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
+        taken = (np.arange(count) * len(batches) + rng.integers(len(batches))) // count
+        chosen = rng.permuted(
+            rng.permutation(taken.reshape(steps, num_ranks)), axis=1
+        )  # the steps, and the ranks within a step
+        return [batches[i] for i in chosen.ravel().tolist()]
+
+
+def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
+    """Return the rank of this process and the number of ranks: those given, or else those of torch.distributed."""
+    if rank is not None and num_ranks is not None:
+        return rank, num_ranks
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def check_place(rank: Any, num_ranks: Any) -> None:
+    """Raise an error unless rank and num_ranks are a place among processes, or both not given."""
+    if (rank is None) != (num_ranks is None):
+        raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
+    if num_ranks is not None:
+        check_counts(0, rank=rank)
+        check_counts(1, num_ranks=num_ranks)
+        if rank >= num_ranks:
+            raise ValueError(f"rank must be below num_ranks={num_ranks}, as ranks count from 0, got {rank}")
+
+
+def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
+    """Return the number of events, and their particles where needed, in few bytes: those are sorted much faster."""
+    if isinstance(lengths, Integral) and not isinstance(lengths, bool):
+        check_counts(0, lengths=lengths)
+        num_events, array = int(lengths), np.empty(0, dtype=np.uint8)
+        if needed:
+            raise ValueError(
+                f"lengths must be the particles of each event for max_particles, max_pairs or bucketed, got {lengths}"
+            )
+    else:
+        array = as_array(lengths)
+        if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
+            raise TypeError(f"lengths must be whole numbers, one per event, got {array.dtype} of shape {array.shape}")
+        num_events = len(array)
+    if num_events == 0:
+        raise ValueError("the data set has no events, so there is nothing to load")
+    if array.min(initial=0) < 0:
+        raise ValueError(f"lengths must be at least 0, got {array.min()} in event {int(array.argmin())}")
+    return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
+
+
+def _ceil_div(total: int, part: int) -> int:
+    return -(-total // part)
+
+
+def _pieces(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
+    return [events[start:stop] for start, stop in pairwise(cuts)]
+
+
+def _cuts(loads: list[tuple[np.ndarray, int]]) -> list[int]:
+    """Cut events into consecutive batches, each as long as the limits allow, and return the cuts, both ends too."""
+    sums = [(np.concatenate([[0], load.cumsum()]), limit) for load, limit in loads]
+    cuts, end = [0], len(sums[0][0]) - 1
+    while cuts[-1] < end:
+        cuts.append(min(int(s.searchsorted(s[cuts[-1]] + limit, side="right")) - 1 for s, limit in sums))
+    return cuts
+
+
+def _halve(cuts: list[int], count: int) -> list[int]:
+    """Halve the batches of most events until there are at least so many, and return the cuts."""
+    if len(cuts) > count:
+        return cuts
+    heap = [(start - stop, start, stop) for start, stop in pairwise(cuts)]
+    heapq.heapify(heap)
+    while len(heap) < count:
+        _, start, stop = heap[0]
+        middle = (start + stop) // 2
+        heapq.heapreplace(heap, (start - middle, start, middle))
+        heapq.heappush(heap, (middle - stop, middle, stop))
+    return sorted({cuts[-1], *(start for _, start, _ in heap)})
+
+
+def _deal(events: np.ndarray, count: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+    """Give each of so many batches one event of each stratum, a stratum being as many consecutive events.
+
+    The last stratum may have fewer events than there are batches. It is that of the lightest events, so that the sum
+    over strata of the heaviest event is a bound on any batch. Without random numbers every other stratum is dealt
+    backwards, which evens out the loads.
+    """
+    strata = _ceil_div(len(events), count)
+    table = np.full((strata, count), -1)
+    table.ravel()[: len(events)] = events
+    if rng is None:
+        table[1::2] = table[1::2, ::-1]
+    else:
+        rng.permuted(table, axis=1, out=table)
+    rows = np.ascontiguousarray(table.T)  # a batch a row
+    held = rows >= 0
+    return _pieces(rows[held], [0, *held.sum(1).cumsum().tolist()])

@@ -1,0 +1,54 @@
+"""Files that are read in chunks: how they are cut, and which of them are open."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..files.event_file import EventFile
+from ..files.readers import open_events
+
+__all__ = ["MOST_AT_ONCE", "Chunk", "OpenFiles", "cut"]
+
+#: so many files are kept open, and so many units of a file may be read side by side without decoding them again
+MOST_AT_ONCE = 8
+
+
+class Chunk(NamedTuple):
+    """Events of one file that are read at once."""
+
+    file: int
+    start: int
+    stop: int
+    first: int  # number of its first event, counted over all files
+    unit: int  # chunks of one unit are parts of what a file can only read from its beginning
+    place: int  # in its unit
+
+
+class OpenFiles:
+    """Files by number, the last few of them open."""
+
+    def __init__(self, paths: Sequence[str], most: int = MOST_AT_ONCE) -> None:
+        self.paths, self.most = paths, most
+        self.opened: dict[int, EventFile] = {}
+
+    def __getitem__(self, number: int) -> EventFile:
+        file = self.opened.pop(number, None) or open_events(self.paths[number])
+        self.opened[number] = file
+        while len(self.opened) > self.most:
+            self.opened.pop(next(iter(self.opened))).close()
+        return file
+
+
+def cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
+    """Cut a file into chunks of at most so many events: yield start, stop, and place in a group that is larger."""
+    ends = groups[1:].tolist()
+    start = 0
+    for i, stop in enumerate(ends):
+        if i + 1 < len(ends) and ends[i + 1] - start <= chunk_size:
+            continue  # small groups are read together
+        parts = -(-(stop - start) // chunk_size)
+        size = -(-(stop - start) // max(parts, 1))  # all but the last: a decoder gives what is asked in one piece
+        for place, low in enumerate(range(start, stop, max(size, 1))):
+            yield low, min(low + size, stop), place
+        start = stop

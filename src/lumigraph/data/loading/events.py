@@ -1,0 +1,51 @@
+"""What a data set in memory and a stream of files have in common."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, Self, runtime_checkable
+
+from ...events.schema import EventSchema
+from .dataset import EventDataset
+from .loader import EventLoader
+
+__all__ = ["Events"]
+
+
+@runtime_checkable
+class Events(Protocol):
+    """Events, in memory (`EventDataset`) or in files (`EventStream`); nothing else needs to know which."""
+
+    schema: EventSchema
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the events are read from; none for events in memory."""
+
+    def __len__(self) -> int: ...
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
+        """Yield the events in their order, in parts of ``chunk_size`` at most."""
+
+    def locating(self, part: EventDataset) -> AbstractContextManager[None]:
+        """Let an error about an event of a part name its file, and its number in that."""
+
+    def read(self) -> EventDataset:
+        """Return all events in memory."""
+
+    def loader(self, batch_size: int | None = None, **options: Any) -> EventLoader:
+        """Return a loader of ready Batches."""
+
+    def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple[Self, ...]:
+        """Split the events at random into disjoint parts."""
+
+    def weighted(self, weights: Callable[[EventDataset], Any]) -> Self:
+        """Return the same events with other weights: those that a function gives for a part of them."""
+
+    def checked(self, check: Callable[[EventDataset], Any]) -> Self:
+        """Return the same events, after a function has looked at them, or as they are read."""
+
+    def mean_weight(self) -> float:
+        """Return the mean weight of the events, 1 without weights."""
+
+    def cat_szs(self) -> list[int]:
+        """Return the cardinality of each category: one more than its largest code."""

@@ -1,0 +1,207 @@
+"""The messages of an interaction network: how strongly each particle of an event affects each other one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from torch import Tensor
+from torch_geometric.data import Data
+
+from ...blocks import InteractionNet
+from ...blocks.block import evaluating
+from ...events.checks import check_counts
+from ...events.graph import CompleteGraph, ring_pairs
+from ...nn import InteractionConv
+from ..style import PlotSettings
+from .edges import drawn_lines, line_paths, short_way
+from .event import draw_particles, event_title
+from .event_columns import coordinates, event_columns, named_kinds
+from .heads import find_head, particles_of_event
+from .markers import particle_groups
+
+__all__ = ["message_strengths", "plot_messages"]
+
+#: More lines than this would be a grey plane.
+_MOST = 3000
+
+#: Opacity of the strongest line.
+_DARKEST = 0.9
+
+
+def message_strengths(
+    model_or_head: Any, batch: Data, event: int = 0, *, layer: int = 0
+) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, " edges"]]:
+    r"""Return how strongly each particle of an event affects each other one in an interaction network.
+
+    The strength is the norm :math:`|e_{ij}|` of the effect that the receiver :math:`i` adds up over the senders
+    :math:`j`. The effects are those that the layer sends over a list of edges, in evaluation mode.
+
+    Parameters
+    ----------
+    model_or_head
+        An `InteractionNet`, or what has one: a `MultiHead`, a `Model`, or a module of your own.
+    batch
+        A Batch, or the Data of one event.
+    event
+        Number of the event in the batch.
+    layer
+        Which interaction layer of a network that has several, from 0.
+
+    Returns
+    -------
+    edge_index
+        (2, n(n-1)) sender and receiver of each ordered pair, numbered within the event, in the order of
+        `lumigraph.CompleteGraph`: by receiver, then sender.
+    strengths
+        (n(n-1),) the norm of each effect.
+
+    Raises
+    ------
+    TypeError
+        If there can be no interaction network in ``model_or_head``.
+    ValueError
+        If it has none or several, or there is no such event or layer.
+
+    Notes
+    -----
+    With ``legacy_edges`` a particle hears the next one of its event n-1 times over: the strength of this pair is n-1
+    norms, that of all others 0.
+
+    Examples
+    --------
+    >>> net = InteractionNet(["a_px", "a_py"], ["a"], ["px", "py"], intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3,
+    ...                      outfunc_depth=1, outfunc_width=4, outfunc_out_sz=5, agg_method="sum")
+    >>> edge_index, strengths = message_strengths(net, Data(x=torch.randn(3, 2)))
+    >>> edge_index.tolist(), strengths.shape
+    ([[1, 2, 0, 2, 0, 1], [0, 0, 1, 1, 2, 2]], torch.Size([6]))
+    """
+    head = find_head(model_or_head, InteractionNet)
+    check_counts(0, layer=layer)
+    if layer >= head.n_layers:
+        last = head.n_layers - 1
+        raise ValueError(f"layer is {layer}, expected a number from 0 to {last}, as the network has {last + 1}.")
+    x, slot, ptr = particles = particles_of_event(batch, event, head)
+    pairs = CompleteGraph(ptr).edge_index()
+    times = torch.ones_like(pairs[0])  # that the receiver hears the sender
+    if head.legacy_edges:
+        everyone = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
+        sender, receiver = slot.argsort().argsort()[pairs]  # the ring goes from slot to slot
+        times = ring_pairs(everyone)[0, receiver, sender]
+    number = torch.arange(len(times), device=x.device).repeat_interleave(times)
+    effects: list[Tensor] = []
+    with evaluating(head):
+        h, p4 = head.nodes(head.particles(_as_data(particles)))
+        *before, conv = cast(list[InteractionConv], list(head.convs)[: layer + 1])
+        for earlier in before:
+            h = earlier(h, pairs[:, number], p4)
+        # a layer whose messages are watched computes them all, one by one
+        hook = conv.register_message_forward_hook(lambda _layer, _inputs, effect: effects.append(effect))
+        try:
+            conv(h, pairs[:, number], p4)
+        finally:
+            hook.remove()
+    norms = effects[0].norm(dim=1)
+    return pairs, norms.new_zeros(len(times)).index_add(0, number, norms)
+
+
+def plot_messages(
+    model_or_head: Any,
+    batch: Data,
+    event: int = 0,
+    *,
+    feats_per_vec: Sequence[str],
+    kinds: Mapping[int, str] | None = None,
+    layer: int = 0,
+    strongest: int | None = None,
+    ax: Axes | None = None,
+    settings: PlotSettings | None = None,
+) -> Axes:
+    r"""Draw what the particles of an event tell each other in an interaction network, in the eta-phi plane.
+
+    Between two particles there are two half lines. The one that ends at a particle is the effect on this particle
+    of the other one: its width and darkness follow the norm :math:`|e_{ij}|`, see `message_strengths`.
+
+    Parameters
+    ----------
+    model_or_head, batch, event, layer
+        See `message_strengths`.
+    feats_per_vec, kinds
+        See `plot_event`.
+    strongest
+        Draw only so many of the n(n-1) effects, the strongest ones; None: all, up to 3,000.
+    ax
+        Axes to draw on; new ones if None.
+    settings
+        Colours, sizes and fonts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `message_strengths` and `plot_event`.
+
+    Notes
+    -----
+    **Units.** GeV; effects have none. **Limits.** A particle along the beam lies on the border. The norm is what a
+    particle is told, not what the output makes of it. In trained networks both go together: left out, the strongest
+    tenth of the effects changes the output more than a tenth at random, and that more than the weakest tenth, on the
+    mean over events, not in each of them.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> net = InteractionNet(["a_px", "a_py"], ["a"], ["px", "py"], intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3,
+    ...                      outfunc_depth=1, outfunc_width=4, outfunc_out_sz=5, agg_method="sum")
+    >>> ax = plot_messages(net, Data(x=torch.randn(3, 2)), feats_per_vec=["px", "py"])
+    >>> len(ax.collections[0].get_paths())
+    6
+    >>> plt.close(ax.figure)
+    """
+    settings = settings or PlotSettings()
+    check_counts(0, **({} if strongest is None else {"strongest": strongest}))
+    columns = event_columns(batch, event, feats_per_vec)
+    kinds = named_kinds(columns, kinds)
+    place = coordinates(columns)
+    pairs, norms = (found.cpu().numpy() for found in message_strengths(model_or_head, batch, event, layer=layer))
+    order = np.argsort(norms, kind="stable")[len(norms) - min(len(norms), _MOST if strongest is None else strongest) :]
+    largest = float(norms.max(initial=0.0))
+    sender, receiver = pairs[:, order]
+    points, share = np.stack([place.eta, place.phi], axis=-1), norms[order] / (largest or 1.0)
+    paths = line_paths(points[receiver], 0.5 * short_way(points[receiver], points[sender]))
+    ax = settings.axes() if ax is None else ax
+    look = drawn_lines(_width(share, len(place.pt)), _DARKEST * share)
+    ax.add_collection(
+        LineCollection(paths, colors="black", zorder=1, label="_messages", capstyle="butt", **look), autolim=False
+    )
+    title = event_title(event, len(place.pt)) + (f", layer {layer}" if layer else "")
+    draw_particles(
+        ax, place, particle_groups(columns, kinds, settings), title, settings, _scale(largest, len(place.pt))
+    )
+    return ax
+
+
+def _as_data(particles: Any) -> Data:
+    return Data(x=particles.x, slot=particles.slot, ptr=particles.ptr)
+
+
+def _width(share: Any, num_particles: int) -> Any:
+    """Width in points of lines; in a crowd all are thinner, so that the particles stay in sight."""
+    return 0.2 + (3.0 * min(1.0, (30.0 / max(num_particles, 1)) ** 0.5) - 0.2) * share
+
+
+def _scale(largest: float, num_particles: int) -> list[Artist]:
+    """Entries of a legend: the norm of an effect half as strong as the strongest one, and of this one."""
+    if largest <= 0:
+        return []
+    entries: list[Artist] = [Line2D([], [], linestyle="none", label="effect on the\nnearer particle")]
+    for share in (0.5, 1.0):
+        look: dict[str, Any] = {"linewidth": _width(share, num_particles), "alpha": _DARKEST * share}
+        entries.append(Line2D([], [], color="black", label=f"{share * largest:.2g}", **look))
+    return entries

@@ -1,0 +1,1 @@
+"""A report on a model, as one page of HTML."""

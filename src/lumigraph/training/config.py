@@ -1,0 +1,76 @@
+"""How to train."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+__all__ = ["Schedule", "TrainConfig"]
+
+Schedule = Literal["one_cycle", "cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    n_epochs
+        Passes over the training events.
+    lr
+        Learning rate; with a schedule its maximum.
+    weight_decay
+        Decay of AdamW.
+    schedule
+        ``one_cycle`` (up and down once over the training, the momentum of AdamW the other way round unless another one
+        than 0.9 is set), ``cosine`` (down to 0) or ``constant``.
+    patience
+        Stop when the validation loss has not improved for so many epochs; never if not given.
+    gradient_clip
+        Largest norm of the gradient; not clipped if not given.
+    seed
+        Seed of the order of events and of dropout.
+    accelerator, devices, num_nodes, strategy, precision
+        As Lightning's Trainer takes them: ``devices=4`` trains on four GPUs (or processes, with
+        ``accelerator="cpu"``), each with its share of the events.
+    checkpoint_every
+        Save a checkpoint after so many steps, beside that of every epoch.
+    progress_bar
+        Whether to show one.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    n_epochs: int = 20
+    lr: float | int = 1e-3
+    weight_decay: float | int = 1e-2
+    schedule: Schedule = "one_cycle"
+    patience: int | None = None
+    gradient_clip: float | int | None = 1.0
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    checkpoint_every: int | None = None
+    progress_bar: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("n_epochs", 1),
+            ("patience", 1),
+            ("seed", 0),
+            ("weight_decay", 0),
+            ("checkpoint_every", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not self.lr > 0 or not math.isfinite(self.lr):
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule must be one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")

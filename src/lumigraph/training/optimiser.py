@@ -1,0 +1,122 @@
+"""Optimisers by name."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..events.errors import near
+
+__all__ = ["build_optimiser", "momentum_args", "optimiser_args", "settings"]
+
+#: the optimisers of torch, by their names in lower case
+_OPTIMISERS: dict[str, Any] = {
+    name.lower(): cls
+    for name, cls in vars(torch.optim).items()
+    if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+}
+
+
+def optimiser_args(opt_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an optimiser by lower-case names, the optimiser by its own name if torch has it.
+
+    Raises
+    ------
+    ValueError
+        If the optimiser is unknown.
+    TypeError
+        If it does not know an argument.
+
+    Examples
+    --------
+    >>> optimiser_args({"OPT": torch.optim.AdamW, "lr": 1e-3})
+    {'opt': 'adamw', 'lr': 0.001}
+    """
+    args = {name.lower(): value for name, value in opt_args.items()}
+    if "opt" in args:
+        args["opt"] = _name(args["opt"])
+    cls = _class(args)
+    known = [name for name in inspect.signature(cls).parameters if name != "params"]
+    for name in args:
+        if name != "opt" and name not in known:
+            raise TypeError(f"opt_args: {cls.__name__} has no argument {name!r}: {near(name, known)}")
+    return args
+
+
+def _name(opt: Any) -> Any:
+    if isinstance(opt, str):
+        if opt.lower() not in _OPTIMISERS:
+            raise ValueError(f"opt_args: opt={opt!r} is no optimiser: {near(opt, _OPTIMISERS)}")
+        return opt.lower()
+    if not (isinstance(opt, type) and issubclass(opt, torch.optim.Optimizer)):
+        raise TypeError(f"opt_args: opt must be a name or a class of torch.optim, got {opt!r}")
+    return next((name for name, cls in _OPTIMISERS.items() if cls is opt), opt)
+
+
+def _class(args: Mapping[str, Any]) -> Any:
+    opt = args.get("opt", "adamw" if "weight_decay" in args else "adam")
+    return _OPTIMISERS[opt] if isinstance(opt, str) else opt
+
+
+def build_optimiser(model: nn.Module, opt_args: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Build an optimiser of the parameters that are trained.
+
+    Parameters
+    ----------
+    model
+        The module to train.
+    opt_args
+        ``opt``, a name or a class, and its arguments. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be trained, or the optimiser is unknown.
+    TypeError
+        If the optimiser does not know an argument.
+
+    Examples
+    --------
+    >>> type(build_optimiser(nn.Linear(2, 1), {"lr": 0.1})).__name__
+    'Adam'
+    """
+    args = optimiser_args(opt_args)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("the model has no parameter to train: all are frozen")
+    return _class(args)(parameters, **{name: value for name, value in args.items() if name != "opt"})
+
+
+def settings(opt_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of an optimiser, those included that are not given, such as ``lr`` and ``betas``.
+
+    Examples
+    --------
+    >>> settings({"opt": "sgd", "lr": 0.1})["momentum"]
+    0
+    """
+    return dict(build_optimiser(nn.Linear(1, 1), opt_args).defaults)
+
+
+def momentum_args(opt_args: Mapping[str, Any], mom: float | int | None = None) -> dict[str, Any]:
+    """Return the argument of an optimiser that is its momentum, with another value if one is given.
+
+    Raises
+    ------
+    ValueError
+        If the optimiser has no momentum.
+
+    Examples
+    --------
+    >>> momentum_args({"opt": "adam"}, 0.5)
+    {'betas': (0.5, 0.999)}
+    """
+    known = settings(opt_args)
+    if "betas" in known:
+        first, *others = known["betas"]
+        return {"betas": (first if mom is None else mom, *others)}
+    if "momentum" not in known:
+        raise ValueError(f"{_class(optimiser_args(opt_args)).__name__} has no momentum: choose another opt in opt_args")
+    return {"momentum": known["momentum"] if mom is None else mom}

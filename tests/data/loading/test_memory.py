@@ -1,0 +1,92 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+
+#: Page faults of ten rounds that each take and free 64 MB.
+COUNT = """
+import resource, sys, torch
+from lumigraph import keep_pages
+kept = keep_pages() if sys.argv[1] == "keep" else None
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(kept, faults())
+"""
+
+
+def run(script, *arguments, **environment):
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LUMIGRAPH_KEEP_PAGES")
+    names += ("ARROW_DEFAULT_MEMORY_POOL",)
+    environment = {**{k: v for k, v in os.environ.items() if k not in names}, **environment}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+@on_linux
+def test_pages_of_large_tensors_are_kept():
+    _, without = run(COUNT, "leave")
+    kept, with_it = run(COUNT, "keep")
+    assert kept == "True"
+    assert int(with_it) * 100 < int(without)
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "environment",
+    [{"LUMIGRAPH_KEEP_PAGES": "0"}, {"MALLOC_TRIM_THRESHOLD_": "1000"}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}],
+    ids=str,
+)
+def test_it_can_be_turned_off(environment):
+    kept, faults = run(COUNT, "keep", **environment)
+    assert kept == "False"
+    assert int(faults) > 1000
+
+
+@on_linux
+@pytest.mark.parametrize("first", ["pyarrow", "lumigraph"])
+@pytest.mark.parametrize(("environment", "backend"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "")])
+def test_arrow_uses_the_memory_that_is_kept(first, environment, backend):
+    script = f"""
+import {first}, lumigraph
+before = __import__("pyarrow").default_memory_pool().backend_name if {first == "pyarrow"} else None
+lumigraph.keep_pages()
+import pyarrow
+print(pyarrow.default_memory_pool().backend_name, before)
+"""
+    found, before = run(script, **environment)
+    assert found == (backend or "mimalloc")
+    assert before in ("None", "mimalloc", "jemalloc")
+
+
+def test_without_glibc_nothing_happens(monkeypatch):
+    import ctypes
+
+    from lumigraph.data.loading.memory import keep_pages
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert keep_pages() is False
+
+
+@on_linux
+def test_training_and_the_command_keep_them():
+    script = """
+import lumigraph.data.loading.memory, lumigraph.training, lumigraph.cli
+called = []
+for module in (lumigraph.training, lumigraph.cli):
+    module.keep_pages = lambda name=module.__name__: called.append(name)
+from torch import nn
+try:
+    lumigraph.training.fit(nn.Linear(1, 1), None, [], config=lumigraph.training.TrainConfig(n_epochs=1))
+except Exception:
+    pass
+lumigraph.cli.main(["evaluate", "nothing.pt", "nothing.root"])
+print(*called)
+"""
+    assert run(script) == ["lumigraph.training", "lumigraph.cli"]

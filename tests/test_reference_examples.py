@@ -19,12 +19,12 @@ from lumigraph.data import EventDataset
 from lumigraph.events.schema import EventSchema
 
 EVENTS = 7
-# where LUMIN has them, below lumin.nn.models
+# where they are, as below lumin.nn.models, but that each head and body is in a file of its own here
 NAMES = {
     "blocks.bodies": ["AbsBody", "FullyConnected", "MultiBlock"],
     "blocks.conv_blocks": ["Conv1DBlock", "Res1DBlock", "ResNeXt1DBlock"],
     "blocks.endcap": ["AbsEndcap"],
-    "blocks.head": [
+    "blocks.heads": [
         "AbsConv1dHead", "AbsHead", "AbsMatrixHead", "AutoExtractLorentzBoostNet", "CatEmbHead", "InteractionNet",
         "LorentzBoostNet", "MultiHead", "RecurrentHead",
     ],
@@ -427,7 +427,7 @@ SIGNATURES = {
     "CatEmbHead": "cont_feats, do_cont=0, do_cat=0, cat_embedder=None, lookup_init=lookup_normal_init, freeze=False",
     "CatEmbedder": "cat_names, cat_szs, emb_szs=None, max_emb_sz=50, emb_load_path=None",
     "CatEmbedder.from_fy": "fy, emb_szs=None, max_emb_sz=50, emb_load_path=None",
-    **{f"{name}.forward": "x" for name in NAMES["blocks.head"]},
+    **{f"{name}.forward": "x" for name in NAMES["blocks.heads"]},
     "CatEmbHead.get_embeds": "",
     "CatEmbHead.save_embeds": "path",
     "CatEmbHead.plot_embeds": "savename=None, settings=None",  # None is PlotSettings(): nothing is drawn, none is made

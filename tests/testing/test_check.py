@@ -784,7 +784,6 @@ class TestWhatCannotBeJudged:
             ({"inputs": from_rows(torch.rand(2, 3, 5))}, ValueError, "inputs has 5 features per particle"),
             ({"inputs": from_rows(torch.rand(0, 3, 4))}, ValueError, "inputs has no particles"),
         ],
-        ids=str,
     )
     def test_arguments_that_are_none(self, arguments, error, message, plain_python):
         with pytest.raises(error, match=message):

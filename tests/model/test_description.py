@@ -43,7 +43,7 @@ def data(n=64, seed=0):
 @pytest.mark.parametrize(
     ("opt_args", "cls", "settings"),
     [
-        (None, torch.optim.AdamW, {"lr": TrainConfig.lr, "weight_decay": TrainConfig.weight_decay}),
+        (None, torch.optim.AdamW, {"lr": 1e-3, "weight_decay": 1e-2}),
         ({"lr": 0.5}, torch.optim.Adam, {"lr": 0.5}),
         ({"LR": 0.5, "Weight_Decay": 0.1}, torch.optim.AdamW, {"lr": 0.5, "weight_decay": 0.1}),
         ({"opt": "SGD", "lr": 0.1, "momentum": 0.9}, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
@@ -79,11 +79,12 @@ def test_only_what_is_trained_is_optimised():
 @pytest.mark.parametrize(
     ("opt_args", "told", "lr"),
     [
-        (None, {}, TrainConfig.lr),
+        (None, {}, 1e-3),
         ({"lr": 0.5}, {}, 0.5),
-        ({"lr": 0.5}, {"lr": 0.25}, 0.25),
+        ({"lr": 0.5}, {"lr": 0.5}, 0.5),
         (None, {"lr": 0.25}, 0.25),
-        ({"lr": 0.5}, {"config": TrainConfig(lr=0.125)}, 0.5),
+        ({"lr": 0.5}, {"config": TrainConfig(weight_decay=0.5)}, 0.5),
+        ({"opt": "sgd"}, {}, 1e-3),
         ({"opt": "sgd"}, {"config": TrainConfig(lr=0.125)}, 0.125),
         ({"opt": "sgd"}, {"config": TrainConfig(lr=0.125), "lr": 0.25}, 0.25),
     ],
@@ -93,6 +94,20 @@ def test_which_learning_rate_holds(opt_args, told, lr):
     model = Model(builder(opt_args=opt_args))
     model.fit(1, events, 16, progress_bar=False, schedule="constant", **told)
     assert model.history["learning_rate"] == [lr]
+
+
+@pytest.mark.parametrize(
+    ("opt_args", "told", "message"),
+    [
+        ({"lr": 0.5}, {"lr": 0.25}, "lr must be the same wherever it is given, got 0.5 in opt_args and 0.25 for the"),
+        ({"lr": 0.5}, {"config": TrainConfig(lr=0.125)}, "lr must be the same .*, got 0.5 in opt_args and 0.125"),
+        ({"weight_decay": 0.0}, {"weight_decay": 0.1}, "weight_decay must be the same .*, got 0.0 in opt_args and 0.1"),
+    ],
+)
+def test_settings_that_contradict_each_other(opt_args, told, message):
+    events, _ = data()
+    with pytest.raises(ValueError, match=message):
+        Model(builder(opt_args=opt_args)).fit(1, events, 16, progress_bar=False, **told)
 
 
 @pytest.mark.parametrize("opt_args", [{"opt": "sgd", "lr": 0.1}, {"opt": "adam", "lr": 0.1}])
@@ -112,17 +127,22 @@ def test_the_optimiser_that_was_asked_for_is_the_one_that_trains(opt_args):
 
 
 def test_a_decay_that_fit_is_told_makes_adam_an_adamw():
-    opt = builder(opt_args={"lr": 0.5}).build_opt(nn.Linear(1, 1), weight_decay=0.125)
+    watch = Watch()
+    Model(builder(opt_args={"lr": 0.5})).fit(
+        1, data()[0], 64, progress_bar=False, weight_decay=0.125, callbacks=[watch]
+    )
+    (opt,) = watch.optimisers
     assert type(opt) is torch.optim.AdamW
-    assert opt.defaults["weight_decay"] == 0.125
+    assert (opt.defaults["lr"], opt.defaults["weight_decay"]) == (0.5, 0.125)
 
 
 class Watch(Callback):
     def __init__(self):
-        self.betas = []
+        self.betas, self.optimisers = [], []
 
     def on_train_batch_end(self, trainer, *args):
         self.betas.append(trainer.optimizers[0].param_groups[0]["betas"][0])
+        self.optimisers.append(trainer.optimizers[0])
 
 
 @pytest.mark.parametrize(("mom", "lowest", "highest"), [(None, 0.85, 0.95), (0.5, 0.5, 0.5)])
@@ -148,7 +168,7 @@ def test_settings_of_a_model_do_not_reach_others_of_its_builder():
 def test_settings_of_a_frozen_model():
     model = Model(builder())
     model.freeze_layers()
-    assert model.get_lr() == TrainConfig.lr
+    assert model.get_lr() == 1e-3
     with pytest.raises(ValueError, match="no parameter to train: all are frozen"):
         model.opt  # noqa: B018
     with pytest.raises(ValueError, match="Adagrad has no momentum"):
@@ -457,9 +477,7 @@ def scaled(sample, matrix_head=NET, **options):
     return Model(ModelBuilder.from_dataset(sample, head=MultiHead, model_args=args, all_events=sample, **options))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"scaling": "robust", **STEPS}, {"standardise": False, **STEPS}, {"clip": 2.0}]
-)
+@pytest.mark.parametrize("options", [{}, {"scaling": "robust", **STEPS}, {"scaling": "none", **STEPS}, {"clip": 2.0}])
 def test_scaling_is_saved_in_the_model_and_the_same_for_a_loaded_one(sample, options, tmp_path):
     model = scaled(sample, **options)
     model.fit(1, sample, 100, progress_bar=False)
@@ -476,7 +494,7 @@ def test_scaling_is_saved_in_the_model_and_the_same_for_a_loaded_one(sample, opt
 
 
 def test_a_model_scales_as_a_preparation_by_hand_does(sample):
-    model, raw = scaled(sample, scaling="none", **STEPS), scaled(sample, standardise=False)
+    model, raw = scaled(sample, scaling="none", **STEPS), scaled(sample, scaling="none")
     prepared, feats = sample.select(range(len(sample))), list(sample.schema.feats_per_vec)
     prepared.u = torch.stack([sample.u[:, 0].log(), sample.u[:, 1].clamp(0, 200)], dim=1)
     prepared.x = sample.x.clone()
@@ -520,10 +538,10 @@ def test_chosen_features_keep_their_own_scaling():
 
 def test_the_target_of_a_regression_is_standardised_whatever_becomes_of_features():
     events, table = data()
-    for options, standardised in (({"scaling": "none"}, True), ({"standardise": False}, False)):
-        built = ModelBuilder.from_dataset(events, "regression", model_args=BODY, **options)
+    for tail, standardised in (({}, True), ({"bias_init": 0.0}, False)):
+        built = ModelBuilder.from_dataset(events, "regression", model_args={**BODY, "tail": tail}, scaling="none")
         assert ("y_mean" in built.model_args["tail"]) == standardised
-        assert built.scaling == {}
+        assert built.scales == {}
     built = ModelBuilder.from_dataset(events, "regression", model_args=BODY)
     assert built.model_args["tail"]["y_mean"] == pytest.approx([table["y"].mean()], rel=1e-5)
     assert built.model_args["tail"]["y_std"] == pytest.approx([table["y"].std(ddof=0)], rel=1e-5)

@@ -14,7 +14,7 @@ from ..blocks import AbsHead
 from ..blocks.heads.abs_head import AbsMatrixHead
 from ..events.graph import CompleteGraph, ptr_to_batch
 from ..events.particles import rows_of_particles
-from ..model.built_model import BuiltModel
+from ..model import Model
 from ..nn import InteractionConv, LorentzBoostConv
 from .checked_events import Events
 from .momentum_columns import P4
@@ -51,7 +51,7 @@ class Subject:
         max_particles: int | None,
     ) -> None:
         self.model = _copied(model)
-        self.name = type(self.model).__name__ if isinstance(model, nn.Module | BuiltModel) else _name(model)
+        self.name = type(self.model).__name__ if isinstance(model, nn.Module | Model) else _name(model)
         self.call, self.form, self.equivariant = call, form, equivariant
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
         parameters = self.model.parameters() if modules else []
@@ -177,7 +177,7 @@ class Subject:
 
 
 def _copied(model: Any) -> Any:
-    model = model.model if isinstance(model, BuiltModel) else model
+    model = model.model if isinstance(model, Model) else model
     if not callable(model):
         raise TypeError(f"the model must be a module, a lumigraph.Model or a function, got {type(model).__name__}")
     if not isinstance(model, nn.Module):

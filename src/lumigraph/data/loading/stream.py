@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.checks import check_counts
-from ...events.errors import SchemaError
+from ...events.errors import SchemaError, located
 from ...events.schema import EventSchema, cell_names
 from ..columns.assembly import assemble, sources
 from ..columns.selection import numbered_as
@@ -190,12 +190,10 @@ class EventStream:
         except ValueError as error:
             raise type(error)(f"{self.paths[number]}: {error}") from None
 
-    @contextmanager
-    def locating(self, events: EventDataset) -> Iterator[None]:
+    def locating(self, events: EventDataset) -> AbstractContextManager[None]:
         """Let an error about an event of a chunk name the file, and the number of the event in it."""
         file = int(np.searchsorted(self._firsts, events.numbers[0], "right")) - 1 if len(events) else 0
-        with self._from_file(file), numbered_as(events.numbers - self._firsts[file]):
-            yield
+        return located(self.paths[file], events.numbers - self._firsts[file])
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
         """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""

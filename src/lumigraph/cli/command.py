@@ -313,7 +313,3 @@ def _with_hint(message: str, parser: Any) -> str:
     command, name = found.groups()
     known = [a.dest for a in parser._subcommands_action._name_parser_map[command]._actions if a.dest != "help"]
     return f"{command} has no option {name!r}: {near(name, known)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...events.errors import SchemaError
+from ...events.errors import EventError, SchemaError
 
 __all__ = [
     "Column",
@@ -67,15 +67,13 @@ class Format(NamedTuple):
 NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
-def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
+def checked_columns(columns: Mapping[str, Any]) -> Columns:
     """Return columns as plain awkward arrays, or say which of them cannot be columns of one table.
 
     Parameters
     ----------
     columns
         Names and values, one entry per event each.
-    start
-        The number of the first event, for the messages.
     """
     plain = {name: _as_column(name, values) for name, values in columns.items()}
     first: dict[str, tuple[str, Any]] = {}  # of each collection: the name and the list lengths of its first column
@@ -84,7 +82,8 @@ def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
         if len(array) != len(reference):
             raise SchemaError(
                 f"column {begin!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
-                "that are read or written together must have one entry per event each"
+                "that are read or written together must have one entry per event each",
+                column=name,
             )
         if array.ndim == 1:
             continue
@@ -92,9 +91,11 @@ def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
         sibling, expected = first.setdefault(collection_of(name), (name, lengths))
         if not np.array_equal(lengths, expected):
             event = int(np.argmax(lengths != expected))
-            raise SchemaError(
+            raise EventError(
                 f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
-                f"{lengths[event]} entries in event {start + event}; their lists must have the same lengths"
+                f"{lengths[event]} entries; their lists must have the same lengths",
+                event=event,
+                column=name,
             )
     return plain
 
@@ -139,7 +140,7 @@ def memory_columns(table: Any) -> Columns:
         if not isinstance(name, str):
             raise SchemaError(f"columns have names, got {name!r}; rename it to a text")
         if times > 1:
-            raise SchemaError(f"column {name!r} is there {times} times; rename it")
+            raise SchemaError(f"column {name!r} is there {times} times; rename it", column=name)
     return dict(pairs)
 
 
@@ -193,7 +194,7 @@ def _from_arrow(name: str, column: Any) -> Any:
     if column.null_count and not pa.types.is_nested(column.type):
         with suppress(pa.ArrowInvalid):  # integers that would lose digits stay, and are refused by their name
             column = column.cast(pa.float64())
-    return numbers_of(name, column, 0)
+    return numbers_of(name, column)
 
 
 def _from_records(name: str, array: Any) -> list[tuple[str, Any]]:
@@ -231,7 +232,8 @@ def as_array(name: str, values: Any) -> Any:
     except Exception as error:  # of several libraries
         raise SchemaError(
             f"column {name!r}, of class {type(values).__name__}, is neither numbers nor lists of numbers "
-            f"({first_line(str(error))}); give it as a NumPy or awkward array"
+            f"({first_line(str(error))}); give it as a NumPy or awkward array",
+            column=name,
         ) from error
 
 
@@ -249,7 +251,7 @@ def _as_column(name: str, values: Any) -> Any:
     if type_ not in NUMBERS:
         raise not_a_column(name, array.type)
     if fault := ak.validity_error(array):
-        raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}")
+        raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}", column=name)
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
 
 
@@ -278,7 +280,7 @@ def _lengths(array: Any) -> np.ndarray:
 
 def not_a_column(name: str, type_: Any) -> SchemaError:
     return SchemaError(
-        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event"
+        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event", column=name
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from ...events.checks import check_counts
+from ...events.errors import EventError
 from .drawing import Numbers, as_array, balanced_weights, chances, draw
 
 __all__ = ["EventBatches", "balanced_weights"]
@@ -180,14 +181,15 @@ class EventBatches(Sampler[np.ndarray]):
         return [(load, min(limit, int(load.sum()))) for load, limit in loads]  # a limit that fits 64 bits
 
     def _fewest_batches(self) -> int:
-        """Return how many batches it takes in any epoch, or raise a ValueError if one event alone is too much."""
+        """Return how many batches it takes in any epoch, or raise an EventError: one event is too much."""
         largest = int(self._lengths.argmax())
         crowd = int(self._lengths[largest])
         for name, found, what in (("max_particles", crowd, "particles"), ("max_pairs", crowd * (crowd - 1), "pairs")):
             if found > self.limits.get(name, found):
-                raise ValueError(
-                    f"event {largest} has {found} {what}, more than {name}={self.limits[name]} of a batch: raise "
-                    f"{name}, or keep the leading particles of each event only, with max_particles of the schema"
+                raise EventError(
+                    f"it has {found} {what}, more than {name}={self.limits[name]} of a batch: raise {name}, or keep "
+                    "the leading particles of each event only, with max_particles of the schema",
+                    event=largest,
                 )
         loads = self._loads(np.sort(self._lengths))
         if self.bucketed:
@@ -257,7 +259,7 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
     if num_events == 0:
         raise ValueError("the data set has no events, so there is nothing to load")
     if array.min(initial=0) < 0:
-        raise ValueError(f"lengths must be at least 0, got {array.min()} in event {int(array.argmin())}")
+        raise EventError(f"lengths must be at least 0, got {array.min()}", event=int(array.argmin()))
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
 
 

@@ -293,10 +293,11 @@ class EventDataset(torch.utils.data.Dataset):
             If there are no events, or a limit is missing, not positive or too small for an event.
         """
         lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
-        batches = EventBatches(
-            lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
-            shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
-        )  # fmt: skip
+        with self.locating(self):
+            batches = EventBatches(
+                lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
+                shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
+            )  # fmt: skip
         return EventLoader(_InMemory(self, batches, num_workers))
 
     def moments(self, field: str) -> tuple[Tensor, Tensor]:
@@ -320,10 +321,15 @@ class EventDataset(torch.utils.data.Dataset):
 
     def weighted(self, weights: Callable[["EventDataset"], Any]) -> "EventDataset":
         """Return the same events with other weights, (B,): those that a function gives for them."""
+        with self.locating(self):
+            return self.with_weights(weights(self))
+
+    def with_weights(self, weights: Any) -> "EventDataset":
+        """Return the same events with these weights, (B,)."""
         other = copy(self)
-        other.weight = torch.as_tensor(np.asarray(weights(self)), dtype=torch.float32)
+        other.weight = torch.as_tensor(np.asarray(weights), dtype=torch.float32)
         if other.weight.shape != (len(self),):
-            raise ValueError(f"weights must give {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
+            raise ValueError(f"weights must be {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
         return other
 
     def mean_weight(self) -> float:

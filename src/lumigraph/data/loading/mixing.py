@@ -8,7 +8,6 @@ import numpy as np
 from torch_geometric.data import Batch
 
 from ...events.checks import check_counts
-from ..columns.selection import numbered_as
 from .batching import EventBatches, this_rank
 from .chunks import MOST_AT_ONCE
 from .dataset import EventDataset
@@ -170,7 +169,7 @@ class WithinLimits:
         for window in self.windows:
             counted = [mixing.stream.lengths[piece.chunk] for piece in window]
             numbers, lengths = (np.concatenate(column) for column in zip(*counted, strict=True))
-            with numbered_as(numbers):
+            with mixing.stream.located(numbers):
                 self.plans.append(
                     EventBatches(
                         lengths, shuffle=mixing.shuffle, seed=mixing.seed, rank=mixing.rank,

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, near
 from .dataset import EventDataset
 from .stream import EventStream
 
@@ -165,14 +165,18 @@ class SpectrumWeights:
         for name, numbers in (("labels", classes), ("weights", w)):
             if numbers.shape != (len(rows),):
                 raise ValueError(f"{name} must have the shape ({len(rows)},), one per event, got {numbers.shape}")
-        for name, numbers in (("values", rows), ("weights", w)):
-            if not np.isfinite(numbers).all():
-                event = int(np.argwhere(~np.isfinite(numbers))[0, 0])
-                raise ValueError(f"event {event}: {name} must be finite, got {numbers[event].tolist()}")
+        _check_finite(rows, w)
         places = [
             np.searchsorted(edges[1:-1], column, side="right") for edges, column in zip(self.edges, rows.T, strict=True)
         ]
         return np.ravel_multi_index(places, self.shape), classes, w
+
+
+def _check_finite(values: np.ndarray, weights: np.ndarray) -> None:
+    for name, numbers in (("values", values), ("weights", weights)):
+        if not np.isfinite(numbers).all():
+            event = int(np.argwhere(~np.isfinite(numbers))[0, 0])
+            raise EventError(f"{name} must be finite, got {numbers[event].tolist()}", event=event)
 
 
 def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
@@ -269,7 +273,11 @@ def reweighted(
             raise SchemaError(f"reweighting needs events with one target, the label; they have {list(schema.targets)}")
         return of.u[:, columns].numpy(), of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
 
-    found = [parts(chunk) for chunk in events.chunks()]
+    found = []
+    for chunk in events.chunks():
+        found.append(parts(chunk))
+        with events.locating(chunk):
+            _check_finite(found[-1][0], np.ones(1) if found[-1][2] is None else found[-1][2])
     values, labels = (np.concatenate(column) for column in list(zip(*found, strict=True))[:2])
     wanted = values[labels == target]
     for name, column in zip(feats, wanted.T, strict=True):

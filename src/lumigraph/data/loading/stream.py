@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.checks import check_counts
-from ...events.errors import SchemaError
+from ...events.errors import EventError, SchemaError, located
 from ...events.schema import EventSchema, cell_names
 from ..columns.assembly import assemble, sources
-from ..columns.selection import numbered_as
 from ..files.event_file import EventFile
 from ..files.readers import expand_paths
 from ..files.tables import Columns, not_a_column
@@ -105,11 +104,13 @@ class EventStream:
         for i, path in enumerate(self.paths):
             file = self._files[i]
             try:
-                _refuse_unusable(schema, file, labelled)
-                columns = sources(schema, file.names, labelled=labelled)
+                with located(path):
+                    _refuse_unusable(schema, file, labelled)
+                    columns = sources(schema, file.names, labelled=labelled)
             except SchemaError as error:
-                other = f" ({self.paths[0]} has all it needs)" if i else ""
-                raise SchemaError(f"{path}: {error}{other}") from None
+                if i:
+                    error.add_note(f"{self.paths[0]} has all that the schema needs")
+                raise
             others = (name for name, type_ in file.types.items() if type_ and name not in file.names)
             self.without_numbers = list(dict.fromkeys([*self.without_numbers, *others]))
             self._firsts.append(first)
@@ -117,7 +118,7 @@ class EventStream:
             if different := {*columns} ^ {*self._columns[0]} if columns else ():
                 name = min(different)
                 without, other = (self.paths[0], path) if name in columns else (path, self.paths[0])
-                raise SchemaError(f"{without}: column {name!r} is missing, but {other} has it")
+                raise SchemaError(f"column {name!r} is missing, but {other} has it", column=name, file=without)
             for start, stop, place in cut(file.groups, chunk_size):
                 unit += not (file.sequential and place)
                 self.chunk_list.append(Chunk(i, start, stop, first + start, unit, place if file.sequential else 0))
@@ -172,30 +173,35 @@ class EventStream:
 
     def _events(self, chunk: Chunk, columns: Columns) -> EventDataset:
         """Return the selected events of a chunk from its columns."""
-        with self._from_file(chunk.file), numbered_as(chunk.start):
+        with located(self.paths[chunk.file], events=chunk.start):
             events = EventDataset(assemble(columns, self.schema, labelled=self.labelled), self.schema)
         if self._share is not None:
             events = events.select(self._in_share(chunk)[events.numbers])
+        in_file = events.numbers + chunk.start
         events.numbers = events.numbers + chunk.first
-        if self._check is not None:
-            with self.locating(events):
+        with located(self.paths[chunk.file], events=in_file):
+            if self._check is not None:
                 self._check(events)
-        return events if self._weights is None else events.weighted(self._weights)
+            return events if self._weights is None else events.with_weights(self._weights(events))
+
+    def locating(self, part: EventDataset) -> AbstractContextManager[None]:
+        """Let an error about an event of a part name its file, and its number in that."""
+        return self.located(part.numbers)
 
     @contextmanager
-    def _from_file(self, number: int) -> Iterator[None]:
-        """Let an error name a file."""
+    def located(self, numbers: np.ndarray) -> Iterator[None]:
+        """Let an error about an event name its file: of events with these numbers, counted over all files."""
         try:
             yield
-        except ValueError as error:
-            raise type(error)(f"{self.paths[number]}: {error}") from None
-
-    @contextmanager
-    def locating(self, events: EventDataset) -> Iterator[None]:
-        """Let an error about an event of a chunk name the file, and the number of the event in it."""
-        file = int(np.searchsorted(self._firsts, events.numbers[0], "right")) - 1 if len(events) else 0
-        with self._from_file(file), numbered_as(events.numbers - self._firsts[file]):
-            yield
+        except SchemaError as error:
+            if error.file is None and len(numbers):
+                event = error.event if isinstance(error, EventError) else None
+                number = numbers[event or 0]
+                file = int(np.searchsorted(self._firsts, number, "right")) - 1
+                error.file = self.paths[file]
+                if isinstance(error, EventError) and event is not None:
+                    error.event = int(number) - self._firsts[file]
+            raise
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
         """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
@@ -236,7 +242,8 @@ class EventStream:
                     with self.locating(part):
                         raise SchemaError(
                             f"identifier {name!r} is {ids.dtype}, but {first} in {self.paths[0]}; together they would "
-                            "lose digits, write them as one type of integers"
+                            "lose digits, write them as one type of integers",
+                            column=name,
                         )
         return EventDataset.concatenate(parts)
 

@@ -1,7 +1,6 @@
 """What goes wrong in an event, wherever it comes from; and bugs of users, which are theirs."""
 
 import traceback
-from dataclasses import replace
 
 import awkward as ak
 import numpy as np

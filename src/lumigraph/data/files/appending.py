@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.errors import SchemaError
+from .memory_tables import from_library
 from .tables import as_array, checked_columns, collection_of, counter_of
 
 __all__ = [
@@ -85,7 +86,7 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
         raise SchemaError("there are no columns; give at least one")
     if bad := [name for name in columns if not isinstance(name, str) or not name]:
         raise SchemaError(f"columns have names, got {bad[0]!r}; give it a name that is a text")
-    arrays: dict[str, Any] = {name: as_array(name, values) for name, values in columns.items()}
+    arrays: dict[str, Any] = {name: as_array(name, from_library(name, values)) for name, values in columns.items()}
     for name, array in arrays.items():
         if "unknown" in str(array.type):  # no number in it tells a type
             type_ = types.get(name, str(array.type.content).replace("unknown", "float64"))

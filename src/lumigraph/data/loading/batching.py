@@ -109,7 +109,7 @@ class EventBatches(Sampler[np.ndarray]):
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
-        check_place(rank, num_ranks)
+        check_rank(rank, num_ranks)
         self.bucketed, self.shuffle, self.seed, self.epoch = bucketed, shuffle, seed, 0
         self.rank, self.num_ranks = rank, num_ranks
         self._by_number = not bucketed and set(self.limits) == {"batch_size"}
@@ -152,7 +152,7 @@ class EventBatches(Sampler[np.ndarray]):
         rng = np.random.default_rng((self.seed, epoch))
         if self._by_number:
             own = np.ascontiguousarray(self._order(rng)[rank::num_ranks])
-            return _pieces(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
+            return _slices(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
         if self.bucketed or self._chances is not None:
             batches = self._fill(steps, num_ranks, rng)
         else:
@@ -211,7 +211,7 @@ class EventBatches(Sampler[np.ndarray]):
             cuts = _cuts(self._loads(self._lengths[events]))
             if self._chances is None or len(cuts) > count or len(drawn) >= _MOST_ROUNDS * self.num_events:
                 break  # draws of light events make few batches: draw more
-        batches = _pieces(events, _halve(cuts, count))
+        batches = _slices(events, _halve(cuts, count))
         if not self._random:
             return batches
         # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
@@ -231,8 +231,8 @@ def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
     return 0, 1
 
 
-def check_place(rank: Any, num_ranks: Any) -> None:
-    """Raise an error unless rank and num_ranks are a place among processes, or both not given."""
+def check_rank(rank: Any, num_ranks: Any) -> None:
+    """Raise an error unless rank and num_ranks say which process of how many this is, or both are not given."""
     if (rank is None) != (num_ranks is None):
         raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
     if num_ranks is not None:
@@ -267,7 +267,7 @@ def _ceil_div(total: int, part: int) -> int:
     return -(-total // part)
 
 
-def _pieces(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
+def _slices(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
     return [events[start:stop] for start, stop in pairwise(cuts)]
 
 
@@ -310,4 +310,4 @@ def _deal(events: np.ndarray, count: int, rng: np.random.Generator | None) -> li
         rng.permuted(table, axis=1, out=table)
     rows = np.ascontiguousarray(table.T)  # a batch a row
     held = rows >= 0
-    return _pieces(rows[held], [0, *held.sum(1).cumsum().tolist()])
+    return _slices(rows[held], [0, *held.sum(1).cumsum().tolist()])

@@ -7,11 +7,11 @@ import numpy as np
 
 from ...events.errors import EventError, SchemaError, near
 from .dataset import EventDataset
-from .stream import EventStream
+from .events import Events
 
 __all__ = ["SpectrumWeights", "quantile_edges", "reweighted"]
 
-Events = TypeVar("Events", EventDataset, EventStream)
+Kind = TypeVar("Kind", bound=Events)
 
 
 class SpectrumWeights:
@@ -223,20 +223,20 @@ def _share(spectrum: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def reweighted(
-    events: Events,
+    events: Kind,
     feats: Sequence[str],
     *,
     source: float | int,
     target: float | int,
     num_bins: int = 20,
     keep_total: bool = True,
-) -> Events:
+) -> Kind:
     """Return training events in which one class has the spectrum of another, by their weights.
 
     Parameters
     ----------
     events
-        An `EventDataset` or an `EventStream` with one target; a stream is read once.
+        Events with one target, in memory or in files; files are read once.
     feats
         Event features whose joint spectrum it is, such as pT and eta of a jet.
     source, target
@@ -268,16 +268,18 @@ def reweighted(
             raise SchemaError(f"{name!r} is no event feature: {near(name, schema.event_feats)}; name it in event_feats")
     columns = [list(schema.event_feats).index(name) for name in feats]
 
-    def parts(of: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def parts(of: EventDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         if of.y is None or of.y.size(1) != 1:
             raise SchemaError(f"reweighting needs events with one target, the label; they have {list(schema.targets)}")
-        return of.u[:, columns].numpy(), of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
+        u = np.empty((len(of), 0)) if of.u is None else of.u.numpy()
+        return u[:, columns], of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
 
     found = []
     for chunk in events.chunks():
-        found.append(parts(chunk))
+        feats_of, _, weights = part = parts(chunk)
+        found.append(part)
         with events.locating(chunk):
-            _check_finite(found[-1][0], np.ones(1) if found[-1][2] is None else found[-1][2])
+            _check_finite(feats_of, np.ones(1) if weights is None else weights)
     values, labels = (np.concatenate(column) for column in list(zip(*found, strict=True))[:2])
     wanted = values[labels == target]
     for name, column in zip(feats, wanted.T, strict=True):
@@ -288,6 +290,6 @@ def reweighted(
             )
     edges = [quantile_edges(column, num_bins) for column in wanted.T]
     spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)
-    for chunk in found:
-        spectrum.update(*chunk)
+    for part in found:
+        spectrum.update(*part)
     return events.weighted(lambda chunk: spectrum.weights(*parts(chunk)))

@@ -6,7 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lumigraph.data.files.tables import checked_columns, memory_columns
+from lumigraph.data.files.memory_tables import memory_columns
+from lumigraph.data.files.tables import checked_columns
 from lumigraph.events.errors import SchemaError
 
 JETS = [[1.5, 2.5], [], [3.5]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ...events.schema import EventSchema
 from .dataset import EventDataset
@@ -35,13 +35,13 @@ class Events(Protocol):
     def loader(self, batch_size: int | None = None, **options: Any) -> EventLoader:
         """Return a loader of ready Batches."""
 
-    def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple[Self, ...]:
+    def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["Events", ...]:
         """Split the events at random into disjoint parts."""
 
-    def weighted(self, weights: Callable[[EventDataset], Any]) -> Self:
+    def weighted(self, weights: Callable[[EventDataset], Any]) -> "Events":
         """Return the same events with other weights: those that a function gives for a part of them."""
 
-    def checked(self, check: Callable[[EventDataset], Any]) -> Self:
+    def checked(self, check: Callable[[EventDataset], Any]) -> "Events":
         """Return the same events, after a function has looked at them, or as they are read."""
 
     def mean_weight(self) -> float:

@@ -1,10 +1,11 @@
 """Which events of a stream go into which batch of an epoch: chunks are read in random order and mixed in windows."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch_geometric.data import Batch
@@ -19,28 +20,35 @@ from .loader import made_by_workers
 __all__ = ["ByNumber", "ChunkedEvents", "Mixing", "WithinLimits", "warn_if_sorted"]
 
 
-class ChunkedEvents(Protocol):
+class ChunkedEvents(ABC):
     """Events that are read chunk by chunk, as an `EventStream` reads them."""
 
     schema: EventSchema
 
     @property
+    @abstractmethod
     def chunk_list(self) -> list[Chunk]:
         """The chunks of the files, in their order."""
 
     @property
+    @abstractmethod
     def counts(self) -> np.ndarray:
         """Selected events of each chunk."""
 
     @property
+    @abstractmethod
     def lengths(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Number and particles of each selected event, by chunk."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of events that are selected; with a selection they are counted when first asked for."""
+        return int(self.counts.sum())
 
+    @abstractmethod
     def events_of(self, number: int) -> EventDataset:
         """Return the selected events of a chunk."""
 
+    @abstractmethod
     def located(self, numbers: np.ndarray) -> AbstractContextManager[None]:
         """Let an error about one of the events with these numbers name its file, and its number in that."""
 

@@ -1,7 +1,7 @@
 """Weights that give one class the spectrum of another."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -292,4 +292,4 @@ def reweighted(
     spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)
     for part in found:
         spectrum.update(*part)
-    return events.weighted(lambda chunk: spectrum.weights(*parts(chunk)))
+    return cast("Kind", events.weighted(lambda chunk: spectrum.weights(*parts(chunk))))

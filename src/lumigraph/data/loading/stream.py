@@ -19,7 +19,7 @@ from .chunks import Chunk
 from .dataset import EventDataset
 from .loader import EventLoader
 from .memory import keep_pages
-from .mixing import ByNumber, Mixing, WithinLimits, warn_if_sorted
+from .mixing import ByNumber, ChunkedEvents, Mixing, WithinLimits, warn_if_sorted
 from .shares import Share, shares_of
 
 __all__ = ["EventStream"]
@@ -34,7 +34,7 @@ class Table(NamedTuple):
     events: EventDataset
 
 
-class EventStream:
+class EventStream(ChunkedEvents):
     """Events of files that need not fit into memory.
 
     The events are read in chunks, only the columns that the schema needs. `loader` serves them shuffled as Batches for
@@ -105,10 +105,6 @@ class EventStream:
     def chunk_list(self) -> list[Chunk]:
         """The chunks of the files, in their order."""
         return self._files.chunks
-
-    def __len__(self) -> int:
-        """Return the number of events that are selected; with a selection they are counted when first asked for."""
-        return int(self.counts.sum())
 
     @cached_property
     def lengths(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -98,6 +98,11 @@ class TestAttributions:
         texts = [text.get_text() for text in ax.get_legend().get_texts()]
         assert texts == ["mass [GeV] + 0.8", "mass [GeV] \N{MINUS SIGN} 0.8"]
 
+    def test_the_batch_knows_its_names(self, batch):
+        told, known = (plot_attributions(batch, np.arange(4.0), 2, **names) for names in ({"feats_per_vec": FEATS}, {}))
+        for expected, found in zip(halos(told), halos(known), strict=True):
+            np.testing.assert_allclose(found.get_offsets(), expected.get_offsets())
+
     def test_the_particles_are_those_of_the_plain_picture(self, tmp_path):
         event = crowd(6)
         plain, ax = plot_event(event, feats_per_vec=FEATS, edges=False), plot_attributions(

@@ -70,7 +70,8 @@ class NamedData(Data):
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
-        self._store.__class__ = NamedStorage  # PyG makes its own, and a second one would take as long as the first
+        # PyG has made a storage of its own class; to make a second one would take as long again
+        object.__setattr__(self._store, "__class__", NamedStorage)
         self._store._mapping.setdefault("names", _NO_NAMES)
 
     def keys(self) -> list[str]:

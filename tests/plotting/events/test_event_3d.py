@@ -121,3 +121,12 @@ class TestEvent3D:
         with pytest.raises(ValueError, match="edge_weights has shape"):
             plot_event_3d(batch, 2, feats_per_vec=FEATS, edge_weights=[1.0])
         assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("draw", [plot_event, plot_event_3d])
+def test_the_batch_knows_its_names(draw, batch):
+    told, known, alone = draw(batch, 2, feats_per_vec=FEATS), draw(batch, 2), draw(batch[2])
+    labels = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in (told, known, alone)]
+    assert labels[0] == labels[1] == labels[2] != []
+    with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, .*the same names in another order"):
+        draw(batch, 2, feats_per_vec=FEATS[::-1])

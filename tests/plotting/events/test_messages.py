@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.collections import LineCollection
 from torch import nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from lumigraph import InteractionNet, Model, ModelBuilder, MultiHead, load_sample
 from lumigraph.events.graph import CompleteGraph
@@ -156,6 +156,15 @@ class TestPicture:
         ax = plot_messages(network(), batch, event, feats_per_vec=FEATS)
         assert not messages_of(ax).get_paths()
         assert save(ax, tmp_path / "few").exists()
+
+    def test_the_batch_or_the_network_knows_the_names(self, batch):
+        net = network()
+        told = plot_messages(net, batch, 2, feats_per_vec=FEATS)
+        for known in (batch, Batch.from_data_list([Data(x=batch.x[1:5])] * 3)):
+            ax = plot_messages(net, known, 2)
+            np.testing.assert_allclose(messages_of(ax).get_alpha(), messages_of(told).get_alpha())
+            labels = [[text.get_text() for text in drawn.get_legend().get_texts()] for drawn in (ax, told)]
+            assert labels[0] == labels[1]
 
     def test_effects_that_are_all_zero(self, batch):
         net = network()

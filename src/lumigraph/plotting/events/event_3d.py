@@ -31,7 +31,7 @@ def plot_event_3d(
     batch: Data,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     edges: bool = True,
     edge_weights: ArrayLike | None = None,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch_geometric.data import Data
 
 from ...events import kinematics
+from ...events.batches import feature_names
 
 __all__ = ["Coordinates", "coordinates", "event_bounds", "event_columns", "event_rows", "named_kinds"]
 
@@ -54,9 +55,10 @@ def event_rows(batch: Data, event: int, feats_per_vec: Sequence[str]) -> Float[t
 
 
 def event_columns(
-    batch: Data, event: int, feats_per_vec: Sequence[str], needed: Sequence[str] = ("px", "py")
+    batch: Data, event: int, feats_per_vec: Sequence[str] | None = None, needed: Sequence[str] = ("px", "py")
 ) -> dict[str, Float[np.ndarray, " particles"]]:
     """Return the features of the particles of one event by name, all finite and those needed among them."""
+    feats_per_vec = feature_names(batch, feats_per_vec)
     missing = [name for name in needed if name not in feats_per_vec]
     if missing:
         raise ValueError(f"feats_per_vec is {[*feats_per_vec]}, expected {' and '.join(missing)} among its names.")

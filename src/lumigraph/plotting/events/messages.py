@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from ...blocks import InteractionNet
 from ...blocks.block import evaluating
+from ...events.batches import names_of
 from ...events.checks import check_counts
 from ...events.graph import CompleteGraph, ring_pairs
 from ...nn import InteractionConv
@@ -117,7 +118,7 @@ def plot_messages(
     batch: Data,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     layer: int = 0,
     strongest: int | None = None,
@@ -133,7 +134,9 @@ def plot_messages(
     ----------
     model_or_head, batch, event, layer
         See `message_strengths`.
-    feats_per_vec, kinds
+    feats_per_vec
+        Names of the columns of ``x``; those of the batch if not given, or of the network.
+    kinds
         See `plot_event`.
     strongest
         Draw only so many of the n(n-1) effects, the strongest ones; None: all, up to 3,000.
@@ -159,13 +162,15 @@ def plot_messages(
     >>> import matplotlib.pyplot as plt
     >>> net = InteractionNet(["a_px", "a_py"], ["a"], ["px", "py"], intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3,
     ...                      outfunc_depth=1, outfunc_width=4, outfunc_out_sz=5, agg_method="sum")
-    >>> ax = plot_messages(net, Data(x=torch.randn(3, 2)), feats_per_vec=["px", "py"])
+    >>> ax = plot_messages(net, Data(x=torch.randn(3, 2)))
     >>> len(ax.collections[0].get_paths())
     6
     >>> plt.close(ax.figure)
     """
     settings = settings or PlotSettings()
     check_counts(0, **({} if strongest is None else {"strongest": strongest}))
+    if feats_per_vec is None and not names_of(batch).feats_per_vec:
+        feats_per_vec = find_head(model_or_head, InteractionNet).feats_per_vec
     columns = event_columns(batch, event, feats_per_vec)
     kinds = named_kinds(columns, kinds)
     place = coordinates(columns)

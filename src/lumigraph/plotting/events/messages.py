@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from ...blocks import InteractionNet
@@ -20,6 +20,8 @@ from ...blocks.block import evaluating
 from ...events.batches import names_of
 from ...events.checks import check_counts
 from ...events.graph import CompleteGraph, ring_pairs
+from ...events.particles import Particles
+from ...model import Model
 from ...nn import InteractionConv
 from ..style import PlotSettings
 from .edges import drawn_lines, line_paths, short_way
@@ -30,6 +32,8 @@ from .markers import particle_groups
 
 __all__ = ["message_strengths", "plot_messages"]
 
+Share = TypeVar("Share", float, np.ndarray)
+
 #: More lines than this would be a grey plane.
 _MOST = 3000
 
@@ -38,7 +42,7 @@ _DARKEST = 0.9
 
 
 def message_strengths(
-    model_or_head: Any, batch: Data, event: int = 0, *, layer: int = 0
+    model_or_head: nn.Module | Model, batch: Data, event: int = 0, *, layer: int = 0
 ) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, " edges"]]:
     r"""Return how strongly each particle of an event affects each other one in an interaction network.
 
@@ -114,7 +118,7 @@ def message_strengths(
 
 
 def plot_messages(
-    model_or_head: Any,
+    model_or_head: nn.Module | Model,
     batch: Data,
     event: int = 0,
     *,
@@ -192,11 +196,11 @@ def plot_messages(
     return ax
 
 
-def _as_data(particles: Any) -> Data:
+def _as_data(particles: Particles) -> Data:
     return Data(x=particles.x, slot=particles.slot, ptr=particles.ptr)
 
 
-def _width(share: Any, num_particles: int) -> Any:
+def _width(share: Share, num_particles: int) -> Share:
     """Width in points of lines; in a crowd all are thinner, so that the particles stay in sight."""
     return 0.2 + (3.0 * min(1.0, (30.0 / max(num_particles, 1)) ** 0.5) - 0.2) * share
 

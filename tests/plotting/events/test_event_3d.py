@@ -113,12 +113,12 @@ class TestEvent3D:
         assert len(plt.get_fignums()) == 1
 
     def test_errors(self, batch):
-        with pytest.raises(TypeError, match="ax has two dimensions, expected axes with three"):
+        with pytest.raises(TypeError, match="ax must have three dimensions, got two: make it with projection"):
             plot_event_3d(batch, 2, feats_per_vec=FEATS, ax=plt.figure().add_subplot())
         plt.close("all")
-        with pytest.raises(ValueError, match="event is 7"):
+        with pytest.raises(ValueError, match=r"event must be .*, got 7"):
             plot_event_3d(batch, 7, feats_per_vec=FEATS)
-        with pytest.raises(ValueError, match="edge_weights has shape"):
+        with pytest.raises(ValueError, match="edge_weights must have the shape"):
             plot_event_3d(batch, 2, feats_per_vec=FEATS, edge_weights=[1.0])
         assert plt.get_fignums() == []
 

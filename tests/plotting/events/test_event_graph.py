@@ -48,11 +48,16 @@ class TestNetworkx:
         assert (graph.number_of_nodes(), graph.number_of_edges()) == (200, 200 * 199)
 
     def test_errors(self, batch):
-        with pytest.raises(ValueError, match="event is 5, expected a number from 0 to 4"):
+        with pytest.raises(ValueError, match="event must be a number from 0 to 4, got 5: the batch has 5"):
             to_networkx(batch, 5, FEATS)
-        with pytest.raises(ValueError, match=r"edge_weights has shape \(3,\), expected \(12,\)"):
+        with pytest.raises(
+            ValueError, match=r"edge_weights must have the shape \(12,\), a number per ordered edge, got \(3,\)"
+        ):
             to_networkx(batch, 2, FEATS, [1.0, 2.0, 3.0])
-        with pytest.raises(ValueError, match=r"expected a column for each of the feats_per_vec \['px'\]"):
+        with pytest.raises(
+            ValueError,
+            match=r"batch.x must have a column for each of the feats_per_vec \['px'\], got the shape \(205, 6\)",
+        ):
             to_networkx(Data(x=batch.x), 0, ["px"])
         with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, .*without py"):
             to_networkx(batch, 2, ["px"])

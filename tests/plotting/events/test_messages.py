@@ -85,11 +85,11 @@ class TestStrengths:
         assert torch.equal(net(batch), before)
 
     def test_errors(self, batch):
-        with pytest.raises(ValueError, match="layer is 1, expected a number from 0 to 0"):
+        with pytest.raises(ValueError, match="layer must be a number from 0 to 0, got 1: the network has 1"):
             message_strengths(network(), batch, 2, layer=1)
-        with pytest.raises(ValueError, match="event is 5, expected a number from 0 to 4"):
+        with pytest.raises(ValueError, match="event must be a number from 0 to 4, got 5"):
             message_strengths(network(), batch, 5)
-        with pytest.raises(ValueError, match="needs one, the Linear has none"):
+        with pytest.raises(ValueError, match="the Linear must have one InteractionNet, got none: build it"):
             message_strengths(nn.Linear(2, 1), batch)
         with pytest.raises(ValueError, match="2 features per particle, the head expects 6"):
             message_strengths(network(), Data(x=torch.rand(3, 2)))
@@ -190,7 +190,7 @@ class TestPicture:
     def test_errors(self, batch):
         with pytest.raises(ValueError, match="strongest must be at least 0, got -1"):
             plot_messages(network(), batch, 2, feats_per_vec=FEATS, strongest=-1)
-        with pytest.raises(ValueError, match="layer is 3"):
+        with pytest.raises(ValueError, match=r"layer must be .*, got 3"):
             plot_messages(network(), batch, 2, feats_per_vec=FEATS, layer=3)
         assert plt.get_fignums() == []
 

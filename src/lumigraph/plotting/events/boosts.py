@@ -196,7 +196,7 @@ def plot_boosts(
     check_counts(0, frame=frame)
     if frame >= head.conv.num_frames:
         last = head.conv.num_frames - 1
-        raise ValueError(f"frame is {frame}, expected a number from 0 to {last}, as the network has {last + 1}.")
+        raise ValueError(f"frame must be a number from 0 to {last}, got {frame}: the network has {last + 1}")
     groups = _groups(head, batch, event, kinds, settings)
     before, after, share, gamma = _boosted(head, batch, event, frame)
     size = (settings.width, 1.3 * settings.width / settings.aspect)

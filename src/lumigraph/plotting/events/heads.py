@@ -35,11 +35,11 @@ def find_head(owner: nn.Module | Model, kind: type[Head]) -> Head:
     """
     module = owner.model if isinstance(owner, Model) else owner
     if not isinstance(module, nn.Module):
-        raise TypeError(f"a picture of a {kind.__name__} needs one, or a model that has one, got {owner!r:.80}")
+        raise TypeError(f"the model must be a {kind.__name__}, or a module or Model that has one, got {owner!r:.80}")
     found = [part for part in module.modules() if isinstance(part, kind)]
     if len(found) != 1:
-        has = f"{len(found)} of them: pass the one to draw" if found else "none: build it with one as its head"
-        raise ValueError(f"a picture of a {kind.__name__} needs one, the {type(module).__name__} has {has}")
+        got = f"{len(found)}: pass the one to draw" if found else "none: build it with one as its head"
+        raise ValueError(f"the {type(module).__name__} must have one {kind.__name__}, got {got}")
     return found[0]
 
 

@@ -92,7 +92,7 @@ def message_strengths(
     check_counts(0, layer=layer)
     if layer >= head.n_layers:
         last = head.n_layers - 1
-        raise ValueError(f"layer is {layer}, expected a number from 0 to {last}, as the network has {last + 1}.")
+        raise ValueError(f"layer must be a number from 0 to {last}, got {layer}: the network has {last + 1}")
     x, slot, ptr = particles = particles_of_event(batch, event, head)
     pairs = CompleteGraph(ptr).edge_index()
     times = torch.ones_like(pairs[0])  # that the receiver hears the sender

@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 
 from ...events.batches import make_batch
 from ...events.errors import SchemaError, located, near
+from ...events.names import Names
 from ...events.particles import Particles
 from ...events.schema import EventSchema
 from ..columns.assembly import Arrays, assemble
@@ -163,7 +164,8 @@ class EventDataset(torch.utils.data.Dataset):
         particles = None
         if part.x is not None and part.slot is not None and part.ptr is not None:
             particles = Particles(part.x, part.slot, part.ptr)
-        return make_batch(particles, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
+        names = Names.of_schema(self.schema)
+        return make_batch(particles, names=names, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
 
     def select(self, indices: Indices) -> "EventDataset":
         """Return a data set of the events of these numbers, in their order, or of those where a mask is True.

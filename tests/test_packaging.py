@@ -102,7 +102,6 @@ def test_the_papers_of_the_house_are_there():
 
 # imports of a higher floor, made inside the function that needs them
 NAMED = {("lumigraph.blocks.heads.cat_emb_head", "lumigraph.plotting"), ("lumigraph.model.model", "lumigraph.export")}
-NAMED |= {("lumigraph.training.fitting", "lumigraph.training.lightning_module")}
 
 
 def test_no_files_import_each_other():

@@ -1,26 +1,20 @@
 """What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...events.errors import EventError, SchemaError, located, near
+from ...events.errors import EventError, SchemaError, near
 from ...events.schema import EventSchema
 from ..files.tables import counter_of
 from .expressions import Expression
 
-__all__ = ["file_columns", "numbered_as", "prepared"]
+__all__ = ["file_columns", "prepared"]
 
 
 _parsed = lru_cache(Expression)  # every chunk asks for the same ones
-
-
-def numbered_as(numbers: int | np.ndarray) -> AbstractContextManager[None]:
-    """Let an error about an event of a part name its number in the whole."""
-    return located(events=numbers)
 
 
 def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:

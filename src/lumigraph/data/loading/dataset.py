@@ -273,8 +273,8 @@ class EventDataset(torch.utils.data.Dataset):
         self,
         batch_size: int | None = None,
         *,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -287,7 +287,7 @@ class EventDataset(torch.utils.data.Dataset):
 
         Parameters
         ----------
-        batch_size, max_particles, max_pairs
+        batch_size, particles_per_batch, pairs_per_batch
             Most events, particles and ordered pairs of particles of a batch; at least one of them.
         bucketed
             Whether events of nearly the same multiplicity share a batch.
@@ -312,8 +312,9 @@ class EventDataset(torch.utils.data.Dataset):
         lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
         with self.locating(self):
             batches = EventBatches(
-                lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
-                shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
+                lengths, batch_size=batch_size, particles_per_batch=particles_per_batch,
+                pairs_per_batch=pairs_per_batch, bucketed=bucketed, shuffle=shuffle, seed=seed, weights=weights,
+                rank=rank, num_ranks=num_ranks,
             )  # fmt: skip
         return EventLoader(_InMemory(self, batches, num_workers))
 

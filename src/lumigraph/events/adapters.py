@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from .batches import EventFields, NamedFields, make_batch, particles_of
+from .batches import EventFields, NamedFields, check_names, make_batch, particles_of
 from .graph import lengths_to_ptr, ptr_to_slot
 from .names import Names
 from .particles import (
@@ -230,7 +230,9 @@ def _named(
     **fields: Unpack[EventFields],
 ) -> Batch:
     names = Names(feats_per_vec, vecs, event_feats=event_feats, cat_feats=cat_feats, targets=targets)
-    return make_batch(particles, names=names, **fields)
+    batch = make_batch(particles, names=names, **fields)
+    check_names(batch)
+    return batch
 
 
 # -------------------------------------------------------------------------------------------------- from a Batch

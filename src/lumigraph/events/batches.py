@@ -14,7 +14,16 @@ from .graph import ptr_to_batch, ptr_to_slot
 from .names import Names, difference
 from .particles import Particles, as_tensor, floating
 
-__all__ = ["EventFields", "NamedData", "NamedFields", "feature_names", "make_batch", "names_of", "particles_of"]
+__all__ = [
+    "EventFields",
+    "NamedData",
+    "NamedFields",
+    "check_names",
+    "feature_names",
+    "make_batch",
+    "names_of",
+    "particles_of",
+]
 
 #: Which field of `Names` names the columns of which field of a Batch.
 _NAMED_FIELDS = {"feats_per_vec": "x", "event_feats": "u", "cat_feats": "cat", "targets": "y"}
@@ -101,7 +110,7 @@ def make_batch(
     Raises
     ------
     ValueError
-        If the fields do not describe the same number of events, or there are not as many names as columns.
+        If the fields do not describe the same number of events.
     """
     fields = {"u": _table("u", u), "cat": _table("cat", cat), "y": _table("y", y), "weight": _table("weight", weight)}
     if particles is not None:
@@ -128,7 +137,6 @@ def make_batch(
         slices[name] = per_event
     if names is not None:
         kept["names"] = names
-        _check_widths(names, kept)
     # as Batch.from_data_list records: batch[i], to_data_list and empty events at the end depend on it
     store._num_graphs = num_events
     store._slice_dict = slices
@@ -171,17 +179,19 @@ def feature_names(batch: Data, feats_per_vec: Sequence[str] | None = None) -> Se
     )
 
 
+def check_names(batch: Data) -> None:
+    """Raise a ValueError unless a Batch has as many names as columns, where it has names."""
+    names = batch.names
+    for field, column, width in _widths(names, batch._store._mapping):
+        if len(told := getattr(names, field)) != width:
+            raise ValueError(f"{field} must name the {width} columns of {column}, got {len(told)} names: {told}")
+
+
 def _widths(names: Names, kept: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     """Yield each list of names, the field whose columns it names, and the number of these columns."""
     for field, column in _NAMED_FIELDS.items():
         if getattr(names, field) and isinstance(value := kept.get(column), Tensor) and value.dim() == 2:
             yield field, column, value.size(1)
-
-
-def _check_widths(names: Names, kept: Mapping[str, Any]) -> None:
-    for field, column, width in _widths(names, kept):
-        if len(told := getattr(names, field)) != width:
-            raise ValueError(f"{field} must name the {width} columns of {column}, got {len(told)} names: {told}")
 
 
 def particles_of(batch: Data) -> Particles:

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from ...events.batches import names_of
 from ...events.checks import check_counts, check_dropout
+from ...events.errors import EventError
 from ...events.names import Names, difference
 from ...events.particles import floating
 from ...nn.lookups import LookupInit, lookup_normal_init
@@ -179,9 +180,8 @@ class CatEmbHead(AbsHead):
         cont = in_precision(self, floating(cont))
         if not torch.compiler.is_compiling() and bool(cont.isnan().any()):
             event, column = cont.isnan().nonzero()[0].tolist()
-            raise ValueError(
-                f"event {event}: feature {self.cont_feats[column]!r} is NaN; only a particle may be absent"
-            )
+            name = self.cont_feats[column]
+            raise EventError(f"feature {name!r} is NaN; only a particle may be absent", event=event, column=name)
         return cont
 
     def get_embeds(self) -> dict[str, dict[str, Tensor]]:
@@ -238,7 +238,9 @@ def _refuse_unknown(name: str, code: Tensor, cardinality: int) -> None:
     beyond = (code < 0) | (code >= cardinality)
     if bool(beyond.any()):
         event = int(beyond.nonzero()[0])
-        raise ValueError(
-            f"event {event}: category {name!r} has the code {int(code[event])}, but its embedding knows 0 to "
-            f"{cardinality - 1}; build the model with the cardinality of all events (cat_szs)"
+        raise EventError(
+            f"category {name!r} has the code {int(code[event])}, but its embedding knows 0 to {cardinality - 1}; build "
+            "the model with the cardinality of all events (cat_szs)",
+            event=event,
+            column=name,
         )

@@ -26,7 +26,7 @@ _PAIRS = 200_000
 
 
 def particle_attributions(
-    model: Any,
+    module: nn.Module,
     batch: Data,
     event: int = 0,
     *,
@@ -51,8 +51,8 @@ def particle_attributions(
 
     Parameters
     ----------
-    model
-        A `lumigraph.Model`, or a torch module that takes a Batch and gives (B, outputs). The output of a model that
+    module
+        A torch module that takes a Batch and gives (B, outputs), such as ``model.model``. The output of a model that
         classifies is taken before the sigmoid or softmax: the log-odds.
     batch
         A Batch, or the Data of one event. Event features and categories stay as they are.
@@ -102,7 +102,6 @@ def particle_attributions(
         raise ValueError(f"method is {method!r}, expected one of {list(get_args(Method))}.")
     check_counts(n_samples=n_samples)
     captum = _captum()
-    module = getattr(model, "model", model)
     first = next(module.parameters(), torch.empty(0))
     single = _one_event(batch, event).to(first.device)
     particles = particles_of(single)

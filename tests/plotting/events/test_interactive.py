@@ -124,7 +124,7 @@ def test_many_and_large_events_stay_small():
 
 
 def test_what_is_wrong_is_said(sample, monkeypatch):
-    with pytest.raises(ValueError, match="does not know the names of its features: give feats_per_vec"):
+    with pytest.raises(ValueError, match="the batch must know the names of its features, got none: give feats_per_vec"):
         interactive_event(Data(x=sample[0].x))
     with pytest.raises(ValueError, match="event must be a number from 0 to 1, got 5"):
         interactive_event(sample.batch([0, 1]), 5)

@@ -522,7 +522,7 @@ def test_more_particles_than_slots_are_refused(case):
     more = torch.cat([events.rows, events.rows[:, :1]], dim=1)
     mask = torch.cat([events.mask, torch.zeros_like(events.mask[:, :1])], dim=1)
     more[3, SLOTS], mask[3, SLOTS] = events.rows[1, 0], True
-    with pytest.raises(ValueError, match=f"event 3 has a particle in slot {SLOTS}, but there are {SLOTS} slots"):
+    with pytest.raises(ValueError, match=f"event 3: there is a particle in slot {SLOTS}, but there are {SLOTS} slots"):
         block(case.batch(events, more, mask))
 
 

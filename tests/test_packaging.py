@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import networkx
 import pytest
 
 import lumigraph
@@ -97,3 +98,20 @@ def test_the_papers_of_the_house_are_there():
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert lumigraph.__version__ in (ROOT / "CITATION.cff").read_text()
+
+
+# imports of a higher floor, made inside the function that needs them
+NAMED = {("lumigraph.blocks.heads.cat_emb_head", "lumigraph.plotting"), ("lumigraph.model.model", "lumigraph.export")}
+NAMED |= {("lumigraph.training.fitting", "lumigraph.training.lightning_module")}
+
+
+def test_no_files_import_each_other():
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph("lumigraph", exclude_type_checking_imports=True, cache_dir=None)
+    imports = networkx.DiGraph(
+        (file, other)
+        for file in graph.modules
+        for other in graph.find_modules_directly_imported_by(file)
+        if (file, other) not in NAMED
+    )
+    assert [circle for circle in networkx.strongly_connected_components(imports) if len(circle) > 1] == []

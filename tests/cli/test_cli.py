@@ -98,8 +98,8 @@ def test_an_existing_output_is_kept_unless_overwrite(trained, tmp_path, capsys):
     assert out.read_text().startswith("event,score")
 
 
-def test_evaluate_prints_figures_with_uncertainties(trained, tmp_path, capsys):
-    assert main(["evaluate", str(trained / "model.pt"), str(sample_path("root")), "--pictures", str(tmp_path)]) == 0
+def test_metrics_prints_figures_with_uncertainties(trained, tmp_path, capsys):
+    assert main(["metrics", str(trained / "model.pt"), str(sample_path("root")), "--pictures", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "auc" in printed
     assert "±" in printed
@@ -367,7 +367,7 @@ def test_a_training_streams_from_files_with_preprocessing(config, sample, tmp_pa
         "val_file": str(tmp_path / "val.parquet"),
         "test_file": str(tmp_path / "test.parquet"),
         "in_memory": False,
-        "loading": {"num_workers": 1, "buffer_size": 4},
+        "loading": {"num_workers": 1, "window_size": 4},
     }
     config["model"] |= {"scaling": "robust", "transforms": {"ht": "log"}, "clip": 5.0}
     config["data"]["reweight"] = {"feats": ["ht"], "source": 0, "target": 1, "num_bins": 4}
@@ -435,7 +435,7 @@ def test_export_writes_a_file_and_says_how_far_it_is_from_the_model(trained, sam
     status, line = error_of(capsys, "export", trained / "model.pt", out)
     assert status == 1
     assert "--overwrite" in line
-    assert main(["export", str(trained / "model.pt"), str(tmp_path / "model.pt2"), "--form", "flat"]) == 0
+    assert main(["export", str(trained / "model.pt"), str(tmp_path / "model.pt2"), "--form", "jagged"]) == 0
     assert "values (particles, 13), lengths (events)" in capsys.readouterr().out
     status, line = error_of(capsys, "export", trained / "model.pt", tmp_path / "model.h5")
     assert status == 1

@@ -430,13 +430,13 @@ class TestSlots:
     def test_a_particle_beyond_the_last_names_its_event(self, back):
         batch = from_jagged(random(5, 1), lengths=torch.tensor([1, 0, 3, 1]))
         assert back(batch, 3)[1].shape == (4, 3)
-        with pytest.raises(ValueError, match="event 2 has a particle in slot 2, but there are 2 slots"):
+        with pytest.raises(ValueError, match="event 2: there is a particle in slot 2, but there are 2 slots"):
             back(batch, 2)
 
     def test_a_particle_beyond_the_last_name(self):
         batch = from_jagged(random(3, 1), lengths=torch.tensor([0, 3]))
         names = {"cont_feats": ["a_px", "b_px"], "vecs": ["a", "b"], "feats_per_vec": ["px"]}
-        with pytest.raises(ValueError, match="event 1 has a particle in slot 2"):
+        with pytest.raises(ValueError, match="event 1: there is a particle in slot 2"):
             to_flat(batch, **names)
 
 

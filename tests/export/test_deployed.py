@@ -73,7 +73,7 @@ def write_text(file, events):
 def test_the_cpp_example_gives_the_same_scores(tmp_path):
     model, _ = build(SAMPLE_SCHEMA, "sum")
     events = load_sample().select(range(200))
-    model.export(tmp_path / "tth.pt2", form="flat")
+    model.export(tmp_path / "tth.pt2", form="jagged")
     run(sys.executable, EXAMPLES / "compile.py", tmp_path / "tth.pt2", tmp_path / "cpu.pt2")
     prefix = torch.utils.cmake_prefix_path
     run("cmake", "-S", EXAMPLES, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")

@@ -116,7 +116,7 @@ def test_a_program_says_it_too(model, events, tmp_path):
 
 def test_events_that_are_given_are_compared_and_their_figures_reported(model, events, tmp_path):
     without = model.export(tmp_path / "a.pt2")
-    report = model.export(tmp_path / "model.pt2", form="flat", events=events)
+    report = model.export(tmp_path / "model.pt2", form="jagged", events=events)
     assert report.events == without.events + len(events)
     before, after = report.merits["auc"]
     assert before.value == pytest.approx(model.metrics(events)["auc"].value, abs=1e-6)
@@ -133,7 +133,7 @@ def test_outputs_are_those_of_predict(objective, n_out, tmp_path):
     model = Model(
         ModelBuilder(objective, n_out, ["a", "b", "c"], {"body": SMALL, "tail": tail}, input_mask=[2, 0], schema=schema)
     )
-    report = model.export(tmp_path / "model.onnx", form="flat")  # no particles: either form is the same
+    report = model.export(tmp_path / "model.onnx", form="jagged")  # no particles: either form is the same
     assert report.inputs == {"u": ("events", 3)}
     assert report.output == "scores"
     opened = session(tmp_path / "model.onnx")
@@ -154,7 +154,7 @@ def test_particles_alone_in_double_precision(tmp_path):
     )  # fmt: skip
     model = Model(builder)
     model.model.double()
-    report = model.export(tmp_path / "model.onnx", form="flat")
+    report = model.export(tmp_path / "model.onnx", form="jagged")
     assert report.deviation < 1e-12
     values, lengths = torch.randn(9, 2).double(), torch.tensor([4, 0, 5])
     (found,) = session(tmp_path / "model.onnx").run(None, {"values": values.numpy(), "lengths": lengths.numpy()})
@@ -234,7 +234,7 @@ def test_nothing_is_left_of_a_write_that_fails(model, tmp_path, monkeypatch):
 def test_arguments_that_do_not_fit_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match=r"the suffix says the format, \.onnx or \.pt2, got '\.h5'"):
         model.export(tmp_path / "model.h5")
-    with pytest.raises(ValueError, match="form='ragged' is no way"):
+    with pytest.raises(ValueError, match="form must be 'padded' or 'jagged', got 'ragged'"):
         model.export(tmp_path / "model.onnx", form="ragged")
     with pytest.raises(ValueError, match=r"quantize=True is for \.onnx"):
         model.export(tmp_path / "model.pt2", quantize=True)
@@ -293,7 +293,7 @@ def test_a_model_of_nan_is_refused(tmp_path):
         model.export(tmp_path / "model.pt2")
 
 
-def test_the_flat_form_is_refused_where_it_loses_slots(tmp_path):
+def test_the_jagged_form_is_refused_where_it_loses_slots(tmp_path):
     schema = EventSchema(vecs=("a", "b", "c"), feats_per_vec=("px", "py", "pz", "E"), targets=("label",))
     rng = np.random.default_rng(0)
     columns = {f"{v}_{f}": rng.normal(size=20) + 9 * (f == "E") for v in "abc" for f in ("px", "py", "pz", "E")}
@@ -306,7 +306,7 @@ def test_the_flat_form_is_refused_where_it_loses_slots(tmp_path):
     head = {"n_particles": 2, "bn": False}
     model = Model(ModelBuilder.from_dataset(events, head=LorentzBoostNet, model_args={"head": head, "body": SMALL}))
     with pytest.raises(ValueError, match="use form='padded'"):
-        model.export(tmp_path / "model.pt2", form="flat", events=events)
+        model.export(tmp_path / "model.pt2", form="jagged", events=events)
     assert model.export(tmp_path / "model.pt2", events=events).deviation < 1e-6
 
 

@@ -111,7 +111,7 @@ def thousand(model, form):
 @pytest.mark.parametrize("name", HEADS)
 def test_onnx_gives_what_the_model_gives(name, tmp_path):
     model = build(HEADS[name])
-    form = "flat" if list(HEADS).index(name) % 2 else "padded"
+    form = "jagged" if list(HEADS).index(name) % 2 else "padded"
     report = model.export(tmp_path / "model.onnx", form=form)
     assert report.deviation <= 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -128,7 +128,7 @@ def test_onnx_gives_what_the_model_gives(name, tmp_path):
 @pytest.mark.parametrize("name", ["sum", "flatten", "LSTM", "boosts", "convolution"])
 def test_a_program_gives_what_the_model_gives(name, tmp_path):
     model = build(HEADS[name])
-    form = "padded" if list(HEADS).index(name) % 2 else "flat"  # the other one
+    form = "padded" if list(HEADS).index(name) % 2 else "jagged"  # the other one
     model.export(tmp_path / "model.pt2", form=form)
     program = torch.export.load(tmp_path / "model.pt2").module()
     for batch, inputs in thousand(model, form):

@@ -24,10 +24,11 @@ def events():
 def random_events(events, head, form="padded", **options):
     args = {"head": {"matrix_head": head}, "body": {"depth": 1, "width": 4}}
     model = Model(ModelBuilder.from_dataset(events, head=MultiHead, model_args=args, **options))
-    return model, RandomEvents(model, Interface.of_model(model, form))
+    face = Interface.of(model.model, model.model_builder, form)
+    return model, RandomEvents(model.head, model.model_builder.scales, face)
 
 
-@pytest.mark.parametrize("form", ["padded", "flat"])
+@pytest.mark.parametrize("form", ["padded", "jagged"])
 def test_there_are_no_events_and_events_of_0_1_2_and_many_particles(events, form):
     _, made = random_events(events, partial(InteractionNet, **SIZES), form)
     batches = [batch for batch, _ in made.batches()]
@@ -86,5 +87,5 @@ def test_the_global_generator_is_left_alone_and_the_same_seed_gives_the_same_eve
     state = torch.get_rng_state()
     first = made.batch(torch.tensor([3, 1]))
     assert torch.equal(state, torch.get_rng_state())
-    again = RandomEvents(model, made.interface).batch(torch.tensor([3, 1]))
+    again = RandomEvents(model.head, model.model_builder.scales, made.interface).batch(torch.tensor([3, 1]))
     assert torch.equal(first.x, again.x)

@@ -23,6 +23,7 @@ from lumigraph import (
     to_columns,
 )
 from lumigraph.data import EventStream, read_columns, sample_path, write_columns
+from lumigraph.events.errors import EventError
 
 SIZES = {
     "intfunc_depth": 2, "intfunc_width": 16, "intfunc_out_sz": 8, "outfunc_depth": 1, "outfunc_width": 8,
@@ -178,7 +179,7 @@ def test_standardisation_is_fitted_on_training_events_only_and_applied_everywher
         np.testing.assert_allclose(scale.std, std, rtol=1e-6)
     assert not torch.allclose(model.head.flat_head.scale.mean, events.u.mean(0))
     raw = Model(
-        ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}}, standardise=False)
+        ModelBuilder.from_dataset(train, head=MultiHead, model_args={"head": {"matrix_head": NET}}, scaling="none")
     )
     assert torch.equal(raw.head.flat_head.scale.mean, torch.zeros(2))
 
@@ -209,7 +210,7 @@ def test_builder_errors_name_the_argument():
     "options",
     [
         {"model_args": 3}, {"model_args": {"body": [1]}}, {"model_args": {3: {}}}, {"opt_args": "adam"},
-        {"schema": {}}, {"cont_feats": "ht"}, {"head": "CatEmbHead"}, {"body": None}, {"tail": 3},
+        {"schema": 3}, {"cont_feats": "ht"}, {"head": "CatEmbHead"}, {"body": None}, {"tail": 3},
     ],
 )  # fmt: skip
 def test_arguments_of_another_type_are_named(options, plain_python):
@@ -249,9 +250,9 @@ def test_a_part_has_at_least_one_event(bs):
 @pytest.mark.parametrize(
     ("objective", "n_out", "targets", "message"),
     [
-        ("classification", 1, [0, 2, 1], "target 2 is no label"),
-        ("multiclass", 3, [0, -1, 1], "target -1 is no label"),
-        ("regression", 2, [[0, np.nan]] * 3, "target nan is no number"),
+        ("classification", 1, [0, 2, 1], "target 2 is not a label"),
+        ("multiclass", 3, [0, -1, 1], "target -1 is not a label"),
+        ("regression", 2, [[0, np.nan]] * 3, "target nan is not a number"),
         ("regression", 2, [0, 1, 2], r"targets must have the shape \(events, 2\), got \(3, 1\)"),
         ("multiclass", 3, [[0, 1]] * 3, r"targets must have the shape \(events, 1\), got \(3, 2\)"),
     ],
@@ -273,20 +274,30 @@ def test_fit_errors_are_sentences(model, parts):
         model.fit(1, EventDataset.from_file(sample_path("root"), parts[0].schema, labelled=False))
     wrong = parts[0].select(range(10))
     wrong.y = wrong.y + 1
-    with pytest.raises(SchemaError, match="target 2 is no label"):
+    with pytest.raises(SchemaError, match="target 2 is not a label"):
         model.fit(1, wrong)
     with pytest.raises(ValueError, match="no events"):
         model.fit(1, parts[0].select([]))
 
 
+def tuple_of(events):
+    """Return events as (flat, matrix)."""
+    batch = events.batch()
+    matrix, mask = to_columns(batch)
+    return torch.cat([batch.u, batch.cat.float()], dim=1), matrix.masked_fill(~mask.unsqueeze(1), torch.nan)
+
+
 def test_a_category_beyond_the_embedding_names_feature_and_code(model, parts):
     odd = parts[2].select(range(5))
     odd.cat[3, 0] = 40
-    for bs in (1, 2, 100):  # the number is that in the input, not in the chunk that was being predicted
-        with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
-            model.predict(odd, bs=bs)
-        with pytest.raises(ValueError, match="event 3: category 'n_jets' has the code 40"):
-            model.evaluate(odd, bs=bs)
+    number = odd.numbers[3]  # in the table that the events are from, not in the chunk that was being predicted
+    for bs in (1, 2, 100):
+        for method in (model.predict, model.evaluate):
+            with pytest.raises(EventError, match=f"event {number}: category 'n_jets' has the code 40") as raised:
+                method(odd, bs=bs)
+            assert (raised.value.event, raised.value.column) == (number, "n_jets")
+        with pytest.raises(EventError, match="event 1: category 'n_jets' has the code 40"):
+            model.predict(tuple_of(odd.select([2, 3])), bs=bs)
 
 
 def test_a_negative_energy_is_refused_by_the_boost_network(events, parts):
@@ -294,7 +305,7 @@ def test_a_negative_energy_is_refused_by_the_boost_network(events, parts):
     model = Model(ModelBuilder.from_dataset(parts[0], head=MultiHead, model_args=args, all_events=events))
     odd = parts[2].select(range(5))
     odd.x[int(odd.ptr[2]) + 1, 3] *= -1
-    with pytest.raises(ValueError, match="event 2: particle 'particle1' has E = -"):
+    with pytest.raises(EventError, match=f"event {odd.numbers[2]}: particle 'particle1' has E = -"):
         model.predict(odd)
 
 
@@ -418,7 +429,7 @@ def test_an_event_of_a_file_that_a_model_cannot_take_is_named_by_its_number_ther
         lambda: model.fit(1, labelled, progress_bar=False),
         lambda: model.fit(1, EventStream(good, schema), val=labelled, loading={"num_workers": 1}, progress_bar=False),
     ):
-        with pytest.raises(SchemaError, match=r"c.root: event 41: target 3 is no label .* in column 'label'"):
+        with pytest.raises(SchemaError, match=r"c.root: event 41: target 3 is not a label .* in column 'label'"):
             attempt()
 
 

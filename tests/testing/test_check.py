@@ -20,13 +20,14 @@ from lumigraph import (
     ModelBuilder,
     MultiHead,
     RecurrentHead,
+    from_jagged,
     from_rows,
     load_sample,
 )
 from lumigraph.blocks import AbsMatrixHead, CatEmbedder, CatEmbHead
 from lumigraph.events.adapters import to_rows
 from lumigraph.events.graph import ptr_to_batch
-from lumigraph.events.kinematics import delta_phi, eta, mass, mass2, phi, pt
+from lumigraph.events.kinematics import delta_phi, eta, from_pt_eta_phi_mass, mass, mass2, phi, pt
 from lumigraph.nn import InteractionConv, LorentzBoostConv, mlp
 from lumigraph.testing import SYMMETRIES, check_symmetry
 from lumigraph.testing.checked_events import given_events, random_events
@@ -630,6 +631,27 @@ class TestForms:
 
         assert check_symmetry(model, ["permutation", "padding"], inputs=batch)
         assert len(check_symmetry(model, "permutation", inputs=batch)["permutation"].before.u) == 1
+
+    def test_inputs_know_the_names_of_their_features(self):
+        def mass(batch):
+            p4 = from_pt_eta_phi_mass(*batch.x.unbind(1))
+            total = global_add_pool(p4, batch.batch, batch.num_graphs)
+            return total[:, 3] ** 2 - total[:, :3].square().sum(1)
+
+        x = torch.rand(9, 4, dtype=torch.float64)
+        batch = from_jagged(x, lengths=torch.tensor([3, 0, 2, 4]), feats_per_vec=PTEPM)
+        report = check_symmetry(mass, ["boost", "rotation"], inputs=batch)
+        assert report
+        assert report["boost"].before.names.feats_per_vec == tuple(PTEPM)
+        with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, \('pt', .* got \('px', "):
+            check_symmetry(mass, "boost", inputs=batch, feats=P4)
+        with pytest.raises(ValueError, match=r"the batch must have the features \['px'.* of the head, got \['pt'"):
+            check_symmetry(interaction(), "boost", inputs=batch)
+
+    def test_events_that_broke_a_symmetry_can_be_drawn(self):
+        before = check_symmetry(interaction(), "rotation")["rotation"].before
+        assert before.names.feats_per_vec == tuple(P4)
+        assert interaction()(before.to("cpu")).shape == (1, 4)
 
     def test_other_names_of_the_features_of_a_head(self):
         head = interaction(feats=["a", "b", "c", "d"])

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from .. import blocks
+from ..events.errors import near
+from ..events.schema import EventSchema
+from ..nn.scaling import Scaling
 
-__all__ = ["to_object", "to_plain"]
+__all__ = ["LOSSES", "to_object", "to_plain"]
+
+#: the losses of torch by their names
+LOSSES: dict[str, type[nn.Module]] = {
+    name: cls for name, cls in vars(nn).items() if isinstance(cls, type) and name.endswith("Loss")
+}
 
 
 def to_plain(value: Any) -> Any:
@@ -29,22 +38,34 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, np.generic | np.ndarray | Tensor):
         return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, EventSchema):
+        return value.to_dict()
+    if isinstance(value, Scaling):
+        return to_plain(value._asdict())
+    if isinstance(value, blocks.CatEmbedder):
+        return to_plain(vars(value))
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(v) for v in value]
-    if isinstance(value, partial) and not value.args:
-        return {**to_plain(value.func), "args": to_plain(value.keywords)}
-    name = getattr(value, "__name__", None)
+    if isinstance(value, partial) and not value.args and callable(value.func):
+        return {"block": _name(value.func), "args": to_plain(value.keywords)}
     if value in (nn.RNN, nn.LSTM, nn.GRU):
-        return name  # a RecurrentHead takes it
-    if name in blocks.__all__ and getattr(blocks, name) is value:
-        return {"block": name}
+        return value.__name__  # a RecurrentHead takes it
+    return {"block": _name(value)}
+
+
+def _name(value: Any) -> str:
+    name = str(getattr(value, "__name__", None))
+    if (name in blocks.__all__ and getattr(blocks, name) is value) or LOSSES.get(name) is value:
+        return name
     raise TypeError(f"{value!r} is neither plain data nor a block of lumigraph")
 
 
 def to_object(value: Any) -> Any:
-    """Return what `to_plain` was given; only the names of lumigraph's own blocks are looked up.
+    """Return what `to_plain` was given; only lumigraph's own blocks and torch's losses are looked up.
 
     Raises
     ------
@@ -62,9 +83,10 @@ def to_object(value: Any) -> Any:
             for key in value:
                 if key not in ("block", "args"):
                     raise ValueError(f"a block is block and args, got {key!r} beside {name}: put it into args")
-            if name not in blocks.__all__:
-                raise ValueError(f"lumigraph has no block {name!r}: there are {', '.join(blocks.__all__)}")
-            block, args = getattr(blocks, name), to_object(value.get("args") or {})
+            block = getattr(blocks, name) if name in blocks.__all__ else LOSSES.get(name)
+            if block is None:
+                raise ValueError(f"lumigraph has no block {name!r}: {near(name, blocks.__all__)}")
+            args = to_object(value.get("args") or {})
             return partial(block, **args) if args else block
         return {k: to_object(v) for k, v in value.items()}
     return [to_object(v) for v in value] if isinstance(value, list) else value

@@ -1,5 +1,5 @@
 """The ``lumigraph`` command."""
 
-from .command import DataConfig, ModelConfig, evaluate, export, fit, inspect, main, predict, report
+from .command import DataConfig, ModelConfig, export, fit, inspect, main, metrics, predict, report
 
-__all__ = ["DataConfig", "ModelConfig", "evaluate", "export", "fit", "inspect", "main", "predict", "report"]
+__all__ = ["DataConfig", "ModelConfig", "export", "fit", "inspect", "main", "metrics", "predict", "report"]

@@ -1,4 +1,4 @@
-"""The ``lumigraph`` command: fit, predict, evaluate, report, export and inspect, from a YAML file or from options."""
+"""The ``lumigraph`` command: fit, predict, metrics, report, export and inspect, from a YAML file or from options."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from ..training.config import TrainConfig
 from ..version import __version__
 from .configuration import DataConfig, ModelConfig, builder_of, events_of
 
-__all__ = ["DataConfig", "ModelConfig", "evaluate", "export", "fit", "inspect", "main", "predict", "report"]
+__all__ = ["DataConfig", "ModelConfig", "export", "fit", "inspect", "main", "metrics", "predict", "report"]
 
 
 def fit(
@@ -51,23 +51,29 @@ def fit(
 
     from ..data import reweighted
     from ..model import Model
+    from ..model.measuring import measured
     from ..plotting import draw_results
+    from ..training.optimiser import optimiser_of_training
 
     folder, first = Path(out), getattr(rank_zero_only, "rank", 0) == 0  # of several processes one speaks and writes
     if not (overwrite or resume) and (
         (folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()
     ):
         raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
-    train, val, test = parts = events_of(data)
+    # what is misspelt is found before the events are read
+    builder, logs = builder_of(model, data.event_schema), _logger(logger) if logger else False
+    optimiser_of_training(builder.opt_args, training)
+    train, val, test = events_of(data)
+    builder = measured(builder, train, (val, test))
     torch.manual_seed(training.seed)
-    trained = Model(builder_of(model, parts))
+    trained = Model(builder)
     if first:
         print(f"{trained}\n{len(train)} training, {len(val)} validation, {len(test)} test events", flush=True)
     if data.reweight is not None:
         train = reweighted(train, **data.reweight)
     trained.fit(
         training.n_epochs, train, data.batch_size, val=val, loading=data.loading, folder=folder, resume=resume,
-        overwrite=overwrite, config=training, logger=_logger(logger) if logger else False,
+        overwrite=overwrite, config=training, logger=logs,
     )  # fmt: skip
     if not first:
         return
@@ -112,8 +118,8 @@ def predict(
         print(f"left out, as they hold no numbers: {', '.join(found['left_out'])}")
 
 
-def evaluate(model: str, file: str, pictures: str | None = None) -> None:
-    """Print figures of merit of a model on events with targets.
+def metrics(model: str, file: str, pictures: str | None = None) -> None:
+    """Print loss and figures of merit of a model on events with targets, as Model.metrics returns them.
 
     Parameters
     ----------
@@ -126,9 +132,10 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
     """
     from ..data import EventStream
     from ..model import Model
+    from ..model.prediction import need_schema
 
     loaded = Model.load(model)
-    events = EventStream(file, loaded._need_schema())
+    events = EventStream(file, need_schema(loaded.model_builder))
     _print_metrics(loaded.metrics(events))
     if pictures is not None:
         from ..plotting import draw_results
@@ -140,7 +147,7 @@ def evaluate(model: str, file: str, pictures: str | None = None) -> None:
 def export(
     model: str,
     out: str,
-    form: Literal["padded", "flat"] = "padded",
+    form: Literal["padded", "jagged"] = "padded",
     events: str | None = None,
     quantize: bool = False,
     overwrite: bool = False,
@@ -154,7 +161,7 @@ def export(
     out
         File to write, its suffix gives the format.
     form
-        How particles come: a padded matrix with a mask, or flat, one behind the other, with their number per event.
+        How particles come: a padded matrix with a mask, or jagged, those of all events with their number per event.
     events
         File with events to compare on as well; with targets, figures of merit before and after are printed.
     quantize
@@ -185,11 +192,12 @@ def report(model: str, file: str, out: str = "report.html", overwrite: bool = Fa
     from ..data import EventStream
     from ..events.files import check_place
     from ..model import Model
+    from ..model.prediction import need_schema
     from ..plotting import write_report
 
     check_place(out, overwrite)
     loaded = Model.load(model)
-    events = EventStream(file, loaded._need_schema())
+    events = EventStream(file, need_schema(loaded.model_builder))
     path = write_report(loaded, events, out, title=f"Report on {model}", overwrite=overwrite)
     print(f"{len(events)} events -> {path}")
 
@@ -215,8 +223,8 @@ def inspect(file: str, columns: list[str] | None = None, yaml: bool = False) -> 
     print(schema_yaml(report, suggested_schema(report), width) if yaml else report_text(report, width))
 
 
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    for name, value in metrics.items():
+def _print_metrics(found: dict[str, Any]) -> None:
+    for name, value in found.items():
         print(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
 
 
@@ -225,7 +233,7 @@ def _logger(config: dict[str, Any]) -> Any:
 
     name = str(config.get("name", ""))
     if name not in loggers.__all__:
-        raise ValueError(f"logger.name={name!r} is no Lightning logger: {near(name, loggers.__all__)}")
+        raise ValueError(f"logger.name={name!r} is not a Lightning logger: {near(name, loggers.__all__)}")
     return getattr(loggers, name)(**config.get("args", {}))
 
 
@@ -245,7 +253,7 @@ def _parser() -> Any:
         description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
     )  # fmt: skip
     commands = parser.add_subcommands()
-    for command in (fit, predict, evaluate, report, export, inspect):
+    for command in (fit, predict, metrics, report, export, inspect):
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
@@ -265,7 +273,7 @@ def main(args: Sequence[str] | None = None) -> int:
     commands: dict[str, Any] = {
         "fit": fit,
         "predict": predict,
-        "evaluate": evaluate,
+        "metrics": metrics,
         "report": report,
         "export": export,
         "inspect": inspect,
@@ -305,7 +313,3 @@ def _with_hint(message: str, parser: Any) -> str:
     command, name = found.groups()
     known = [a.dest for a in parser._subcommands_action._name_parser_map[command]._actions if a.dest != "help"]
     return f"{command} has no option {name!r}: {near(name, known)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

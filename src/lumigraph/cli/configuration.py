@@ -1,16 +1,23 @@
 """What a training is configured with beside `lumigraph.training.TrainConfig`: its events and its model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
+from functools import partial
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..blocks import CatEmbedder
-from ..blocks.registry import to_object
-from ..data import EventDataset, EventStream, sample_path
+from ..blocks.registry import to_plain
+from ..data import EventDataset, EventStream, reweighted, sample_path
+from ..events.errors import near
 from ..events.schema import EventSchema
-from ..model import ModelBuilder
+from ..model import Description, ModelBuilder
 
-__all__ = ["DataConfig", "ModelConfig", "builder_of", "events_of"]
+__all__ = ["FROM_EVENTS", "DataConfig", "ModelConfig", "builder_of", "events_of"]
+
+#: fields of a description that the events say, or their schema
+FROM_EVENTS = ("cont_feats", "schema", "input_feats", "scales")
 
 
 @dataclass
@@ -37,7 +44,7 @@ class DataConfig:
     batch_size
         Events per batch.
     loading
-        Further arguments of the loader of training events, such as max_pairs, bucketed, num_workers, buffer_size.
+        Further arguments of the loader of training events, such as max_pairs, bucketed, num_workers, window_size.
     reweight
         Give one class of the training events the spectrum of another: feats, source, target and num_bins, see
         lumigraph.data.reweighted.
@@ -54,42 +61,47 @@ class DataConfig:
     loading: dict[str, Any] = field(default_factory=dict)
     reweight: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        reader = EventDataset if self.in_memory else EventStream
+        _check_names("data.loading", self.loading, reader.loader)
+        _check_names("data.reweight", self.reweight or {}, reweighted)
 
-@dataclass
-class ModelConfig:
-    """What the model is made of.
 
-    A block is written as ``{block: NAME, args: {...}}`` with its name in ``lumigraph.blocks``; a block among the
-    arguments of another one in the same way.
+def _check_names(entry: str, given: Mapping[str, Any], function: Any) -> None:
+    known = [name for name in inspect.signature(function).parameters if name not in ("self", "events", "batch_size")]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{entry} has no entry {name!r}: {near(name, known)}")
 
-    Parameters
-    ----------
-    head
-        Input side.
-    body
-        Hidden layers.
-    tail
-        Output side.
-    objective
-        classification, multiclass or regression.
-    n_out
-        Number of outputs; found from the targets if not given.
-    scaling
-        standard, robust or none: how features are shifted and scaled.
-    transforms
-        log or symlog, by feature.
-    clip
-        Limits (low, high) by feature, or one limit for all features once they are scaled.
-    """
 
-    head: dict[str, Any]
-    body: dict[str, Any] = field(default_factory=lambda: {"block": "FullyConnected"})
-    tail: dict[str, Any] = field(default_factory=lambda: {"block": "ClassRegMulti"})
-    objective: str = "classification"
-    n_out: int | None = None
-    scaling: str = "standard"
-    transforms: dict[str, str] = field(default_factory=dict)
-    clip: dict[str, tuple[float, float]] | float | None = None
+def _type_in_a_file(hint: Any) -> Any:
+    """Return those of the types of a field of a description that can stand in a file."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    simple = (str, int, float, bool, NoneType)
+    plain = tuple(k for k in kinds if k in simple or get_origin(k) in (Literal, Sequence, Mapping))
+    return Union[plain]  # noqa: UP007
+
+
+def _fields_in_a_file() -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, type and default of each field of a description that a file can have, the input side required."""
+    hints = get_type_hints(Description)
+    defaults = {"objective": "classification", "n_out": None}
+    for each in fields(Description):
+        if each.name not in FROM_EVENTS:
+            default = defaults.get(each.name, None if each.default is MISSING else to_plain(each.default))
+            kind, made = _type_in_a_file(hints[each.name]), partial(copy.copy, default)
+            yield each.name, kind, field() if each.name == "head" else field(default_factory=made)
+
+
+if TYPE_CHECKING:
+    ModelConfig = Description
+else:
+    ModelConfig = make_dataclass(
+        "ModelConfig",
+        _fields_in_a_file(),
+        kw_only=True,
+        namespace={"__doc__": Description.__doc__, "__module__": __name__},
+    )
 
 
 def events_of(data: DataConfig) -> Sequence[Any]:
@@ -106,28 +118,6 @@ def events_of(data: DataConfig) -> Sequence[Any]:
     return parts if len(parts) == 3 else parts[0].split(data.split, seed=data.split_seed)
 
 
-def builder_of(model: ModelConfig, parts: Sequence[EventDataset | EventStream]) -> ModelBuilder:
-    """Return what makes the model for training, validation and test events.
-
-    Raises
-    ------
-    ValueError
-        If a block is not written as one.
-    """
-    names = parts[0].schema.cat_feats
-    sizes = [part.cat_szs() for part in parts] if names else []
-    blocks = {part: to_object(getattr(model, part)) for part in ("head", "body", "tail")}
-    for part, block in blocks.items():
-        if not callable(block):
-            raise ValueError(f"model.{part} is written as {{block: NAME, args: {{...}}}}, got the keys {list(block)}")
-    return ModelBuilder.from_dataset(
-        parts[0],
-        model.objective,
-        model.n_out,
-        model_args={part: getattr(block, "keywords", {}) for part, block in blocks.items()},
-        cat_embedder=CatEmbedder(names, [max(size) for size in zip(*sizes, strict=True)]) if names else None,
-        scaling=model.scaling,  # type: ignore[arg-type]
-        transforms=model.transforms,
-        clip=model.clip,
-        **{part: getattr(block, "func", block) for part, block in blocks.items()},
-    )
+def builder_of(model: ModelConfig, schema: EventSchema) -> ModelBuilder:
+    """Return what makes the model, all of it checked; what only events tell is still to be measured."""
+    return ModelBuilder.from_schema(schema, **vars(model))

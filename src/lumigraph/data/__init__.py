@@ -4,13 +4,14 @@ from .columns.expressions import FUNCTIONS, Expression
 from .columns.selection import numbered_as
 from .columns.table_tensors import table_to_tensor
 from .files.event_file import EventFile, split_path
+from .files.memory_tables import memory_columns
 from .files.readers import column_names, expand_paths, open_events, read_columns
-from .files.tables import memory_columns
 from .files.writers import ColumnWriter, check_writable, write_columns
 from .inspection import FileReport, inspect_file
 from .inspection.suggestion import suggested_schema
 from .loading.batching import EventBatches, balanced_weights
-from .loading.dataset import EventDataset, Paths
+from .loading.chunked_files import Paths
+from .loading.dataset import EventDataset
 from .loading.events import Events
 from .loading.loader import EventLoader
 from .loading.reweighting import SpectrumWeights, quantile_edges, reweighted

@@ -5,14 +5,16 @@ object is an error. What stands in a masked place is never looked at.
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from .batches import make_batch, particles_of
+from .batches import EventFields, NamedFields, make_batch, particles_of
 from .graph import lengths_to_ptr, ptr_to_slot
+from .names import Names
 from .particles import (
     CellMap,
     Particles,
@@ -47,10 +49,7 @@ def from_flat(
     cont_feats: Sequence[str],
     vecs: Sequence[str],
     feats_per_vec: Sequence[str],
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from a flat table whose columns are called ``{vec}_{feat}``.
 
@@ -64,8 +63,9 @@ def from_flat(
         Names of the objects; the slot of a particle is the place of its name.
     feats_per_vec
         Names of the features per particle. A column that does not exist (a MET pz) is zero.
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def from_flat(
     (tensor([0, 1, 0]), tensor([0, 2, 3]))
     """
     cells = CellMap(cont_feats, vecs, feats_per_vec)
-    return make_batch(pack(cells.rows(as_tensor("x", x))), u=u, cat=cat, y=y, weight=weight)
+    return _named(pack(cells.rows(as_tensor("x", x))), feats_per_vec, vecs, **fields)
 
 
 def from_rows(
@@ -99,10 +99,8 @@ def from_rows(
     *,
     mask: Tensor | None = None,
     lengths: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from matrices with one row per particle.
 
@@ -114,8 +112,11 @@ def from_rows(
         True where there is a particle, (B, slots). Holes keep the slots of the particles behind them.
     lengths
         Instead of a mask: the first so many slots of each event hold particles, (B,).
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+    feats_per_vec
+        Names of the features: the Batch knows them from then on.
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -134,7 +135,7 @@ def from_rows(
     >>> batch.x.flatten(), batch.slot, batch.num_graphs
     (tensor([1., 3.]), tensor([0, 2]), 2)
     """
-    return make_batch(particles_from_rows(as_tensor("matrix", matrix), mask, lengths), u=u, cat=cat, y=y, weight=weight)
+    return _named(particles_from_rows(as_tensor("matrix", matrix), mask, lengths), feats_per_vec, **fields)
 
 
 def from_columns(
@@ -142,10 +143,8 @@ def from_columns(
     *,
     mask: Tensor | None = None,
     lengths: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from matrices with one column per particle, (B, F, slots); otherwise as `from_rows`.
 
@@ -157,7 +156,7 @@ def from_columns(
     """
     matrix = as_tensor("matrix", matrix)
     check_matrix(matrix, "(events, features, slots)")
-    return from_rows(matrix.transpose(1, 2), mask=mask, lengths=lengths, u=u, cat=cat, y=y, weight=weight)
+    return from_rows(matrix.transpose(1, 2), mask=mask, lengths=lengths, feats_per_vec=feats_per_vec, **fields)
 
 
 def from_jagged(
@@ -165,10 +164,8 @@ def from_jagged(
     *,
     lengths: Tensor | None = None,
     offsets: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from the particles of all events, one after the other.
 
@@ -180,8 +177,11 @@ def from_jagged(
         Particles per event, (B,); or
     offsets
         where each event begins and the last one ends, (B+1,), from 0 to N.
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+    feats_per_vec
+        Names of the features: the Batch knows them from then on.
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -213,8 +213,21 @@ def from_jagged(
             f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths are at "
             f"least 0 and add up to it, offsets rise from 0 to it"
         )
-    particles = Particles(values, ptr_to_slot(ptr), ptr)
-    return make_batch(drop_absent(particles), u=u, cat=cat, y=y, weight=weight)
+    return _named(drop_absent(Particles(values, ptr_to_slot(ptr), ptr)), feats_per_vec, **fields)
+
+
+def _named(
+    particles: Particles,
+    feats_per_vec: Sequence[str],
+    vecs: Sequence[str] = (),
+    *,
+    event_feats: Sequence[str] = (),
+    cat_feats: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    **fields: Unpack[EventFields],
+) -> Batch:
+    names = Names(feats_per_vec, vecs, event_feats=event_feats, cat_feats=cat_feats, targets=targets)
+    return make_batch(particles, names=names, **fields)
 
 
 # -------------------------------------------------------------------------------------------------- from a Batch

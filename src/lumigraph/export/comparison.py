@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from ..data import EventDataset, EventStream, numbered_as
+from ..data import Events
+from ..model.builder import ModelBuilder
 from ..model.evaluation import merits
 from .formats import Run, first_line
 from .interface import Interface
@@ -92,7 +94,9 @@ class Comparison:
         )
 
 
-def compare(model: Any, interface: Interface, run: Run, events: EventDataset | EventStream | None) -> Comparison:
+def compare(
+    module: nn.Sequential, description: ModelBuilder, interface: Interface, run: Run, events: Events | None
+) -> Comparison:
     """Show random events, and those that are given, to a model and its file.
 
     Raises
@@ -100,15 +104,15 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
     ValueError
         If the model gives NaN or infinity itself, or the file cannot be run.
     """
-    original = copy.deepcopy(model.model).cpu().eval()
+    original = copy.deepcopy(module).cpu().eval()
     precise = copy.deepcopy(original).double()
     expected: list[Tensor] = []
     exact: list[Tensor] = []
     found: list[Tensor] = []
     targets: list[Tensor] = []
     weights: list[Tensor] = []
-    for batch, num_slots in _batches(model, interface, events):
-        with torch.no_grad():
+    for batch, num_slots, where in _batches(RandomEvents(module[0], description.scales, interface), events):
+        with torch.no_grad(), where:
             out = original(batch)
             for outputs, each in ((expected, out), (exact, precise(batch))):
                 outputs.append(each.exp() if interface.objective == "multiclass" else each)
@@ -131,18 +135,18 @@ def compare(model: Any, interface: Interface, run: Run, events: EventDataset | E
     if events is not None and targets:  # of the events that were given, which came last
         y, w = torch.cat(targets).numpy(), torch.cat(weights).numpy() if weights else None
         before, after = (
-            merits(y, out[-len(y) :].numpy(), w, model.objective, events.schema.targets) for out in (ours, theirs)
+            merits(y, out[-len(y) :].numpy(), w, interface.objective, events.schema.targets) for out in (ours, theirs)
         )
         before_and_after = {name: (value, after[name]) for name, value in before.items()}
     return Comparison(ours, theirs, torch.cat(exact), interface.objective, before_and_after)
 
 
 def _batches(
-    model: Any, interface: Interface, events: EventDataset | EventStream | None
-) -> Iterator[tuple[Batch, int | None]]:
-    yield from RandomEvents(model, interface).batches()
-    start = 0
-    for part in () if events is None else events.chunks(_EVENTS):
-        with events.locating(part) if isinstance(events, EventStream) else numbered_as(start):
-            yield part.batch(), None
-        start += len(part)
+    random: RandomEvents, events: Events | None
+) -> Iterator[tuple[Batch, int | None, AbstractContextManager[None]]]:
+    """Yield events, in how many slots, and what lets an error about one of them name it."""
+    for batch, num_slots in random.batches():
+        yield batch, num_slots, nullcontext()
+    if events is not None:
+        for part in events.chunks(_EVENTS):
+            yield part.batch(), None, events.locating(part)

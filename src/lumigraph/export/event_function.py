@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .interface import heads_of
 
-__all__ = ["FlatEvents", "PaddedEvents"]
+__all__ = ["JaggedEvents", "PaddedEvents"]
 
 
 class PaddedEvents(nn.Module):
@@ -92,8 +92,8 @@ def _any(rows: Tensor) -> Tensor:
     return rows.sum(1) > 0
 
 
-class FlatEvents(nn.Module):
-    """The same of particles one behind the other.
+class JaggedEvents(nn.Module):
+    """The same of concatenated particles.
 
     Parameters
     ----------

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from ..data import EventDataset, EventStream
+from ..data import Events
 from ..events.checks import check_number
 from ..events.files import check_place, replacing
+from ..model.builder import ModelBuilder
 from ..model.prediction import need_events
 from .comparison import compare
-from .formats import FORMATS, Run, captured, first_line
+from .event_function import PaddedEvents
+from .formats import FORMATS, Run, captured, first_line, padded_inputs
 from .interface import Form, Interface
 from .quantisation import quantised
 from .random_events import RandomEvents
@@ -69,16 +72,67 @@ class Exported:
 
 
 def export_model(
-    model: Any,
+    module: nn.Sequential,
+    description: ModelBuilder,
     path: str | os.PathLike[str],
     *,
     form: Form = "padded",
     quantize: bool = False,
-    events: EventDataset | EventStream | None = None,
+    events: Events | None = None,
     tolerance: float | int = 1e-5,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a model as an ONNX file or one of torch.export; see `lumigraph.Model.export`."""
+    """Write a model as one function of plain tensors, for programs that have neither lumigraph nor Python.
+
+    Everything goes with it, from the columns of the data (scaling, embeddings) to probabilities. The file is
+    checked before it is put in place: it is opened again and compared with the model on random events, with 0, 1, 2
+    and many particles, in batches of other sizes than the one that was captured.
+
+    Parameters
+    ----------
+    module, description
+        Head, body and tail, and what they are made of: ``model`` and ``model_builder`` of a `lumigraph.Model`.
+    path
+        File to write: ``.onnx`` for onnxruntime and others, ``.pt2`` for torch.export, AOTInductor and libtorch.
+    form
+        How particles come. ``padded``: ``rows`` (events, slots, features) and ``mask`` (events, slots), in any
+        number of slots. ``jagged``: ``values`` (particles, features), event after event, and ``lengths``
+        (events,); the i-th particle of an event is then in slot i.
+    quantize
+        Whether to round matrices to int8, for ``.onnx``. The difference is reported, not limited by ``tolerance``.
+    events
+        A data set or a stream with targets, on which model and exported file are compared as well; the
+        figures of merit of both are reported.
+    tolerance
+        Largest difference of a probability, or of a regression relative to its largest value. Where rounding
+        alone moves the model by more, which is found by computing it in float64, four times that much is allowed.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Exported
+        The file, what goes in and comes out, the largest difference and the sizes; printed as a few lines.
+
+    Raises
+    ------
+    ValueError
+        If the file does not agree with the model, or a block cannot be captured. Nothing is left behind.
+    FileExistsError
+        If ``path`` exists and ``overwrite`` is not set; it is left as it is.
+    ImportError
+        If onnx, onnxscript or onnxruntime is missing, for ``.onnx``.
+
+    Notes
+    -----
+    Besides, there are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
+    categories. The output is (events, n_out), as of `lumigraph.Model.predict`. The metadata of the file (in a ``.pt2``,
+    ``lumigraph.json``) name all columns in their order, the schema and the units. What stands in a slot that the
+    mask leaves out has no influence. An event that the model refuses (with a NaN, an unknown category, more
+    particles than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
+
+    Memory is taken for all pairs of slots, also of empty ones: hand over events of similar multiplicity together.
+    """
     path = check_place(path, overwrite)
     if path.suffix not in FORMATS:
         raise ValueError(f"{path}: the suffix says the format, {' or '.join(FORMATS)}, got {path.suffix!r}")
@@ -88,17 +142,17 @@ def export_model(
         raise ValueError(f"tolerance must be above 0 and below 1, got {tolerance}")
     if events is not None:
         need_events(events)
-    face = Interface.of_model(model, form)
+    face = Interface.of(module, description, form)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / path.name
-        run = _write(model, face, file)
+        run = _write(module, description, face, file)
         sizes = [file.stat().st_size]
-        found = compare(model, face, run, None if quantize else events)
+        found = compare(module, description, face, run, None if quantize else events)
         found.check(float(tolerance))
         if quantize:
             file = quantised(file)
             sizes.append(file.stat().st_size)
-            found = compare(model, face, FORMATS[".onnx"][1](file), events)
+            found = compare(module, description, face, FORMATS[".onnx"][1](file), events)
             found.check_sane()
         with replacing(path) as temporary:
             shutil.copyfile(file, temporary)
@@ -108,17 +162,21 @@ def export_model(
     )  # fmt: skip
 
 
-def _write(model: Any, face: Interface, file: Path) -> Run:
+def _write(module: nn.Sequential, description: ModelBuilder, face: Interface, file: Path) -> Run:
     """Write a file, open it again, and return it as a function."""
     write, open_file = FORMATS[file.suffix]
-    some = RandomEvents(model, face).batch(torch.tensor([min(n, face.max_particles or n) for n in (3, 0, 1, 2)]))
+    random = RandomEvents(module[0], description.scales, face)
+    some = random.batch(torch.tensor([min(n, face.max_particles or n) for n in (3, 0, 1, 2)]))
+    function = PaddedEvents(module, face.objective)
+    with torch.no_grad():  # an error of the model itself is not one of its capture
+        function(**padded_inputs(face, some))
     try:
-        write(captured(model, face, some), face, file)
+        write(captured(function, face, some), face, file)
     except ImportError:
         raise
     except Exception as error:
         raise ValueError(
-            f"{type(model.head).__name__}, body or tail cannot be captured by torch.export: {first_line(error)}"
+            f"{type(module[0]).__name__}, body or tail cannot be captured by torch.export: {first_line(error)}"
         ) from error
     try:
         return open_file(file)

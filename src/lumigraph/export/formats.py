@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from .event_function import FlatEvents, PaddedEvents
+from .event_function import JaggedEvents
 from .interface import Interface
 
-__all__ = ["FORMATS", "Run", "captured", "first_line", "need"]
+__all__ = ["FORMATS", "Run", "captured", "first_line", "need", "padded_inputs"]
 
 #: A function of the inputs by name that gives the predictions.
 Run = Callable[[Mapping[str, Tensor]], Tensor]
@@ -40,30 +40,33 @@ def first_line(error: Exception) -> str:
 # ----------------------------------------------------------------------------------------------------------- capture
 
 
-def captured(model: Any, interface: Interface, batch: Batch) -> torch.export.ExportedProgram:
-    """Return the graph of a `lumigraph.Model`, for any number of events, slots and particles.
+def captured(function: nn.Module, interface: Interface, batch: Batch) -> torch.export.ExportedProgram:
+    """Return the graph of a function of padded events, for any number of events, slots and particles.
 
     Parameters
     ----------
-    model
-        The model.
+    function
+        A `PaddedEvents`.
     interface
         What it takes and gives.
     batch
         Some events; more than one of everything, since torch takes a size of 1 for a constant.
     """
     padded = replace(interface, form="padded")
-    function = PaddedEvents(model.model, interface.objective)
-    slots = max(4, interface.max_particles or 0)
     with _quietly():
-        program = _program(function, padded, padded.of_batch(batch, slots))
-        if interface.form == "flat" and interface.particle_feats:
+        program = _program(function, padded, padded_inputs(interface, batch))
+        if interface.form == "jagged" and interface.particle_feats:
             # of the graph, not of the model: a loop over slots can't be captured for a number that is computed
-            flat = FlatEvents(program.module(check_guards=False))
-            program = _program(flat, interface, interface.of_batch(batch))
+            jagged = JaggedEvents(program.module(check_guards=False))
+            program = _program(jagged, interface, interface.of_batch(batch))
     for node in program.graph.nodes:  # where the source lay when this was written is of no use to a reader
         node.meta.pop("stack_trace", None)
     return program
+
+
+def padded_inputs(interface: Interface, batch: Batch) -> dict[str, Tensor]:
+    """Return the inputs of a function of padded events for a Batch, with empty slots among them."""
+    return replace(interface, form="padded").of_batch(batch, max(4, interface.max_particles or 0))
 
 
 def _program(function: nn.Module, interface: Interface, example: dict[str, Tensor]) -> torch.export.ExportedProgram:

@@ -1,7 +1,7 @@
 """What an exported model takes and gives: names, shapes and meaning of its tensors."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,15 @@ from ..events.batches import particles_of
 from ..events.errors import near
 from ..events.graph import ptr_to_slot
 from ..events.particles import rows_of_particles
+from ..model.builder import ModelBuilder
 from ..model.prediction import named_scores
 from ..version import __version__
 
 __all__ = ["Form", "Interface", "heads_of"]
 
-#: How particles come: ``padded``, a matrix with a mask; ``flat``, one behind the other, with their number per event.
-Form = Literal["padded", "flat"]
+#: How particles come: ``padded``, a matrix with a mask; ``jagged``, those of all events concatenated, with their number
+#: per event.
+Form = Literal["padded", "jagged"]
 
 _UNITS = "energies, momenta and masses in GeV (c = 1), angles in radians, four-momenta (px, py, pz, E), as in training"
 _FEATURES = (
@@ -89,17 +91,16 @@ class Interface:
     schema: dict[str, Any] | None
 
     @classmethod
-    def of_model(cls, model: Any, form: Form) -> "Interface":
-        """Return what a `lumigraph.Model` takes and gives."""
-        if form not in ("padded", "flat"):
-            raise ValueError(f"form={form!r} is no way to hand over particles: {near(str(form), ('padded', 'flat'))}")
-        events, particles = heads_of(model.head)
+    def of(cls, module: nn.Sequential, description: ModelBuilder, form: Form) -> "Interface":
+        """Return what head, body and tail take and give."""
+        if form not in get_args(Form):
+            raise ValueError(f"form must be 'padded' or 'jagged', got {form!r}: {near(form, get_args(Form))}")
+        events, particles = heads_of(module[0])
         event_feats: list[str] = []
         if events is not None:
-            event_feats = events.cont_feats if events.input_mask is None else model.model_builder.input_feats
-        targets = () if model.schema is None else model.schema.targets
-        names = named_scores(torch.empty(0, model.n_out).numpy(), model.objective, targets)
-        floating = (t.dtype for t in model.parameters() if t.is_floating_point())
+            event_feats = events.cont_feats if events.input_mask is None else description.input_feats
+        names = named_scores(torch.empty(0, description.n_out).numpy(), description.objective, description.targets)
+        floating = (t.dtype for t in module.parameters() if t.is_floating_point())
         return cls(
             form=form,
             particle_feats=() if particles is None else tuple(particles.feats_per_vec),
@@ -108,9 +109,9 @@ class Interface:
             event_feats=tuple(event_feats),
             categories={} if events is None else {n: size for n, size, _ in events.cat_embedder},
             outputs=tuple(names),
-            objective=model.objective,
+            objective=description.objective,
             dtype=next(floating, torch.get_default_dtype()),
-            schema=None if model.schema is None else model.schema.to_dict(),
+            schema=None if description.schema is None else description.schema.to_dict(),
         )
 
     @property
@@ -138,7 +139,7 @@ class Interface:
         Raises
         ------
         ValueError
-            If ``flat`` would lose the slots of particles, that the head looks at.
+            If ``jagged`` would lose the slots of particles, that the head looks at.
         """
         found: dict[str, Tensor] = {}
         if self.particle_feats:
@@ -149,7 +150,7 @@ class Interface:
             else:
                 if self.max_particles is not None and not torch.equal(particles.slot, ptr_to_slot(particles.ptr)):
                     raise ValueError(
-                        "form='flat' puts the particles of an event into its first slots, but some events have empty "
+                        "form='jagged' puts the particles of an event into its first slots, but some events have empty "
                         "slots before or between their particles: use form='padded'"
                     )
                 found = {"values": particles.x.to(self.dtype), "lengths": particles.ptr.diff()}

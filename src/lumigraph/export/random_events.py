@@ -2,11 +2,11 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from ..events.batches import make_batch
@@ -32,25 +32,26 @@ class RandomEvents:
 
     Parameters
     ----------
-    model
-        A `lumigraph.Model`.
+    head
+        Input side of the model.
+    scales
+        What is done to ``u`` and ``x``, for heads that do not say it.
     interface
         What the model takes.
     seed
         Seed of the generator; the global one is left alone.
     """
 
-    def __init__(self, model: Any, interface: Interface, seed: int = 0) -> None:
+    def __init__(self, head: nn.Module, scales: Mapping[str, Scaling], interface: Interface, seed: int = 0) -> None:
         self.interface = interface
         self.random = torch.Generator().manual_seed(seed)
-        events, particles = heads_of(model.head)
-        fitted = model.model_builder.scaling
+        events, particles = heads_of(head)
         columns = list(range(len(interface.event_feats)))
         if events is not None and events.input_mask is not None:
             columns = events.input_mask.tolist()
         self.event_columns = columns
         self.u_scale = _scaling(events, len(columns), None)
-        self.x_scale = _scaling(particles, len(interface.particle_feats), fitted.get("x"))
+        self.x_scale = _scaling(particles, len(interface.particle_feats), scales.get("x"))
 
     def batches(self) -> Iterator[tuple[Batch, int | None]]:
         """Yield events, and in how many slots: no events, one with 0, 1, 2 and many particles, and ragged ones."""

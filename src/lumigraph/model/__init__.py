@@ -1,6 +1,7 @@
 """Models of head, body and tail: described, trained, applied, saved and loaded."""
 
-from .description import ModelBuilder
+from .builder import ModelBuilder
+from .description import Description
 from .model import Model
 
-__all__ = ["Model", "ModelBuilder"]
+__all__ = ["Description", "Model", "ModelBuilder"]

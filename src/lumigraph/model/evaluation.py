@@ -9,78 +9,123 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.block import evaluating
-from ..data import EventDataset, EventStream, numbered_as, table_to_tensor
-from ..events.errors import SchemaError
+from ..data import Events, table_to_tensor
+from ..events.errors import SchemaError, located
 from ..metrics import accuracy, auc, background_rejection, resolution
-from ..training.losses import EventLoss
-from .prediction import chunks, num_events
+from .builder import ModelBuilder
+from .prediction import as_targets, chunks, num_events, scored_parts, with_targets
 
-__all__ = ["figures_of_merit", "mean_loss", "merits", "parts_of", "parts_of_events", "scored"]
+__all__ = ["figures_of_merit", "mean_loss", "merits", "scored", "source_of"]
 
 
 # inputs, targets and weights of some events, and what lets an error about one of them name it
 Part = tuple[Any, Tensor, Tensor | None, AbstractContextManager[None]]
 
 
-def parts_of(inputs: Any, y: Any, weights: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Part]:
-    """Yield inputs with targets and weights beside them, so many events at a time; arguments as of `chunks`."""
+def mean_loss(
+    module: nn.Module,
+    description: ModelBuilder,
+    inputs: Any,
+    targets: Any = None,
+    weights: Any = None,
+    batch_size: int = 2048,
+) -> float:
+    """Return the weighted mean of the loss over events.
+
+    Parameters
+    ----------
+    module, description
+        Head, body and tail, and what they are made of.
+    inputs
+        A data set or a stream with targets and weights; or any input of `lumigraph.Model.predict`, with
+    targets, weights
+        targets (B,) or (B, T) and weights (B,) beside it.
+    batch_size
+        Events per pass.
+
+    Raises
+    ------
+    ValueError
+        If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
+    """
+    if isinstance(inputs, Events) and targets is None and weights is None:
+        parts = _parts_of_events(with_targets(inputs, description), batch_size, module)
+        return _mean_loss(module, description, parts, source_of(inputs))
+    if isinstance(inputs, Events):
+        data = inputs.read()
+        targets = data.y if targets is None else targets
+        weights = data.weight if weights is None else weights
+        inputs = data.batch()
+    parts = _parts_beside(inputs, as_targets(targets, description), weights, batch_size, module, description.flat_names)
+    return _mean_loss(module, description, parts, None)
+
+
+def _parts_beside(
+    inputs: Any, y: Tensor, weights: Any, batch_size: int, module: nn.Module, names: Sequence[str]
+) -> Iterator[Part]:
+    """Yield inputs with the targets and weights beside them, so many events at a time."""
     w = None if weights is None else table_to_tensor(weights).flatten()
     if w is not None and len(w) != len(y):
         raise ValueError(f"there are {len(w)} weights, but {len(y)} targets")
     start = 0
-    for chunk in chunks(inputs, bs, model, names):
+    for chunk in chunks(inputs, batch_size, module, names):
         step = slice(start, start + num_events(chunk))
         if len(y) < step.stop:
             raise ValueError(f"there are more events than the {len(y)} targets")
-        yield chunk, y[step], None if w is None else w[step], numbered_as(start)
+        yield chunk, y[step], None if w is None else w[step], located(events=start)
         start = step.stop
     if start != len(y):
         raise ValueError(f"there are {start} events, but {len(y)} targets")
 
 
-def parts_of_events(events: EventDataset | EventStream, bs: int, model: nn.Module) -> Iterator[Part]:
-    """Yield the events of a data set or a stream as Batches, with targets and weights beside them."""
-    device = next(model.parameters(), torch.empty(0)).device
-    start = 0
-    for part in events.chunks(bs):
-        if part.y is None:
-            raise SchemaError("the events have no targets: name them in the schema (targets), and read them")
-        where = events.locating(part) if isinstance(events, EventStream) else numbered_as(start)
-        yield part.batch().to(device), part.y, part.weight, where
-        start += len(part)
+def _parts_of_events(events: Events, batch_size: int, module: nn.Module) -> Iterator[Part]:
+    """Yield events as Batches, with their targets and weights."""
+    device = next(module.parameters(), torch.empty(0)).device
+    for part in events.chunks(batch_size):
+        y: Any = part.y
+        yield part.batch().to(device), y, part.weight, events.locating(part)
 
 
-def mean_loss(model: nn.Module, loss: EventLoss, parts: Iterable[Part], source: str = "") -> float:
-    """Return the weighted mean of the loss over events; see `lumigraph.Model.evaluate`."""
-    total, weight, events = 0.0, 0.0, 0
-    with evaluating(model):
+def _mean_loss(module: nn.Module, description: ModelBuilder, parts: Iterable[Part], source: str | None) -> float:
+    loss, total, weight, events = description.get_loss(), 0.0, 0.0, 0
+    with evaluating(module):
         for chunk, y, w, where in parts:
             with where:
-                losses = loss(model, chunk, y).cpu().double()
+                losses = loss(module, chunk, y).cpu().double()
             total += float((losses if w is None else losses * w).sum())
             weight += len(y) if w is None else float(w.double().sum())
             events += len(y)
     if not weight > 0:
-        raise ValueError(f"{source}nothing can be evaluated on {events} events with a total weight of {weight:g}")
+        raise SchemaError(f"nothing can be evaluated on {events} events with a total weight of {weight:g}", file=source)
     return total / weight
 
 
-def scored(model: Any, events: EventDataset | EventStream) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def source_of(events: Events) -> str | None:
+    """Return the files of events in words, None for events in memory."""
+    files = events.files
+    return files[0] + (f" and {len(files) - 1} more" if files[1:] else "") if files else None
+
+
+def scored(
+    module: nn.Module, description: ModelBuilder, events: Events
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return predictions (B, n_out), targets (B, T) and weights (B,) of events."""
-    parts = [(model.predict(chunk), y, w) for chunk, y, w, _ in parts_of_events(events, 2048, model.model)]
+    parts = [
+        (out, part.y, part.weight) for part, out in scored_parts(module, description, with_targets(events, description))
+    ]
     weights = [w for _, _, w in parts if w is not None]
     return (
-        np.concatenate([out for out, _, _ in parts]),
-        torch.cat([y for _, y, _ in parts]).numpy(),
+        torch.cat([out for out, _, _ in parts]).numpy(),
+        torch.cat([y for _, y, _ in parts if y is not None]).numpy(),
         torch.cat(weights).numpy() if weights else None,
     )
 
 
-def figures_of_merit(model: Any, events: EventDataset | EventStream) -> dict[str, Any]:
-    """Return loss and figures of merit of a model; see `lumigraph.Model.metrics`."""
-    found: dict[str, Any] = {"events": len(events), "loss": model.evaluate(events)}
-    out, y, w = scored(model, events)
-    return {**found, **merits(y, out, w, model.objective, events.schema.targets)}
+def figures_of_merit(module: nn.Module, description: ModelBuilder, events: Events) -> dict[str, Any]:
+    """Return number of events, loss and figures of merit; see `lumigraph.Model.metrics`."""
+    found: dict[str, Any] = {"events": len(events), "loss": mean_loss(module, description, events)}
+    out, y, w = scored(module, description, events)
+    return {**found, **merits(y, out, w, description.objective, events.schema.targets)}
 
 
 def merits(

@@ -1,33 +1,34 @@
 """Models of head, body and tail: built, trained, applied, saved and loaded."""
 
+import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from ..data import EventDataset, EventStream, Paths
-from ..events.errors import SchemaError, near
+from ..blocks import AbsBody, AbsHead, AbsTail, CatEmbHead
+from ..data import EventDataset, Events, EventStream, Paths
+from ..events.checks import check_counts, check_number
+from ..events.errors import near
 from ..events.schema import EventSchema
-from . import evaluation
-from . import model_file as saving
-from .built_model import BuiltModel
-from .description import ModelBuilder
+from ..training.losses import EventLoss
+from ..training.optimiser import momentum_args
+from . import evaluation, model_file, prediction
+from .builder import ModelBuilder
 from .importance import ImportanceTable, permutation_importance
-from .prediction import as_targets, named_scores, need_events, outputs, predict_to_file, with_targets
 
 if TYPE_CHECKING:
     from ..export import Exported
     from ..training.config import TrainConfig
 
-__all__ = ["Model", "ModelBuilder"]
+__all__ = ["Model"]
 
 
 class _OnClassOrModel:
@@ -37,11 +38,11 @@ class _OnClassOrModel:
         self.function = function
         self.__doc__ = function.__doc__
 
-    def __get__(self, model: Any, owner: Any) -> Callable[..., "Model"]:
+    def __get__(self, model: "Model | None", owner: type["Model"]) -> Callable[..., "Model"]:
         return MethodType(self.function, owner if model is None else model)
 
 
-class Model(BuiltModel):
+class Model:
     """A model of head, body and tail that can be trained, applied, saved and loaded.
 
     Parameters
@@ -63,15 +64,162 @@ class Model(BuiltModel):
     (3, 1)
     """
 
-    # ------------------------------------------------------------------------------------------------- training
+    def __init__(self, model_builder: ModelBuilder) -> None:
+        if not isinstance(model_builder, ModelBuilder):
+            raise TypeError(
+                f"model_builder must be a ModelBuilder, got {model_builder!r}; Model.load reads a saved model"
+            )
+        # settings that change later must not reach other models of the same builder
+        self.model_builder = copy.copy(model_builder)
+        self.model = model_builder.build_model()
+        self.model.eval()
+        #: one list per quantity, one entry per epoch of the last training
+        self.history: dict[str, list[float | int]] = {}
+
+    # -------------------------------------------------------------------------------------------- what it consists of
+
+    @property
+    def head(self) -> AbsHead:
+        """The input side."""
+        return self.model[0]  # type: ignore[return-value]
+
+    @property
+    def body(self) -> AbsBody:
+        """The hidden layers."""
+        return self.model[1]  # type: ignore[return-value]
+
+    @property
+    def tail(self) -> AbsTail:
+        """The output side."""
+        return self.model[2]  # type: ignore[return-value]
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        """Return head, body or tail, by number or name."""
+        parts = ("head", "body", "tail")
+        if isinstance(key, str) and key not in parts:
+            raise KeyError(f"a model has head, body and tail, no {key!r}")
+        return self.model[parts.index(key) if isinstance(key, str) else key]
+
+    @property
+    def objective(self) -> str:
+        """What is predicted: classification, multiclass or regression."""
+        return self.model_builder.objective
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self.model_builder.n_out
+
+    def get_out_size(self) -> int:
+        """Return the number of outputs."""
+        return self.n_out
+
+    @property
+    def schema(self) -> EventSchema | None:
+        """The columns that the model reads from files."""
+        return self.model_builder.schema
+
+    @property
+    def loss(self) -> EventLoss:
+        """What is minimised: a function of ``model``, inputs and targets (B, T) that gives one number per event."""
+        return self.model_builder.get_loss()
+
+    @property
+    def opt(self) -> torch.optim.Optimizer:
+        """A fresh optimiser with the settings that `fit` uses, for a training loop of one's own."""
+        return self.model_builder.build_opt(self.model)
+
+    @property
+    def input_mask(self) -> list[int] | None:
+        """Numbers of the continuous columns that are used, None for all."""
+        return self.model_builder.input_mask
+
+    def set_input_mask(self, mask: Sequence[int] | np.ndarray, cont_feats: Sequence[str] | None = None) -> None:
+        """Say in which columns of the input the features are from now on, for a head of event features.
+
+        Parameters
+        ----------
+        mask
+            Number of the column of each feature, among the continuous ones.
+        cont_feats
+            Names of all continuous columns of the input; those known so far if not given.
+
+        Raises
+        ------
+        TypeError
+            If the head is not a `CatEmbHead`.
+        ValueError
+            If a column has another name than its feature.
+        """
+        if not isinstance(self.head, CatEmbHead):
+            raise TypeError(f"only a CatEmbHead takes an input mask, the head is a {type(self.head).__name__}")
+        builder = self.model_builder
+        columns = list(builder.input_feats if cont_feats is None else cont_feats)
+        numbers = np.ravel(mask).tolist()
+        for name, i in zip(builder.cont_feats, numbers, strict=False):
+            if isinstance(i, int) and 0 <= i < len(columns) and columns[i] != name:
+                raise ValueError(
+                    f"mask says that the feature {name!r} is in column {i}, but that is {columns[i]!r}: cont_feats=... "
+                    "names all continuous columns of the input"
+                )
+        self.head.set_input_mask(numbers, len(columns))
+        builder.input_mask, builder.input_feats = numbers, columns
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return all parameters."""
+        return self.model.parameters()
+
+    def get_param_count(self, trainable: bool = True) -> int:
+        """Return the number of parameters: those that are trained, or all of them."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad or not trainable)
+
+    def freeze_layers(self) -> None:
+        """Stop the training of all parameters."""
+        self.model.requires_grad_(False)
+
+    def unfreeze_layers(self) -> None:
+        """Resume the training of all parameters."""
+        self.model.requires_grad_(True)
+
+    def get_weights(self) -> dict[str, Tensor]:
+        """Return a copy of all weights, for `set_weights`."""
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def set_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights of `get_weights`; those of another model are a ValueError."""
+        model_file.load_state("weights", self.model, weights)
+
+    def get_lr(self) -> float:
+        """Return the learning rate of the next training."""
+        return float(self.model_builder.get_opt_args()["lr"])
+
+    def set_lr(self, lr: float | int) -> None:
+        """Set the learning rate of the next training."""
+        self.model_builder.set_lr(lr)
+
+    def get_mom(self) -> float:
+        """Return the momentum of the next training: of Adam the first beta."""
+        (value,) = momentum_args(self.model_builder.get_opt_args()).values()
+        return float(value[0] if isinstance(value, tuple) else value)
+
+    def set_mom(self, mom: float | int) -> None:
+        """Set the momentum of the next training: of Adam the first beta."""
+        args, mom = self.model_builder.get_opt_args(), check_number("mom", mom)
+        self.model_builder.opt_args = {**args, **momentum_args(args, mom)}
+
+    def __repr__(self) -> str:
+        parts = " -> ".join(type(part).__name__ for part in self.model)
+        return f"{type(self).__name__}({self.objective}: {parts}, {self.get_param_count()} parameters)"
+
+    # ------------------------------------------------------------------------------------------------------- training
 
     def fit(
         self,
         n_epochs: int,
-        fy: EventDataset | EventStream,
+        fy: Events,
         bs: int = 256,
         *,
-        val: EventDataset | EventStream | None = None,
+        val: Events | None = None,
         loading: Mapping[str, Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         resume: bool = False,
@@ -96,20 +244,12 @@ class Model(BuiltModel):
         loading
             Further arguments of `EventDataset.loader` or `EventStream.loader` for the training events, such as
             ``{"max_pairs": 100_000, "bucketed": True}`` or ``{"num_workers": 2}``.
-        folder
-            Where checkpoints and ``history.csv`` are kept; nowhere if not given.
-        resume
-            Whether to go on from the last checkpoint in ``folder``, if there is one, with the same settings.
-        overwrite
-            Whether to replace the training that ``folder`` holds, unless it is resumed.
         config
             How to train; or
         **options
-            fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``. An ``lr`` or
-            ``weight_decay`` given here comes before ``opt_args`` of the builder. Where the builder has ``opt_args``,
-            ``config`` gives the learning rate if these do not, and no decay.
-        logger, callbacks
-            Lightning loggers and callbacks.
+            fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``.
+        folder, resume, overwrite, logger, callbacks
+            As in `lumigraph.training.fit`.
 
         Returns
         -------
@@ -119,8 +259,8 @@ class Model(BuiltModel):
         Raises
         ------
         ValueError
-            If there are no events, targets do not fit the objective, the checkpoint is of another training, or a loss
-            becomes infinite or NaN.
+            If there are no events, targets do not fit the objective, ``opt_args`` of the builder say something else of
+            the learning rate or the decay, the checkpoint is of another training, or a loss becomes infinite or NaN.
         FileExistsError
             If ``folder`` holds a training already and neither ``resume`` nor ``overwrite`` is set.
         """
@@ -131,19 +271,14 @@ class Model(BuiltModel):
         for name in options:
             if name not in known:
                 raise TypeError(f"fit has no option {name!r}: {near(name, known)}")
-        builder = self.model_builder
-        told = {name: options[name] for name in ("lr", "weight_decay") if name in options}
-        if config is not None and "lr" not in builder.opt_args:
-            told = {"lr": config.lr, **told}
         config = replace(config or TrainConfig(), n_epochs=n_epochs, **options)
-        fy = with_targets(fy, self.objective, self.n_out)
-        if val is not None:
-            val = with_targets(val, self.objective, self.n_out)
+        fy = prediction.with_targets(fy, self.model_builder)
+        val = None if val is None else prediction.with_targets(val, self.model_builder)
         losses, loading = self.loss, {"shuffle": True, "seed": config.seed, **(loading or {})}
         limits = {name: loading[name] for name in ("max_particles", "max_pairs", "num_workers") if name in loading}
 
-        def batch_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
-            return losses(model, batch, batch.y)
+        def batch_loss(module: nn.Module, batch: Batch) -> Tensor:
+            return losses(module, batch, batch.y)
 
         self.history = fit(
             self.model,
@@ -152,7 +287,7 @@ class Model(BuiltModel):
             None if val is None else val.loader(max(bs, 1024), **limits),
             config=config,
             mean_weight=fy.mean_weight(),
-            optimiser=partial(builder.build_opt, **told) if builder.opt_args else None,
+            opt_args=self.model_builder.opt_args,
             folder=folder,
             resume=resume,
             overwrite=overwrite,
@@ -161,7 +296,7 @@ class Model(BuiltModel):
         )
         return self
 
-    # ----------------------------------------------------------------------------------------------- prediction
+    # ------------------------------------------------------------------------------------- predictions, and how good
 
     def predict(self, inputs: Any, as_np: bool = True, bs: int = 2048) -> np.ndarray | Tensor:
         """Return the predictions, (B, n_out): probabilities of a classification, values of a regression.
@@ -181,23 +316,9 @@ class Model(BuiltModel):
         SchemaError
             If a file does not hold the columns of the model's schema.
         """
-        if isinstance(inputs, str | os.PathLike):
-            inputs = EventStream(inputs, self._need_schema(), labelled=False)
-        out = outputs(inputs, bs, self.model, self._flat_names())
-        out = torch.empty(0, self.n_out) if out is None else out
-        out = out.exp() if self.objective == "multiclass" else out
+        check_counts(bs=bs)
+        out = prediction.predictions(self.model, self.model_builder, self._events(inputs, labelled=False), bs)
         return out.numpy() if as_np else out
-
-    def _flat_names(self) -> list[str]:
-        embedder = self.model_builder.cat_embedder
-        return self.model_builder.input_feats + ([] if embedder is None else embedder.cat_names)
-
-    def _need_schema(self) -> EventSchema:
-        if self.schema is None:
-            raise SchemaError(
-                "the model has no schema, so it cannot read files: build it with ModelBuilder(..., schema=...)"
-            )
-        return self.schema
 
     def predict_to_file(
         self,
@@ -207,40 +328,10 @@ class Model(BuiltModel):
         columns: Literal["ids", "all"] = "ids",
         overwrite: bool = False,
     ) -> dict[str, Any]:
-        """Write the predictions on files of any size to a file, chunk by chunk, in the order of the input.
-
-        Parameters
-        ----------
-        files
-            One file or several, also with ``*`` and ``?``; labels and weights are not needed.
-        out
-            File to write, ROOT, Parquet, HDF5 or CSV by its suffix.
-        columns
-            What stands beside the predictions: ``ids``, the identifiers of the schema or else the number of the event
-            (``row``); or ``all`` columns of the input.
-        overwrite
-            Whether an existing file may be replaced.
-
-        Returns
-        -------
-        dict
-            ``events``, the number of events written; ``columns``, the names of the columns; ``left_out``, those of the
-            input that hold no numbers, where all were asked for.
-
-        Raises
-        ------
-        SchemaError
-            If the input cannot be read or lacks a column. What was predicted before is kept, in a file beside
-            ``out`` that the message names.
-        FileExistsError
-            If ``out`` exists and ``overwrite`` is not set; it is left as it is.
-
-        Notes
-        -----
-        Each event of the input is written; the predictions for one that the schema does not select are NaN.
-        """
-        self._need_schema()
-        return predict_to_file(self, files, out, columns=columns, overwrite=overwrite)
+        """Write the predictions on files of any size to a file; see `lumigraph.model.prediction.predict_to_file`."""
+        return prediction.predict_to_file(
+            self.model, self.model_builder, files, out, columns=columns, overwrite=overwrite
+        )
 
     def score_columns(self, events: EventDataset) -> dict[str, np.ndarray]:
         """Return the predictions on a data set as named columns behind the columns that identify its events.
@@ -249,12 +340,13 @@ class Model(BuiltModel):
         ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number in the
         table or file that they are from, ``row``.
         """
-        need_events(events)
+        prediction.need_events(events)
         ids = dict(events.ids) or {"row": events.numbers}
-        return {**ids, **named_scores(np.asarray(self.predict(events)), self.objective, events.schema.targets)}
+        scores = np.asarray(self.predict(events))
+        return {**ids, **prediction.named_scores(scores, self.objective, events.schema.targets)}
 
     def evaluate(self, inputs: Any, targets: Any = None, weights: Any = None, bs: int = 2048) -> float:
-        """Return the weighted mean of the loss over events.
+        """Return the weighted mean of the loss over events, as LUMIN does; `metrics` says more.
 
         Parameters
         ----------
@@ -270,52 +362,38 @@ class Model(BuiltModel):
         ValueError
             If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
         """
-        inputs = self._events(inputs)
-        if isinstance(inputs, EventDataset | EventStream) and targets is None and weights is None:
-            parts = evaluation.parts_of_events(with_targets(inputs, self.objective, self.n_out), bs, self.model)
-        else:
-            if isinstance(inputs, EventDataset):
-                targets = inputs.y if targets is None else targets
-                weights = inputs.weight if weights is None else weights
-            y = as_targets(targets, self.objective, self.n_out)
-            parts = evaluation.parts_of(inputs, y, weights, bs, self.model, self._flat_names())
-        source = f"{inputs.name}: " if isinstance(inputs, EventStream) else ""
-        return evaluation.mean_loss(self.model, self.loss, parts, source)
+        check_counts(bs=bs)
+        return evaluation.mean_loss(self.model, self.model_builder, self._events(inputs), targets, weights, bs)
 
     def metrics(self, inputs: Any) -> dict[str, Any]:
-        """Return loss and figures of merit on a data set, or a file with targets.
+        """Return loss and figures of merit on a data set, or a file with targets, as ``lumigraph metrics`` prints them.
 
         For one output of a classification: AUC and background rejection at 30 % and 50 % signal efficiency; for
         ``multiclass``: accuracy; for a regression: bias and resolution of each target. Each with its uncertainty.
         """
-        return evaluation.figures_of_merit(self, self._events(inputs))
+        return evaluation.figures_of_merit(self.model, self.model_builder, self._events(inputs))
 
-    def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0) -> ImportanceTable:
+    def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0, **options: Any) -> ImportanceTable:
         """Return by how much the loss rises, relative to what it is, when a feature is shuffled over the events.
 
         Parameters
         ----------
         fy
             A data set, a stream or a file with targets that the model was not trained on; read into memory.
-        n_repeats
-            How often each feature is shuffled; the uncertainty is that of the mean over the repeats.
-        seed
-            Seed of the shuffling.
-
-        Returns
-        -------
-        ImportanceTable
-            Event features, categories and features of particles by name, the most important first; see
-            `lumigraph.model.importance.permutation_importance`, which has other metrics, and whole objects, as well.
+        n_repeats, seed, **options
+            As in `lumigraph.model.importance.permutation_importance`, which has other metrics (``metric=auc``), and
+            whole objects (``by="object"``), as well.
         """
-        return permutation_importance(self, self._events(fy), n_repeats=n_repeats, seed=seed)
+        return permutation_importance(
+            self.model, self.model_builder, self._events(fy), n_repeats=n_repeats, seed=seed, **options
+        )
 
-    def _events(self, inputs: Any) -> Any:
+    def _events(self, inputs: Any, labelled: bool = True) -> Any:
         if isinstance(inputs, str | os.PathLike):
-            return EventStream(inputs, self._need_schema())
+            return EventStream(inputs, prediction.need_schema(self.model_builder), labelled=labelled)
         return inputs
 
-    # ----------------------------------------------------------------------------------------- saving and loading
+    # ---------------------------------------------------------------------------------------------- saving and loading
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Save the model in one file: what it is made of, its schema and its weights, as plain data.
@@ -325,76 +403,26 @@ class Model(BuiltModel):
         FileExistsError
             If the file exists and ``overwrite`` is not set; it is left as it is.
         """
-        return saving.write(path, self.model_builder, self.model.state_dict(), self.history, overwrite=overwrite)
+        return model_file.write(path, self.model_builder, self.model.state_dict(), self.history, overwrite=overwrite)
 
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        form: Literal["padded", "flat"] = "padded",
-        quantize: bool = False,
-        events: Any = None,
-        tolerance: float | int = 1e-5,
-        overwrite: bool = False,
-    ) -> "Exported":
+    def export(self, path: str | os.PathLike[str], *, events: Any = None, **options: Any) -> "Exported":
         """Write the model as one function of plain tensors, for programs that have neither lumigraph nor Python.
-
-        Everything goes with it, from the columns of the data (scaling, embeddings) to probabilities. The file is
-        checked before it is put in place: it is opened again and compared with the model on random events, with 0, 1, 2
-        and many particles, in batches of other sizes than the one that was captured.
 
         Parameters
         ----------
         path
-            File to write: ``.onnx`` for onnxruntime and others, ``.pt2`` for torch.export, AOTInductor and libtorch.
-        form
-            How particles come. ``padded``: ``rows`` (events, slots, features) and ``mask`` (events, slots), in any
-            number of slots. ``flat``: ``values`` (particles, features), event after event, and ``lengths`` (events,);
-            the i-th particle of an event is then in slot i.
-        quantize
-            Whether to round matrices to int8, for ``.onnx``. The difference is reported, not limited by ``tolerance``.
-        events
-            A data set, a stream or a file with targets, on which model and exported file are compared as well; the
-            figures of merit of both are reported.
-        tolerance
-            Largest difference of a probability, or of a regression relative to its largest value. Where rounding
-            alone moves the model by more, which is found by computing it in float64, four times that much is allowed.
-        overwrite
-            Whether an existing file may be replaced.
-
-        Returns
-        -------
-        Exported
-            The file, what goes in and comes out, the largest difference and the sizes; printed as a few lines.
-
-        Raises
-        ------
-        ValueError
-            If the file does not agree with the model, or a block cannot be captured. Nothing is left behind.
-        FileExistsError
-            If ``path`` exists and ``overwrite`` is not set; it is left as it is.
-        ImportError
-            If onnx, onnxscript or onnxruntime is missing, for ``.onnx``.
-
-        Notes
-        -----
-        Besides, there are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
-        categories. The output is (events, n_out), as of `predict`. The metadata of the file (in a ``.pt2``,
-        ``lumigraph.json``) name all columns in their order, the schema and the units. What stands in a slot that the
-        mask leaves out has no influence. An event that `predict` refuses (with a NaN, an unknown category, more
-        particles than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
-
-        Memory is taken for all pairs of slots, also of empty ones: hand over events of similar multiplicity together.
+            File to write, ``.onnx`` or ``.pt2``.
+        events, **options
+            As in `lumigraph.export.export_model`; ``events`` may be the path of a file, too.
         """
         from ..export import export_model
 
-        return export_model(
-            self, path, form=form, quantize=quantize, events=self._events(events), tolerance=tolerance,
-            overwrite=overwrite,
-        )  # fmt: skip
+        return export_model(self.model, self.model_builder, path, events=self._events(events), **options)
 
     @_OnClassOrModel
-    def load(target: Any, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":
+    def load(
+        target: "Model | type[Model]", path: str | os.PathLike[str], model_builder: ModelBuilder | None = None
+    ) -> "Model":
         """Load a saved model. The file is read as plain data: no code in it is ever run.
 
         ``Model.load(path)`` returns a new model, ``model.load(path)`` turns that model into the saved one.
@@ -412,18 +440,19 @@ class Model(BuiltModel):
         ValueError
             If the file holds no model, or does not fit the builder.
         """
-        content = saving.read(path)
-        known = None if isinstance(target, type) else target
-        if model_builder is None and known is not None and content["builder"] is None:
-            model_builder = known.model_builder
-        cls = target if known is None else type(known)
-        model = cls(ModelBuilder.from_content(path, content) if model_builder is None else model_builder)
-        saving.load_state(path, model.model, content["state"])
+        content = model_file.read(path)
+        if model_builder is None and isinstance(target, Model) and content["builder"] is None:
+            model_builder = target.model_builder
+        if model_builder is None:
+            model_builder = ModelBuilder(**model_file.read_description(path, content))
+        cls = target if isinstance(target, type) else type(target)
+        model = cls(model_builder)
+        model_file.load_state(path, model.model, content["state"])
         model.history = content["history"]
-        if known is None:
+        if isinstance(target, type):
             return model
-        vars(known).update(vars(model))
-        return known
+        vars(target).update(vars(model))
+        return target
 
     @classmethod
     def from_save(cls, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":

@@ -9,38 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..blocks import CatEmbedder
-from ..blocks.registry import to_object, to_plain
 from ..events.files import check_place, replacing
-from ..events.schema import EventSchema
-from ..nn.scaling import Scaling
 from ..version import __version__
+from .description import Description
 
-__all__ = ["builder_args", "load_state", "read", "read_weights", "scaling_of", "write"]
+__all__ = ["load_state", "read", "read_description", "read_weights", "write"]
 
 _FORMAT = "lumigraph model"
-_VERSION = 1
-_PARTS = ("head", "body", "tail", "lookup_init", "lookup_act")
-_PLAIN = ("objective", "n_out", "input_mask", "opt_args", "freeze_head", "freeze_body", "freeze_tail")
-
-
-def _describe(builder: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        name: to_plain(getattr(builder, name)) for name in (*_PLAIN, *_PARTS, "model_args", "loss")
-    }
-    plain["cont_feats"] = builder.input_feats
-    plain["scaling"] = {field: to_plain(scaling._asdict()) for field, scaling in builder.scaling.items()}
-    embedder = builder.cat_embedder
-    if embedder is not None:
-        plain["cat_embedder"] = {n: list(getattr(embedder, n)) for n in ("cat_names", "cat_szs", "emb_szs")}
-    if builder.schema is not None:
-        plain["schema"] = builder.schema.to_dict()
-    return plain
+_VERSION = 2
 
 
 def write(
     path: str | os.PathLike[str],
-    builder: Any,
+    description: Description,
     state: Mapping[str, Any],
     history: Mapping[str, Any],
     *,
@@ -49,14 +30,14 @@ def write(
     """Write a model file; see `lumigraph.model.Model.save`."""
     path = check_place(path, overwrite)
     try:
-        described, opaque = _describe(builder), None
+        plain, opaque = description.plain(), None
     except TypeError as error:
-        described, opaque = None, str(error)  # such a model is loaded with the builder that made it
+        plain, opaque = None, str(error)  # such a model is loaded with the builder that made it
     content = {
         "format": _FORMAT,
         "version": _VERSION,
         "lumigraph": __version__,
-        "builder": described,
+        "builder": plain,
         "opaque": opaque,
         "state": dict(state),
         "history": {k: list(v) for k, v in history.items()},
@@ -121,31 +102,28 @@ def _read(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is damaged ({reason})") from None
 
 
-def builder_args(path: str | os.PathLike[str], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the `ModelBuilder` that a model file describes."""
-    plain = content["builder"]
-    if plain is None:
+def read_description(path: str | os.PathLike[str], content: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a model file, or its content as of `read`, says of the model: the fields of `Description`.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no model, or one with parts that only its builder knows.
+    """
+    content = read(path) if content is None else content
+    if content["builder"] is None:
         raise ValueError(
             f"{os.fspath(path)} holds a model with parts that lumigraph does not have itself ({content['opaque']}): "
             "load it with Model.load(path, model_builder=...)"
         )
-    embedder, schema = plain.get("cat_embedder"), plain.get("schema")
-    names = (*_PLAIN, *_PARTS, "model_args", "loss", "cont_feats")
-    args = {name: to_object(plain[name]) for name in names if name in plain}
-    args["cat_embedder"] = None if embedder is None else CatEmbedder(**embedder)
-    args["schema"] = None if schema is None else EventSchema.from_dict(schema)
-    return args
-
-
-def scaling_of(content: Mapping[str, Any]) -> dict[str, Scaling]:
-    """Return what a builder that a model file describes does to features, as measured on its training events."""
-
-    def scaling(plain: Mapping[str, Any]) -> Scaling:
-        tensors = ("mean", "std", "low", "high")
-        args: dict[str, Any] = {k: torch.tensor(v) if k in tensors and v is not None else v for k, v in plain.items()}
-        return Scaling(**args)
-
-    return {field: scaling(plain) for field, plain in content["builder"].get("scaling", {}).items()}
+    plain = dict(content["builder"])
+    if content["version"] == 1:  # which named the scales so, and not how they were measured
+        plain["scales"] = plain.pop("scaling", {})
+    # the weights that a training began with are in the file, as they became
+    plain["pretrain_file"] = None
+    if plain.get("cat_embedder"):
+        plain["cat_embedder"] = {**plain["cat_embedder"], "emb_load_path": None}
+    return plain
 
 
 def load_state(path: str | os.PathLike[str], model: nn.Module, state: Mapping[str, Any]) -> None:

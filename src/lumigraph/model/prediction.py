@@ -1,8 +1,10 @@
 """What goes into a model, in parts of so many events, and what comes out, by name."""
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,34 +13,36 @@ from torch_geometric.data import Data
 
 from ..blocks.block import evaluating
 from ..blocks.heads.abs_head import pair
-from ..data import ColumnWriter, EventDataset, EventStream, check_writable, numbered_as, split_path, table_to_tensor
-from ..events.checks import check_counts
-from ..events.errors import SchemaError
+from ..data import ColumnWriter, EventDataset, Events, EventStream, Paths, check_writable, split_path, table_to_tensor
+from ..events.errors import EventError, SchemaError, located
 from ..events.particles import check_matrix
+from .builder import ModelBuilder
 
 __all__ = [
     "as_targets",
     "chunks",
     "named_scores",
     "need_events",
+    "need_schema",
     "num_events",
-    "outputs",
     "predict_to_file",
+    "predictions",
+    "scored_parts",
     "with_targets",
 ]
 
 
-def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iterator[Any]:
-    """Yield parts of so many events each, on the device of a model and in its precision.
+def chunks(inputs: Any, batch_size: int, module: nn.Module, names: Sequence[str]) -> Iterator[Any]:
+    """Yield parts of so many events each, on the device of a module and in its precision.
 
     Parameters
     ----------
     inputs
-        A data set or a stream, a Batch (as it is), a tuple (flat, matrix) or a flat table.
-    bs
+        A Batch (as it is), a tuple (flat, matrix) or a flat table.
+    batch_size
         Events per part.
-    model
-        Model that will take them.
+    module
+        What will take them.
     names
         Columns of a flat table, by which they are found in a DataFrame.
 
@@ -47,13 +51,9 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
     >>> [len(part) for part in chunks(torch.zeros(5, 2), 2, nn.Linear(2, 1), ["ht", "met"])]
     [2, 2, 1]
     """
-    check_counts(bs=bs)
-    parameter = next(model.parameters(), torch.empty(0))
+    parameter = next(module.parameters(), torch.empty(0))
     device, dtype = parameter.device, parameter.dtype
-    if isinstance(inputs, EventDataset | EventStream):
-        for part in inputs.chunks(bs):
-            yield part.batch().to(device)
-    elif isinstance(inputs, Data):
+    if isinstance(inputs, Data):
         yield inputs.to(device)
     elif isinstance(inputs, tuple | list):
         first, second = pair(inputs)
@@ -62,31 +62,15 @@ def chunks(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Iter
         check_matrix(matrix, "of the shape with three axes, events first")
         if flat is not None and len(flat) != len(matrix):
             raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
-        for start in range(0, len(matrix), bs):
-            yield (None if flat is None else flat[start : start + bs], matrix[start : start + bs])
+        for start in range(0, len(matrix), batch_size):
+            step = slice(start, start + batch_size)
+            yield (None if flat is None else flat[step], matrix[step])
     else:
         table = table_to_tensor(inputs, names).to(device, dtype)
         if table.dim() != 2:
             raise ValueError(f"a flat table must have the shape (events, columns), got {tuple(table.shape)}")
-        for start in range(0, len(table), bs):
-            yield table[start : start + bs]
-
-
-def outputs(inputs: Any, bs: int, model: nn.Module, names: Sequence[str]) -> Tensor | None:
-    """Return what a model gives for all events, or None if there are none; arguments as of `chunks`."""
-    check_counts(bs=bs)
-    parts: list[Tensor] = []
-    if isinstance(inputs, EventStream):
-        for events in inputs.chunks(bs):
-            with inputs.locating(events):
-                found = outputs(events, bs, model, names)
-            parts += [] if found is None else [found]
-        return torch.cat(parts) if parts else None
-    with evaluating(model):
-        for chunk in chunks(inputs, bs, model, names):
-            with numbered_as(sum(map(len, parts))):
-                parts.append(model(chunk))
-    return torch.cat(parts).cpu() if parts else None
+        for start in range(0, len(table), batch_size):
+            yield table[start : start + batch_size]
 
 
 def num_events(part: Any) -> int:
@@ -94,6 +78,47 @@ def num_events(part: Any) -> int:
     if isinstance(part, Data):
         return int(part.num_graphs)
     return len(part[1]) if isinstance(part, tuple) else len(part)
+
+
+def scored_parts(
+    module: nn.Module,
+    description: ModelBuilder,
+    events: Events,
+    batch_size: int = 2048,
+    locating: Callable[[EventDataset], AbstractContextManager[None]] | None = None,
+) -> Iterator[tuple[EventDataset, Tensor]]:
+    """Yield events in parts of so many, with the predictions for them, (B, n_out), on the CPU.
+
+    Parameters
+    ----------
+    module, description
+        Head, body and tail, and what they are made of.
+    events
+        The events.
+    batch_size
+        Events per part.
+    locating
+        What lets an error about an event of a part name its place; that of the events if not given.
+    """
+    device = next(module.parameters(), torch.empty(0)).device
+    for part in events.chunks(batch_size):
+        with evaluating(module), (locating or events.locating)(part):
+            out = module(part.batch().to(device)).cpu()
+        yield part, out.exp() if description.objective == "multiclass" else out
+
+
+def predictions(module: nn.Module, description: ModelBuilder, inputs: Any, batch_size: int = 2048) -> Tensor:
+    """Return the predictions for all inputs, (B, n_out), on the CPU; see `lumigraph.Model.predict`."""
+    if isinstance(inputs, Events):
+        outs = [out for _, out in scored_parts(module, description, inputs, batch_size)]
+        return torch.cat(outs) if outs else torch.empty(0, description.n_out)
+    outs = []
+    with evaluating(module):
+        for chunk in chunks(inputs, batch_size, module, description.flat_names):
+            with located(events=sum(map(len, outs))):
+                outs.append(module(chunk))
+    out = torch.cat(outs).cpu() if outs else torch.empty(0, description.n_out)
+    return out.exp() if description.objective == "multiclass" else out
 
 
 def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dict[str, np.ndarray]:
@@ -115,87 +140,136 @@ def named_scores(out: np.ndarray, objective: str, targets: Sequence[str]) -> dic
 
 
 def predict_to_file(
-    model: Any, files: Any, out: str | os.PathLike[str], *, columns: str = "ids", overwrite: bool = False
+    module: nn.Module,
+    description: ModelBuilder,
+    files: Paths,
+    out: str | os.PathLike[str],
+    *,
+    columns: Literal["ids", "all"] = "ids",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write the scores of a model to a file; see `lumigraph.Model.predict_to_file`."""
+    """Write the predictions on files of any size to a file, chunk by chunk, in the order of the input.
+
+    Parameters
+    ----------
+    module, description
+        Head, body and tail, and what they are made of.
+    files
+        One file or several, also with ``*`` and ``?``; labels and weights are not needed.
+    out
+        File to write, ROOT, Parquet, HDF5 or CSV by its suffix.
+    columns
+        What stands beside the predictions: ``ids``, the identifiers of the schema or else the number of the event
+        (``row``); or ``all`` columns of the input.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    dict
+        ``events``, the number of events written; ``columns``, the names of the columns; ``left_out``, those of the
+        input that hold no numbers, where all were asked for.
+
+    Raises
+    ------
+    SchemaError
+        If the input cannot be read or lacks a column. What was predicted before is kept, in a file beside
+        ``out`` that the message names.
+    FileExistsError
+        If ``out`` exists and ``overwrite`` is not set; it is left as it is.
+
+    Notes
+    -----
+    Each event of the input is written; the predictions for one that the schema does not select are NaN.
+    """
     if columns not in ("ids", "all"):
         raise ValueError(
             f"columns must be 'ids' (what identifies an event) or 'all' (the whole input), got {columns!r}"
         )
+    schema = need_schema(description)
     check_writable(out, overwrite)
-    stream = EventStream(files, model.schema, labelled=False)
-    if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.paths):
+    stream = EventStream(files, schema, labelled=False)
+    if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.files):
         raise ValueError(f"{os.fspath(out)} is among the files that are read, and would be lost: write to another one")
     written, found = 0, {}
     with ColumnWriter(out, overwrite=overwrite) as writer:
-        for table in stream.tables(None if columns == "all" else stream.schema.ids):
+        for table in stream.tables(None if columns == "all" else schema.ids):
             found = dict(table.columns) or {"row": table.numbers}
-            with stream.locating(table.events):
-                predictions = model.predict(table.events)
-            scores = named_scores(predictions, model.objective, stream.schema.targets)
-            for name, values in scores.items():
+            outs = [o for _, o in scored_parts(module, description, table.events, locating=stream.locating)]
+            all_outs = torch.cat(outs or [torch.empty(0, description.n_out)]).numpy()
+            for name, values in named_scores(all_outs, description.objective, schema.targets).items():
                 if name in found:
                     raise SchemaError(
-                        f"{table.path}: the input has a column {name!r} already: write the scores alone, columns='ids'"
+                        f"the input has a column {name!r} already: write the scores alone, columns='ids'",
+                        column=name,
+                        file=table.path,
                     )
                 found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
                 found[name][table.events.numbers - table.numbers[:1]] = values
-            try:
+            with located(table.path):  # one file may not be like the others
                 writer.append(found)
-            except SchemaError as error:  # one file is not like the others
-                raise SchemaError(f"{table.path}: {error}") from None
             written += len(table.numbers)
     return {"events": written, "columns": list(found), "left_out": stream.without_numbers if columns == "all" else []}
 
 
-def with_targets(events: Any, objective: str, n_out: int) -> Any:
-    """Return events whose targets are what a model of so many outputs learns, or raise an error.
+def need_schema(description: ModelBuilder) -> Any:
+    """Return the schema of a model, or raise a SchemaError if it has none."""
+    if description.schema is None:
+        raise SchemaError(
+            "the model has no schema, so it cannot read files: build it with ModelBuilder(..., schema=...)"
+        )
+    return description.schema
 
-    The labels of a stream are checked as they are read.
-    """
+
+def with_targets(events: Events, description: ModelBuilder) -> Events:
+    """Return events whose targets are what a model learns, or raise an error; labels in files are checked when read."""
     need_events(events)
-    targets = events.schema.targets
-    if not targets or (isinstance(events, EventDataset) and events.y is None):
+    targets, columns = events.schema.targets, _num_targets(description)
+    if not targets:
         raise SchemaError("the data set has no targets: name them in the schema (targets)")
-    columns = _num_targets(objective, n_out)
     if len(targets) != columns:
         raise SchemaError(f"the data set has {len(targets)} targets {list(targets)}, the model needs {columns}")
-    if isinstance(events, EventDataset):
-        _check_labels(events.y, objective, n_out, targets)
-        return events
-    return events.checked(lambda part: _check_labels(part.y, objective, n_out, targets))
+    return events.checked(partial(_check_labels_of, description))
 
 
-def as_targets(targets: Any, objective: str, n_out: int) -> Tensor:
+def as_targets(targets: Any, description: ModelBuilder) -> Tensor:
     """Return targets (B, T) from a table or a vector, or raise an error if a model does not learn such."""
     y = table_to_tensor(targets).to(torch.get_default_dtype())
     y = y.unsqueeze(1) if y.dim() == 1 else y
-    columns = _num_targets(objective, n_out)
+    columns = _num_targets(description)
     if y.dim() != 2 or y.size(1) != columns:
         raise ValueError(f"targets must have the shape (events, {columns}), got {tuple(y.shape)}")
-    _check_labels(y, objective, n_out)
+    _check_labels(y, description)
     return y
 
 
-def _num_targets(objective: str, n_out: int) -> int:
-    return 1 if objective == "multiclass" else n_out
+def _num_targets(description: ModelBuilder) -> int:
+    return 1 if description.objective == "multiclass" else description.n_out
 
 
-def _check_labels(y: Any, objective: str, n_out: int, names: Sequence[str] = ()) -> None:
-    """Raise a SchemaError unless each target (B, T) is a label that the model can learn, or a number."""
-    largest = n_out - 1 if objective == "multiclass" else 1
+def _check_labels_of(description: ModelBuilder, part: EventDataset) -> None:
+    if part.y is None:
+        raise SchemaError("the events have no targets: name them in the schema (targets), and read them")
+    _check_labels(part.y, description, part.schema.targets)
+
+
+def _check_labels(y: Tensor, description: ModelBuilder, names: Sequence[str] = ()) -> None:
+    """Raise an EventError unless each target (B, T) is a label that the model can learn, or a number."""
+    objective = description.objective
+    largest = description.n_out - 1 if objective == "multiclass" else 1
     bad = y.isnan() if objective == "regression" else ~((y >= 0) & (y <= largest) & (y == y.round()))
     if bool(bad.any()):
         what = "number" if objective == "regression" else f"label of a {objective}"
         hint = "" if objective == "regression" else f": labels are whole numbers from 0 to {largest}"
         event, column = bad.nonzero()[0].tolist()
-        name = f" in column {names[column]!r}" if names else ""
-        raise SchemaError(f"event {event}: target {float(y[event, column]):g} is no {what}{name}{hint}")
+        name = names[column] if names else None
+        place = f" in column {name!r}" if name else ""
+        raise EventError(f"target {float(y[event, column]):g} is not a {what}{place}{hint}", event=event, column=name)
 
 
 def need_events(events: Any) -> None:
     """Raise a TypeError unless events are a data set or a stream."""
-    if not isinstance(events, EventDataset | EventStream):
+    if not isinstance(events, Events):
         raise TypeError(
             f"events must be an EventDataset or an EventStream, got {type(events).__name__}: EventDataset.from_file "
             "reads one"

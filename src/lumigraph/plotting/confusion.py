@@ -63,7 +63,7 @@ def plot_confusion(
     count = len(found.value)
     names = [str(number) for number in range(count)] if class_names is None else list(class_names)
     if len(names) != count:
-        raise ValueError(f"class_names has {len(names)} names, expected {count}, one for each class.")
+        raise ValueError(f"class_names must have {count} names, one for each class, got {len(names)}")
     ax = settings.axes() if ax is None else ax
     high = 1.0 if normalise else float(np.nanmax(found.value)) or 1.0
     low = min(0.0, float(np.nanmin(found.value)))

@@ -61,7 +61,7 @@ def plot_history(
     settings = settings or PlotSettings()
     curves = _finite_curves(history, [name for name in columns if name in history.keys()])  # noqa: SIM118
     if not curves:
-        raise ValueError(f"history has columns {list(history.keys())}, expected at least one of {list(columns)}.")
+        raise ValueError(f"history must have at least one of the columns {list(columns)}, got {list(history.keys())}")
     has_rate = learning_rate and "learning_rate" in history.keys()  # noqa: SIM118
     rate = _finite_curves(history, ["learning_rate"])["learning_rate"] if has_rate else None
     ax = settings.axes() if ax is None else ax
@@ -87,18 +87,18 @@ def plot_history(
 def _finite_curves(history: Any, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Epochs and values of each column, where both are finite."""
     if "epoch" not in history.keys():  # noqa: SIM118
-        raise ValueError(f"history has columns {list(history.keys())}, expected one called 'epoch'.")
+        raise ValueError(f"history must have a column 'epoch', got {list(history.keys())}")
     epochs = np.asarray(history["epoch"], dtype=np.float64)
     curves = {}
     for name in names:
         values = np.asarray(history[name], dtype=np.float64)
         if values.shape != epochs.shape:
             raise ValueError(
-                f"history column {name!r} has shape {values.shape}, expected {epochs.shape} as 'epoch' has."
+                f"history column {name!r} must have the shape {epochs.shape} of 'epoch', got {values.shape}"
             )
         finite = np.isfinite(epochs) & np.isfinite(values)
         if not finite.any():
-            raise ValueError(f"history column {name!r} has no finite value, expected at least one epoch with one.")
+            raise ValueError(f"history column {name!r} must have a finite value in at least one epoch, got none")
         curves[name] = epochs[finite], values[finite]
     return curves
 
@@ -161,7 +161,7 @@ def plot_roc(
     >>> plt.close(ax.figure)
     """
     if against not in ("rejection", "efficiency"):
-        raise ValueError(f"against is {against!r}, expected 'rejection' or 'efficiency'.")
+        raise ValueError(f"against must be 'rejection' or 'efficiency', got {against!r}")
     settings = settings or PlotSettings()
     drawn = []
     for name, sample in named_samples("labels, scores", curves).items():
@@ -264,7 +264,8 @@ def plot_scores(
     bad = np.flatnonzero(~np.isin(classes, np.arange(len(class_names))))
     if bad.size:
         raise ValueError(
-            f"labels of event {bad[0]} is {classes[bad[0]]}, expected 0 to {len(class_names) - 1} as in class_names."
+            f"labels must be numbers of class_names, from 0 to {len(class_names) - 1}, got {classes[bad[0]]} in event "
+            f"{bad[0]}"
         )
     low, high = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else (values.min(), values.max())
     edges = np.histogram_bin_edges(values, bins, range=(low, high))

@@ -51,7 +51,7 @@ def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None
     """
     settings = settings or PlotSettings()
     if not embeddings:
-        raise ValueError("there is no embedding to draw: the head has no categories")
+        raise ValueError("embeddings must have at least one entry, got none: the head has no categories")
     matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in embeddings.items()}
     columns = min(len(matrices), _PANELS)
     rows = -(-len(matrices) // columns)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
 from ..events import kinematics
+from ..events.batches import feature_names
 from ..model.importance import ImportanceTable
 from .events.event import largest_area, plot_event
 from .style import PlotSettings, label_axes
@@ -59,7 +60,7 @@ def plot_importance(
     """
     settings = settings or PlotSettings()
     if not table or largest < 1:
-        raise ValueError(f"table has {len(table)} entries and largest is {largest}, expected at least 1 of each.")
+        raise ValueError(f"table must have entries and largest be at least 1, got {len(table)} entries and {largest}")
     shown = list(table.items())[:largest]
     if ax is None:
         ax = settings.axes()
@@ -88,7 +89,7 @@ def plot_attributions(
     attributions: ArrayLike | torch.Tensor,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     output: str = "output",
     ax: Axes | None = None,
@@ -134,9 +135,10 @@ def plot_attributions(
     )  # plot_event says what's wrong
     if values.shape != (end - first,) or not np.isfinite(values).all():
         raise ValueError(
-            f"attributions has shape {values.shape}, expected a finite number for each of the {end - first} particles "
-            f"of event {event}."
+            f"attributions must be a finite number for each of the {end - first} particles of event {event}, got the "
+            f"shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} numbers that are not finite"
         )
+    feats_per_vec = feature_names(batch, feats_per_vec)
     ax = plot_event(batch, event, feats_per_vec=feats_per_vec, kinds=kinds, edges=False, ax=ax, settings=settings)
     columns = dict(zip(feats_per_vec, batch.x[first:end].detach().double().cpu().unbind(1), strict=True))
     zero = torch.zeros(end - first, dtype=torch.float64)

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ..data import EventDataset, EventStream
+from ..data import Events
 from ..model import Model
 from ..model.evaluation import scored
 from .calibration import plot_calibration
@@ -23,7 +23,7 @@ __all__ = ["draw_results"]
 
 def draw_results(
     model: Model,
-    events: EventDataset | EventStream,
+    events: Events,
     folder: str | os.PathLike[str],
     settings: PlotSettings | None = None,
 ) -> list[Path]:
@@ -61,9 +61,9 @@ def draw_results(
     return files
 
 
-def _of_predictions(model: Model, events: EventDataset | EventStream, settings: PlotSettings) -> dict[str, Axes]:
+def _of_predictions(model: Model, events: Events, settings: PlotSettings) -> dict[str, Axes]:
     """Draw how good the predictions are, by the names of the pictures."""
-    out, targets, weights = scored(model, events)
+    out, targets, weights = scored(model.model, model.model_builder, events)
     truth = targets[:, 0]
     if model.objective == "multiclass":
         return {"confusion": plot_confusion(truth, out, weights, settings=settings)}

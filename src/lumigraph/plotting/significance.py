@@ -50,7 +50,7 @@ def plot_significance(
     >>> plt.close(ax.figure)
     """
     if not scans:
-        raise ValueError("scans is empty, expected at least one name with its SignificanceScan.")
+        raise ValueError("scans must have at least one name with its SignificanceScan, got none")
     settings = settings or PlotSettings()
     ax = settings.axes() if ax is None else ax
     for i, (name, scan) in enumerate(scans.items()):

@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import torch
+from torch import nn
 from torch_geometric.data import Data
 
+from ..events.batches import feature_names, names_of
 from ..events.checks import check_counts, check_number
 from ..events.errors import near
+from ..events.names import Names
+from ..model import Model
 from .checked_events import Events, given_events, random_events
 from .momentum_columns import Momenta
 from .subject import Form, OutputOf, Subject, double_precision
@@ -20,7 +24,7 @@ __all__ = ["check_symmetry"]
 
 
 def check_symmetry(
-    model: Any,
+    model: nn.Module | Model | Callable[..., Any],
     symmetries: str | Sequence[str] | None = None,
     *,
     feats: Sequence[str] | None = None,
@@ -60,8 +64,8 @@ def check_symmetry(
         One of `SYMMETRIES`, or several; all that the features allow if not given.
     feats
         Names of the features per particle, by which the momenta are found: (px, py, pz, E) or (pt, eta, phi, mass or
-        E), in any order, and others, which stay as they are. Those of the head if not given; of a model without one
-        px, py, pz, E.
+        E), in any order, and others, which stay as they are. By default those of the head; of a model without a head
+        those of ``inputs`` if they are named, otherwise px, py, pz, E.
     inputs
         Events to check on, as a Batch with x and what else there is of u and cat; random ones if not given. A trained
         model is best checked on events as those that it was trained on.
@@ -140,7 +144,7 @@ def check_symmetry(
     _check_arguments(form, output, trials, max_gamma, tolerance)
     with double_precision():
         subject = Subject(model, call, form, output, equivariant, max_particles)
-        momenta = _momenta(subject, feats)
+        momenta = _momenta(subject, feats, inputs)
         events = _events(subject, momenta, inputs, seed)
         checks: dict[str, SymmetryCheck] = {}
         not_checked: dict[str, str] = {}
@@ -188,8 +192,13 @@ def _check_arguments(form: Any, output: Any, trials: Any, max_gamma: Any, tolera
         raise ValueError(f"tolerance is relative to the scale of the output: between 0 and 1, got {tolerance}")
 
 
-def _momenta(subject: Subject, feats: Sequence[str] | None) -> Momenta:
-    momenta = Momenta(subject.feats if feats is None else feats)
+def _momenta(subject: Subject, feats: Sequence[str] | None, inputs: Data | None) -> Momenta:
+    known = () if inputs is None else names_of(inputs).feats_per_vec
+    if feats is None:
+        feats = known if known and subject.head is None else subject.feats
+    elif known:
+        feats = feature_names(inputs, feats)
+    momenta = Momenta(feats)
     if subject.head is not None and len(momenta.feats) != len(subject.feats):
         raise ValueError(f"feats must name the {len(subject.feats)} features {subject.feats}, got {momenta.feats}")
     return momenta
@@ -201,4 +210,6 @@ def _events(subject: Subject, momenta: Momenta, inputs: Data | None, seed: int) 
         check_counts(max_particles=most)
     if inputs is not None:
         return given_events(inputs, momenta.feats)
-    return random_events(momenta, torch.Generator().manual_seed(seed), most, *subject.event_inputs)
+    made = random_events(momenta, torch.Generator().manual_seed(seed), most, *subject.event_inputs)
+    # where feats= calls the features otherwise, a head would refuse their names
+    return made._replace(names=Names(momenta.feats if subject.head is None else subject.feats))

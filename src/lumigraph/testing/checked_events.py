@@ -8,9 +8,10 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from ..events.adapters import from_jagged
-from ..events.batches import make_batch, particles_of
+from ..events.batches import make_batch, names_of, particles_of
 from ..events.graph import lengths_to_ptr, ptr_to_batch
 from ..events.kinematics import from_pt_eta_phi_mass
+from ..events.names import Names
 from ..events.particles import Particles, drop_absent, refuse_nan
 from ..events.schema import BATCH_FIELDS
 from .momentum_columns import Momenta
@@ -27,6 +28,7 @@ class Events(NamedTuple):
     particles: Particles
     u: Tensor | None = None
     cat: Tensor | None = None
+    names: Names | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -37,7 +39,7 @@ class Events(NamedTuple):
         """Return the events as a Batch of tensors of its own, so that a model may write into it."""
         own = Particles(*(value.clone() for value in self.particles))
         u, cat = (None if value is None else value.clone() for value in (self.u, self.cat))
-        return make_batch(own, u=u, cat=cat)
+        return make_batch(own, names=self.names, u=u, cat=cat)
 
     def rows_of(self, events: Sequence[int]) -> Tensor:
         """Return the numbers of the particles of some events, in the order of the events."""
@@ -50,7 +52,7 @@ class Events(NamedTuple):
         rows, chosen = self.rows_of(events), torch.tensor(list(events), dtype=torch.long)
         ptr = lengths_to_ptr(self.lengths[chosen])
         u, cat = (None if value is None else value[chosen] for value in (self.u, self.cat))
-        return Events(Particles(self.particles.x[rows], self.particles.slot[rows], ptr), u, cat)
+        return Events(Particles(self.particles.x[rows], self.particles.slot[rows], ptr), u, cat, self.names)
 
 
 def joined(parts: Sequence[Events]) -> Events:
@@ -59,7 +61,7 @@ def joined(parts: Sequence[Events]) -> Events:
     ptr = lengths_to_ptr(torch.cat([part.lengths for part in parts]))
     u = None if parts[0].u is None else torch.cat([part.u for part in parts if part.u is not None])
     cat = None if parts[0].cat is None else torch.cat([part.cat for part in parts if part.cat is not None])
-    return Events(Particles(x, slot, ptr), u, cat)
+    return Events(Particles(x, slot, ptr), u, cat, parts[0].names)
 
 
 def random_events(
@@ -118,4 +120,4 @@ def given_events(inputs: Data, feats: Sequence[str]) -> Events:
         raise ValueError("inputs has no particles: give at least one event, better one of each multiplicity")
     particles = Particles(found.x.detach().cpu().double(), found.slot.cpu(), found.ptr.cpu())
     u, cat = (inputs[name].detach().cpu() if name in inputs else None for name in ("u", "cat"))
-    return Events(particles, None if u is None else u.double(), cat)
+    return Events(particles, None if u is None else u.double(), cat, names_of(inputs))

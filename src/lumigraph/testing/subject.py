@@ -14,7 +14,7 @@ from ..blocks import AbsHead
 from ..blocks.heads.abs_head import AbsMatrixHead
 from ..events.graph import CompleteGraph, ptr_to_batch
 from ..events.particles import rows_of_particles
-from ..model.built_model import BuiltModel
+from ..model import Model
 from ..nn import InteractionConv, LorentzBoostConv
 from .checked_events import Events
 from .momentum_columns import P4
@@ -43,7 +43,7 @@ class Subject:
 
     def __init__(
         self,
-        model: Any,
+        model: nn.Module | Model | Callable[..., Any],
         call: Callable[..., Any] | None,
         form: Form,
         output: OutputOf | None,
@@ -51,7 +51,7 @@ class Subject:
         max_particles: int | None,
     ) -> None:
         self.model = _copied(model)
-        self.name = type(self.model).__name__ if isinstance(model, nn.Module | BuiltModel) else _name(model)
+        self.name = type(self.model).__name__ if isinstance(model, nn.Module | Model) else _name(model)
         self.call, self.form, self.equivariant = call, form, equivariant
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
         parameters = self.model.parameters() if modules else []
@@ -176,8 +176,8 @@ class Subject:
         return found.flatten(1) if found.dim() > 1 else found.unsqueeze(1)
 
 
-def _copied(model: Any) -> Any:
-    model = model.model if isinstance(model, BuiltModel) else model
+def _copied(model: nn.Module | Model | Callable[..., Any]) -> Any:
+    model = model.model if isinstance(model, Model) else model
     if not callable(model):
         raise TypeError(f"the model must be a module, a lumigraph.Model or a function, got {type(model).__name__}")
     if not isinstance(model, nn.Module):
@@ -188,7 +188,7 @@ def _copied(model: Any) -> Any:
         raise TypeError(f"{type(model).__name__} cannot be copied, and it must stay as it is: {error}") from error
 
 
-def _name(function: Any) -> str:
+def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 

@@ -193,7 +193,7 @@ class Trials:
         others = torch.randint(len(lengths), (len(counts),), generator=random)
         ptr = lengths_to_ptr(counts)
         u, cat = (None if value is None else value[others] for value in (events.u, events.cat))
-        return Events(Particles(x[drawn], ptr_to_slot(ptr), ptr), u, cat)
+        return Events(Particles(x[drawn], ptr_to_slot(ptr), ptr), u, cat, events.names)
 
     # --------------------------------------------------------------------------------------------------------- results
 

@@ -1,6 +1,6 @@
 """Train any torch module on batches of events."""
 
-from .config import TrainConfig
-from .fitting import BatchLoss, fit
+from .config import BatchLoss, TrainConfig
+from .fitting import fit
 
 __all__ = ["BatchLoss", "TrainConfig", "fit"]

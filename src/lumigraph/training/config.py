@@ -1,10 +1,17 @@
 """How to train."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-__all__ = ["Schedule", "TrainConfig"]
+from torch import Tensor
+from torch_geometric.data import Batch
+
+__all__ = ["BatchLoss", "Schedule", "TrainConfig"]
+
+#: Loss of each event of a batch, (B,), given the module.
+BatchLoss = Callable[[Any, Batch], Tensor]
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
 
@@ -18,9 +25,11 @@ class TrainConfig:
     n_epochs
         Passes over the training events.
     lr
-        Learning rate; with a schedule its maximum.
+        Learning rate, with a schedule its maximum; that of the optimiser's own arguments (``opt_args``) if not given,
+        or else 0.001.
     weight_decay
-        Decay of AdamW.
+        Decay of the weights; that of ``opt_args`` if not given, or else 0.01 with AdamW and none with an optimiser that
+        ``opt_args`` describe.
     schedule
         ``one_cycle`` (up and down once over the training, the momentum of AdamW the other way round unless another one
         than 0.9 is set), ``cosine`` (down to 0) or ``constant``.
@@ -45,8 +54,8 @@ class TrainConfig:
     """
 
     n_epochs: int = 20
-    lr: float | int = 1e-3
-    weight_decay: float | int = 1e-2
+    lr: float | int | None = None
+    weight_decay: float | int | None = None
     schedule: Schedule = "one_cycle"
     patience: int | None = None
     gradient_clip: float | int | None = 1.0
@@ -70,7 +79,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        if not self.lr > 0 or not math.isfinite(self.lr):
+        if self.lr is not None and not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be a positive number, got {self.lr}")
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule must be one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")

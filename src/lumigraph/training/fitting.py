@@ -10,22 +10,20 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.data import Batch
 
 from ..data.loading.memory import keep_pages
-from .config import TrainConfig
+from .config import BatchLoss, TrainConfig
+from .optimiser import optimiser_of_training
 
-__all__ = ["BatchLoss", "fit"]
-
-#: Loss of each event of a batch, (B,), given the module.
-BatchLoss = Callable[[Any, Batch], Tensor]
+__all__ = ["fit"]
 
 
 def fit(
@@ -36,7 +34,7 @@ def fit(
     *,
     config: TrainConfig | None = None,
     mean_weight: float = 1.0,
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    opt_args: Mapping[str, Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -58,9 +56,8 @@ def fit(
         How to train; the defaults of `TrainConfig` if not given.
     mean_weight
         Mean weight of the training events, by which the loss is divided.
-    optimiser
-        Function of the module that builds its optimiser; AdamW with ``lr`` and ``weight_decay`` of ``config`` if not
-        given.
+    opt_args
+        Optimiser and its arguments, see `lumigraph.training.optimiser.build_optimiser`; AdamW if not given.
     folder
         Where to keep checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
         (``history.csv``); nothing is kept if not given.
@@ -89,9 +86,10 @@ def fit(
     KeyboardInterrupt, SystemExit
         If the training is stopped by Ctrl-C or SIGTERM.
     """
-    from .lightning_module import History, TrainingModule, check_checkpoint, one_sentence
+    from .lightning_module import History, TrainingModule, check_checkpoint, one_sentence  # Lightning takes a while
 
     config = TrainConfig() if config is None else config
+    settings = optimiser_of_training(opt_args, config)
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("the module has no parameter to train: all are frozen")
     if not mean_weight > 0:
@@ -108,7 +106,7 @@ def fit(
         place.mkdir(parents=True, exist_ok=True)
         history = History(place / "history.csv")
         module.train()  # Lightning trains a module in the mode in which it finds it
-        training = TrainingModule(module, batch_loss, config, mean_weight, train, val is not None, optimiser)
+        training = TrainingModule(module, batch_loss, config, settings, mean_weight, train, val is not None)
         with one_sentence(None if folder is None else last):
             trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
             resume = resume and last.exists()

@@ -4,7 +4,7 @@ import csv
 import math
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from ..events.files import replacing
-from .config import TrainConfig
-from .fitting import BatchLoss
+from .config import BatchLoss, TrainConfig
+from .optimiser import build_optimiser
 
 __all__ = ["EpochCheckpoint", "History", "StepCheckpoint", "TrainingModule", "check_checkpoint", "one_sentence"]
 
@@ -32,19 +32,19 @@ class TrainingModule(lightning.LightningModule):
         module: nn.Module,
         batch_loss: BatchLoss,
         config: TrainConfig,
+        opt_args: Mapping[str, Any],
         mean_weight: float,
         train: Iterable[Batch],
         validated: bool = False,
-        optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     ) -> None:
         super().__init__()
         self.module = module
         self.batch_loss = batch_loss
         self.config = config
+        self.opt_args = opt_args
         self.mean_weight = mean_weight
         self.train_batches = train
         self.validated = validated
-        self.optimiser = optimiser
         self._train_sums: list[Any] = [0.0, 0.0]  # of weighted losses, which stay on their device, and events
         self._val_sums = [0.0, 0.0]
 
@@ -88,7 +88,8 @@ class TrainingModule(lightning.LightningModule):
 
     def settings(self) -> dict[str, Any]:
         """Return what has to be the same when a training is resumed."""
-        own = {name: getattr(self.config, name) for name in ("n_epochs", "lr", "weight_decay", "schedule", "seed")}
+        own = {name: getattr(self.config, name) for name in ("n_epochs", "schedule", "seed")}
+        own |= {name: self.opt_args.get(name) for name in ("lr", "weight_decay")}
         batches = len(self.train_batches) if isinstance(self.train_batches, Sized) else None
         return {**own, "batches per epoch": batches, "validation": self.validated}
 
@@ -125,11 +126,7 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        if self.optimiser is not None:
-            optimiser = self.optimiser(self.module)
-        else:
-            parameters = [p for p in self.module.parameters() if p.requires_grad]
-            optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        optimiser = build_optimiser(self.module, self.opt_args)
         if config.schedule == "constant":
             return optimiser
         if not isinstance(self.train_batches, Sized):

@@ -3,10 +3,14 @@
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ..blocks.heads.abs_head import Inputs
+from ..blocks.registry import LOSSES
+from ..events.errors import near
 
 __all__ = ["EventLoss", "event_loss"]
 
@@ -24,8 +28,13 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
     loss
         ``auto`` for the loss of the objective: binary cross-entropy, cross-entropy or squared error, averaged over
         outputs. The first two are computed from logits where the tail has them, which is safe in any precision.
-        Otherwise a function of predictions and targets, its class or a partial; a torch loss is asked for one number
-        per event (``reduction='none'``).
+        Otherwise a loss of ``torch.nn`` by its name, such as ``L1Loss``, or a function of predictions and targets, its
+        class or a partial; a torch loss is asked for one number per event (``reduction='none'``).
+
+    Raises
+    ------
+    ValueError
+        If torch has no loss of such a name.
 
     Examples
     --------
@@ -34,11 +43,16 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
     >>> event_loss("regression")(parts, torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [5.0]]))
     tensor([0., 9.])
     """
-    if isinstance(loss, str):
-        if loss != "auto":
-            raise ValueError(f"loss={loss!r} is no loss: give 'auto', or a function of predictions and targets")
+    if isinstance(loss, str) and loss == "auto":
         return partial(_auto, objective)
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            known = near(loss, ["auto", *LOSSES])
+            raise ValueError(f"loss must be 'auto' or a loss of torch.nn, got {loss!r}: {known}")
+        loss = LOSSES[loss]
     function = loss() if isinstance(loss, type | partial) else loss
+    if not callable(function):
+        raise TypeError(f"loss must be a function of predictions and targets, or the name of one, got {loss!r}")
     if getattr(function, "reduction", "none") != "none":
         function = copy.copy(function)  # the caller's own stays as it is
         function.reduction = "none"
@@ -46,9 +60,9 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
 
 
 def _given(
-    function: Callable[[Tensor, Tensor], Tensor], model: Any, inputs: Any, y: Tensor
+    function: Callable[[Tensor, Tensor], Tensor], parts: nn.Module, inputs: Inputs, y: Tensor
 ) -> Float[Tensor, " events"]:
-    out = model(inputs)
+    out = parts(inputs)
     losses = function(out, y.to(out.device))
     if losses.dim() == 0 or losses.size(0) != len(y):
         raise ValueError(
@@ -58,8 +72,8 @@ def _given(
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
 
-def _auto(objective: str, model: Any, inputs: Any, y: Tensor) -> Float[Tensor, " events"]:
-    head, body, tail = model
+def _auto(objective: str, parts: nn.Sequential, inputs: Inputs, y: Tensor) -> Float[Tensor, " events"]:
+    head, body, tail = cast(Any, parts)
     hidden = body(head(inputs))
     y = y.to(hidden.device)
     if objective == "regression":

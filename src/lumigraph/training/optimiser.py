@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from ..events.errors import near
+from .config import TrainConfig
 
-__all__ = ["build_optimiser", "momentum_args", "optimiser_args", "settings"]
+__all__ = ["build_optimiser", "momentum_args", "optimiser_args", "optimiser_of_training"]
 
 #: the optimisers of torch, by their names in lower case
 _OPTIMISERS: dict[str, Any] = {
@@ -89,15 +90,33 @@ def build_optimiser(model: nn.Module, opt_args: Mapping[str, Any]) -> torch.opti
     return _class(args)(parameters, **{name: value for name, value in args.items() if name != "opt"})
 
 
-def settings(opt_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings of an optimiser, those included that are not given, such as ``lr`` and ``betas``.
+def optimiser_of_training(opt_args: Mapping[str, Any] | None, config: TrainConfig) -> dict[str, Any]:
+    """Return an optimiser and all that was said of it, with a learning rate in any case.
+
+    What is said of the learning rate and the decay in both places must be the same. Without ``opt_args`` it is AdamW.
+
+    Raises
+    ------
+    ValueError
+        If ``opt_args`` and ``config`` contradict each other.
 
     Examples
     --------
-    >>> settings({"opt": "sgd", "lr": 0.1})["momentum"]
-    0
+    >>> optimiser_of_training({}, TrainConfig(lr=0.01))
+    {'opt': 'adamw', 'lr': 0.01, 'weight_decay': 0.01}
+    >>> optimiser_of_training({"lr": 0.5}, TrainConfig())
+    {'lr': 0.5}
     """
-    return dict(build_optimiser(nn.Linear(1, 1), opt_args).defaults)
+    args = optimiser_args(opt_args or {})
+    default = {"lr": 1e-3} if args else {"opt": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
+    told = {name: getattr(config, name) for name in ("lr", "weight_decay") if getattr(config, name) is not None}
+    for name, value in told.items():
+        if args.get(name, value) != value:
+            raise ValueError(
+                f"{name} must be the same wherever it is given, got {args[name]} in opt_args and {value} for the "
+                "training: leave one of them out"
+            )
+    return optimiser_args({**default, **args, **told})
 
 
 def momentum_args(opt_args: Mapping[str, Any], mom: float | int | None = None) -> dict[str, Any]:
@@ -113,10 +132,12 @@ def momentum_args(opt_args: Mapping[str, Any], mom: float | int | None = None) -
     >>> momentum_args({"opt": "adam"}, 0.5)
     {'betas': (0.5, 0.999)}
     """
-    known = settings(opt_args)
+    args = optimiser_args(opt_args)
+    cls = _class(args)
+    known = {name: args.get(name, p.default) for name, p in inspect.signature(cls).parameters.items()}
     if "betas" in known:
         first, *others = known["betas"]
         return {"betas": (first if mom is None else mom, *others)}
     if "momentum" not in known:
-        raise ValueError(f"{_class(optimiser_args(opt_args)).__name__} has no momentum: choose another opt in opt_args")
+        raise ValueError(f"{cls.__name__} has no momentum: choose another opt in opt_args")
     return {"momentum": known["momentum"] if mom is None else mom}

@@ -10,6 +10,7 @@ from lumigraph.blocks import CatEmbedder, CatEmbHead, lookup_uniform_init
 from lumigraph.data import EventDataset
 from lumigraph.events.adapters import from_rows
 from lumigraph.events.batches import make_batch
+from lumigraph.events.names import Names
 from lumigraph.events.schema import EventSchema
 from lumigraph.plotting import PlotSettings
 
@@ -197,6 +198,28 @@ class TestCatEmbHeadRefuses:
             head(from_rows(torch.zeros(5, 1, 1)))
 
     @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            (
+                Names(event_feats=["met", "ht"]),
+                r"'u' of the batch must have the features .*: the same names in another",
+            ),
+            (Names(event_feats=["ht", "n_jets"]), "n_jets instead of met"),
+            (Names(cat_feats=["channel", "year"]), "'cat' of the batch must have .*: year instead of flavour"),
+        ],
+    )
+    def test_a_batch_with_other_names(self, x, names, message):
+        batch = make_batch(None, names=names, u=x[:, :2], cat=x[:, 2:].long())
+        with pytest.raises(ValueError, match=message):
+            CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(batch)
+
+    def test_a_batch_with_the_names_of_the_columns_that_it_takes(self, x):
+        head = CatEmbHead(CONT_FEATS[::-1])
+        head.set_input_mask([1, 0], 2)
+        batch = make_batch(None, names=Names(event_feats=CONT_FEATS), u=x[:, :2])
+        assert torch.equal(head(batch), head(make_batch(None, u=x[:, :2])))
+
+    @pytest.mark.parametrize(
         ("field", "value", "message"),
         [
             ("u", torch.zeros(2), "'u' of the batch must have the shape"),
@@ -270,5 +293,5 @@ class TestPlotEmbeds:
         plt.close(axes[0].figure)
 
     def test_without_categories_there_is_nothing_to_draw(self):
-        with pytest.raises(ValueError, match="there is no embedding to draw"):
+        with pytest.raises(ValueError, match="embeddings must have at least one entry, got none"):
             CatEmbHead(["ht"]).plot_embeds()

@@ -401,7 +401,7 @@ class TestLorentzBoostNetRefuses:
 
     def test_more_particles_than_slots(self):
         batch = from_jagged(four_momenta(7).float(), lengths=torch.tensor([3, 4]))
-        with pytest.raises(ValueError, match="event 1 has a particle in slot 3, but there are 3 slots"):
+        with pytest.raises(ValueError, match="event 1: there is a particle in slot 3, but there are 3 slots"):
             boost_net()(batch)
 
 

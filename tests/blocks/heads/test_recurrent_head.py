@@ -86,7 +86,7 @@ def test_any_number_of_particles_will_do():
     found = block(from_jagged(values, lengths=torch.tensor([9, 0, 3])))
     torch.testing.assert_close(found[0], by_hand(block.rnn, values[:9]))
     torch.testing.assert_close(found[2], by_hand(block.rnn, values[9:]))
-    with pytest.raises(ValueError, match="event 0 has a particle in slot 4, but there are 4 slots"):
+    with pytest.raises(ValueError, match="event 0: there is a particle in slot 4, but there are 4 slots"):
         head(stateful=True)(from_jagged(values, lengths=torch.tensor([9, 0, 3])))
 
 

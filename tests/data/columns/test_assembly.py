@@ -489,7 +489,7 @@ def test_tables_of_pandas_are_taken_by_name():
 
 def test_a_column_that_stands_twice_in_a_table_is_an_error():
     frame = pd.DataFrame([[1.0, 2.0]], columns=["Jet_px", "Jet_px"])
-    with pytest.raises(SchemaError, match="column 'Jet_px' stands there more than once"):
+    with pytest.raises(SchemaError, match="column 'Jet_px' is there more than once"):
         assemble(frame, JETS)
 
 

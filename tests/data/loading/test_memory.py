@@ -86,7 +86,7 @@ try:
     lumigraph.training.fit(nn.Linear(1, 1), None, [], config=lumigraph.training.TrainConfig(n_epochs=1))
 except Exception:
     pass
-lumigraph.cli.main(["evaluate", "nothing.pt", "nothing.root"])
+lumigraph.cli.main(["metrics", "nothing.pt", "nothing.root"])
 print(*called)
 """
     assert run(script) == ["lumigraph.training", "lumigraph.cli"]

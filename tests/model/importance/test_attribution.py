@@ -194,7 +194,7 @@ class TestModel:
             outfunc_out_sz=4, agg_method="sum",
         )  # fmt: skip
         args = {"head": {"matrix_head": net}}
-        return Model(ModelBuilder.from_dataset(events, objective, n_out, args, head=MultiHead)), events
+        return Model(ModelBuilder.from_dataset(events, objective, n_out, model_args=args, head=MultiHead)), events
 
     def test_a_classification_is_explained_in_log_odds(self):
         model, events = self.of("classification")
@@ -202,7 +202,7 @@ class TestModel:
         lone = events.batch([0])
         empty = from_jagged(lone.x[:0], lengths=torch.tensor([0]), u=lone.u, cat=lone.cat)
         nothing = torch.logit(model.predict(empty, as_np=False)[0, 0].double())
-        found = particle_attributions(model, events.batch(), 0)
+        found = particle_attributions(model.model, events.batch(), 0)
         torch.testing.assert_close(found.sum().double(), whole - nothing, atol=1e-5, rtol=1e-3)
 
     def test_a_regression_is_explained_in_its_own_units(self):
@@ -210,11 +210,11 @@ class TestModel:
         lone = events.batch([0])
         empty = from_jagged(lone.x[:0], lengths=torch.tensor([0]), u=lone.u, cat=lone.cat)
         expected = model.predict(lone, as_np=False)[0, 0] - model.predict(empty, as_np=False)[0, 0]
-        torch.testing.assert_close(particle_attributions(model, events[0]).sum(), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(particle_attributions(model.model, events[0]).sum(), expected, atol=1e-5, rtol=1e-4)
 
     def test_several_classes_have_an_output_each(self):
         model, events = self.of("multiclass", 3)
-        found = [particle_attributions(model, events.batch(), 0, output=output).sum() for output in range(3)]
+        found = [particle_attributions(model.model, events.batch(), 0, output=output).sum() for output in range(3)]
         scores = [torch.log(model.predict(batch, as_np=False)[0]) for batch in (
             events.batch([0]),
             from_jagged(events.x[:0], lengths=torch.tensor([0]), u=events.u[:1], cat=events.cat[:1]),

@@ -13,20 +13,22 @@ from lumigraph.model.importance import ImportanceTable, permutation_importance
 NUM_EVENTS = 300
 
 
-class Counting:
+BUILDER = ModelBuilder("regression", 1, [])
+
+
+class Counting(torch.nn.Module):
     """Adds up what it sees in columns of the particles and of the events, given as (field, column, weight)."""
 
-    model = torch.nn.Identity()
-
     def __init__(self, weights):
+        super().__init__()
         self.weights = weights
 
-    def predict(self, inputs, as_np=True, bs=2048):
+    def forward(self, inputs):
         out = torch.zeros(inputs.num_graphs, dtype=torch.float64)
         for field, column, weight in self.weights:
             values = inputs[field][:, column].double()
             out += weight * (out.new_zeros(len(out)).index_add_(0, inputs.batch, values) if field == "x" else values)
-        return out[:, None].numpy()
+        return out[:, None]
 
 
 NET = partial(
@@ -60,7 +62,9 @@ def closeness(y, out, weights=None):
 class TestFeatures:
     def test_what_is_looked_at_is_missed_and_the_rest_is_not(self):
         events = collections()
-        table = permutation_importance(Counting([("x", 0, 1.0), ("u", 0, 3.0)]), events, metric=closeness, n_repeats=3)
+        table = permutation_importance(
+            Counting([("x", 0, 1.0), ("u", 0, 3.0)]), BUILDER, events, metric=closeness, n_repeats=3
+        )
         assert set(list(table)[:2]) == {"g", "a"}
         assert list(table.values())[2:] == [Estimate(0.0, 0.0)] * 4
         # the mean square of y - w g grows by twice the covariance of y and w g
@@ -71,7 +75,7 @@ class TestFeatures:
         model = Model(
             ModelBuilder.from_dataset(events, "regression", head=MultiHead, model_args={"head": {"matrix_head": NET}})
         )
-        table = permutation_importance(model, events, n_repeats=2, seed=3)
+        table = permutation_importance(model.model, model.model_builder, events, n_repeats=2, seed=3)
         assert table == model.get_feat_importance(events, n_repeats=2, seed=3)
         assert (table.metric, table.before) == ("loss", model.evaluate(events))
         assert table == dict(sorted(table.items(), key=lambda item: -item[1].value))
@@ -80,7 +84,8 @@ class TestFeatures:
         events = collections()
         model = Counting([("u", 0, 1.0)])
         means = [
-            permutation_importance(model, events, metric=closeness, n_repeats=4, seed=seed)["g"] for seed in range(40)
+            permutation_importance(model, BUILDER, events, metric=closeness, n_repeats=4, seed=seed)["g"]
+            for seed in range(40)
         ]
         spread = np.std([mean.value for mean in means], ddof=1)
         assert spread == pytest.approx(np.sqrt(np.mean([mean.uncertainty**2 for mean in means])), rel=0.4)
@@ -90,12 +95,12 @@ class TestObjects:
     def test_what_is_looked_at_is_missed_and_the_rest_is_not(self):
         events = collections()
         model = Counting([("x", 0, 1.0), ("u", 0, 1.0)])
-        table = permutation_importance(model, events, by="object", metric=closeness, n_repeats=2)
+        table = permutation_importance(model, BUILDER, events, by="object", metric=closeness, n_repeats=2)
         assert set(table) == {"Muon", "Jet", "event features"}
         jets = torch.zeros(NUM_EVENTS).index_add_(0, events.batch().batch, events.x[:, 0] * events.x[:, 3])
         assert table["Jet"].value == pytest.approx(2 * jets.var().item(), rel=0.3)  # with the number of jets
         flags = Counting([("x", 3, 1.0)])  # sees how many jets there are
-        found = permutation_importance(flags, events, by="object", metric=closeness, n_repeats=2)
+        found = permutation_importance(flags, BUILDER, events, by="object", metric=closeness, n_repeats=2)
         assert found["Muon"] == found["event features"] == Estimate(0.0, 0.0)
         assert found["Jet"].value != 0
 
@@ -106,11 +111,13 @@ class TestObjects:
         changed = []
 
         class Recording(Counting):
-            def predict(self, inputs, as_np=True, bs=2048):
+            def forward(self, inputs):
                 changed.append(inputs)
-                return super().predict(inputs)
+                return super().forward(inputs)
 
-        permutation_importance(Recording([("u", 0, 1.0)]), events, by="object", metric=closeness, n_repeats=2, seed=5)
+        permutation_importance(
+            Recording([("u", 0, 1.0)]), BUILDER, events, by="object", metric=closeness, n_repeats=2, seed=5
+        )
         given, number = (
             changed[0],
             {"kind": lambda x: x[1] == 1, "is_Jet": lambda x: x[1] == 1}.get(feats[1], lambda x: x[2] == 1),
@@ -136,13 +143,13 @@ class TestObjects:
         seen = []
 
         class SeesSlotOne(Counting):
-            def predict(self, inputs, as_np=True, bs=2048):
+            def forward(self, inputs):
                 seen.append(inputs)
                 out = torch.zeros(inputs.num_graphs, dtype=torch.float64)
                 values = inputs.x[:, 0].double() * (inputs.slot == 1)
-                return out.index_add_(0, inputs.batch, values)[:, None].numpy()
+                return out.index_add_(0, inputs.batch, values)[:, None]
 
-        table = permutation_importance(SeesSlotOne([]), events, by="object", metric=closeness, n_repeats=2)
+        table = permutation_importance(SeesSlotOne([]), BUILDER, events, by="object", metric=closeness, n_repeats=2)
         assert next(iter(table)) == "j1"
         assert table["j0"] == table["met"] == Estimate(0.0, 0.0)
         for batch in seen:
@@ -154,13 +161,15 @@ class TestObjects:
     def test_particles_that_do_not_tell_their_collection(self):
         events = collections(("a", "b"))
         with pytest.raises(ValueError, match=r"don't tell their collection \['Muon', 'Jet'\]: have .*'is_Jet'"):
-            permutation_importance(Counting([]), events, by="object", metric=closeness)
+            permutation_importance(Counting([]), BUILDER, events, by="object", metric=closeness)
 
     def test_one_collection_needs_no_flag(self):
         columns = {"Jet_a": jagged(np.random.default_rng(0), 4, 60), "y": np.arange(60.0)}
         schema = EventSchema(collections=("Jet",), feats_per_vec=("a",), targets=("y",))
         events = EventDataset.from_columns(columns, schema)
-        table = permutation_importance(Counting([("x", 0, 1.0)]), events, by="object", metric=closeness, n_repeats=2)
+        table = permutation_importance(
+            Counting([("x", 0, 1.0)]), BUILDER, events, by="object", metric=closeness, n_repeats=2
+        )
         assert list(table) == ["Jet"]
 
 
@@ -182,11 +191,11 @@ def built(head, model_args):
 
 def test_figures_of_merit_get_the_weights():
     model, events = built(InteractionNet, {"head": NET.keywords})
-    table = permutation_importance(model, events, metric=auc, n_repeats=2)
+    table = permutation_importance(model.model, model.model_builder, events, metric=auc, n_repeats=2)
     assert table.metric == "auc"
     assert table.before == auc(events.y, model.predict(events), events.weight).value
     rejection = partial(background_rejection, signal_efficiency=0.5)
-    found = permutation_importance(model, events, metric=rejection, n_repeats=2)
+    found = permutation_importance(model.model, model.model_builder, events, metric=rejection, n_repeats=2)
     assert found.metric == "background_rejection"
     assert found.label == "fall of background rejection"
 
@@ -194,7 +203,7 @@ def test_figures_of_merit_get_the_weights():
 def test_four_momenta_that_are_none_reach_a_boost_network():
     model, events = built(LorentzBoostNet, {"head": {"n_particles": 3}})
     checking = [m for m in model.model.modules() if getattr(m, "validate", False)]
-    table = permutation_importance(model, events, n_repeats=2)
+    table = permutation_importance(model.model, model.model_builder, events, n_repeats=2)
     assert np.isfinite([estimate.value for estimate in table.values()]).all()
     assert checking
     assert all(m.validate for m in checking)
@@ -204,7 +213,7 @@ def test_events_are_left_as_they_are():
     events = collections()
     before = {name: getattr(events, name).clone() for name in ("x", "slot", "ptr", "u")}
     for by in ("feature", "object"):
-        permutation_importance(Counting([("x", 0, 1.0)]), events, by=by, metric=closeness, n_repeats=2)
+        permutation_importance(Counting([("x", 0, 1.0)]), BUILDER, events, by=by, metric=closeness, n_repeats=2)
     assert all(torch.equal(getattr(events, name), value) for name, value in before.items())
 
 
@@ -226,6 +235,6 @@ def test_a_table_is_a_sorted_dict_that_can_be_kept():
 def test_errors(options, message, plain_python):
     events = collections()
     with pytest.raises(ValueError, match=message):
-        permutation_importance(Counting([]), events, **options)
-    with pytest.raises(TypeError, match="events must be an EventDataset, got"):
-        permutation_importance(Counting([]), events.batch())
+        permutation_importance(Counting([]), BUILDER, events, **options)
+    with pytest.raises(TypeError, match="events must be an EventDataset or an EventStream, got"):
+        permutation_importance(Counting([]), BUILDER, events.batch())

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumigraph import EventDataset, EventSchema, SchemaError
+from lumigraph.events.errors import EventError
 from lumigraph.nn import Standardise
 from lumigraph.training.scaling import ScalingFit, fit_scaling
 
@@ -161,8 +162,11 @@ class TestErrors:
         data, fit = events(5), ScalingFit(SCHEMA)
         fit.update(events(7))
         data.u[3, 0] = torch.inf
-        with pytest.raises(SchemaError, match="event 10: 'ht' is inf, which is no finite number"):
+        with pytest.raises(EventError, match="event 3: 'ht' is inf, which is not a finite number") as raised:
             fit.update(data)
+        assert (raised.value.event, raised.value.column) == (3, "ht")
+        with pytest.raises(EventError, match="event 10: 'ht' is inf"):  # of several parts
+            fit_scaling([events(7), data], SCHEMA)
 
     def test_weights_that_cancel(self):
         data = events(10)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from ...events.batches import names_of
 from ...events.checks import check_counts, check_dropout
+from ...events.errors import EventError
+from ...events.names import Names, difference
 from ...events.particles import floating
 from ...nn.lookups import LookupInit, lookup_normal_init
 from ...nn.scaling import Scaling, Standardise
@@ -73,6 +76,7 @@ class CatEmbHead(AbsHead):
         self.embeds = nn.ModuleList(nn.Embedding(size, width) for _, size, width in self.cat_embedder)
         # follows from the arguments of the model, and is no part of its state
         self.register_buffer("input_mask", None, persistent=False)
+        self._mask: list[int] | None = None  # the same, where no device has to be waited for
         self.n_columns = self.n_cont_in
         self.feat_map = {name: [i] for i, name in enumerate(self.cont_feats)}
         start = self.n_cont_in
@@ -103,6 +107,7 @@ class CatEmbHead(AbsHead):
                 f"mask must hold {self.n_cont_in} different numbers of columns below {n_columns}, got {list(mask)}"
             )
         self.input_mask = torch.tensor(mask, dtype=torch.long, device=self.scale.mean.device)
+        self._mask = list(mask)
         self.n_columns = n_columns
 
     def _chosen(self, columns: Tensor) -> Tensor:
@@ -154,17 +159,29 @@ class CatEmbHead(AbsHead):
                     f"{field!r} of the batch must have the shape ({num_events}, {width}) for the features {names}, got "
                     f"{got}"
                 )
+        self._refuse_other_names(names_of(x))
         if codes.is_floating_point():
             raise ValueError(f"'cat' of the batch must hold integers (codes from 0), got {codes.dtype}")
         return self._checked(self._chosen(cont)), codes.long()
+
+    def _refuse_other_names(self, names: Names) -> None:
+        """Raise a ValueError if a Batch names its columns otherwise than the head."""
+        event_feats = names.event_feats
+        if event_feats and self._mask is not None:
+            event_feats = [event_feats[i] for i in self._mask]
+        for field, own, other in (("u", self.cont_feats, event_feats), ("cat", self.cat_feats, names.cat_feats)):
+            if other and own != list(other):
+                raise ValueError(
+                    f"{field!r} of the batch must have the features {own} of the head, got {list(other)}: "
+                    f"{difference(own, other)}"
+                )
 
     def _checked(self, cont: Tensor) -> Tensor:
         cont = in_precision(self, floating(cont))
         if not torch.compiler.is_compiling() and bool(cont.isnan().any()):
             event, column = cont.isnan().nonzero()[0].tolist()
-            raise ValueError(
-                f"event {event}: feature {self.cont_feats[column]!r} is NaN; only a particle may be absent"
-            )
+            name = self.cont_feats[column]
+            raise EventError(f"feature {name!r} is NaN; only a particle may be absent", event=event, column=name)
         return cont
 
     def get_embeds(self) -> dict[str, dict[str, Tensor]]:
@@ -221,7 +238,9 @@ def _refuse_unknown(name: str, code: Tensor, cardinality: int) -> None:
     beyond = (code < 0) | (code >= cardinality)
     if bool(beyond.any()):
         event = int(beyond.nonzero()[0])
-        raise ValueError(
-            f"event {event}: category {name!r} has the code {int(code[event])}, but its embedding knows 0 to "
-            f"{cardinality - 1}; build the model with the cardinality of all events (cat_szs)"
+        raise EventError(
+            f"category {name!r} has the code {int(code[event])}, but its embedding knows 0 to {cardinality - 1}; build "
+            "the model with the cardinality of all events (cat_szs)",
+            event=event,
+            column=name,
         )

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...events.checks import check_counts
+from ...events.errors import EventError
 from ...nn.boost_features import boost_features, pair_cosines
 from ...nn.lookups import LookupAct, LookupInit, lookup_act, lookup_normal_init
 from ...nn.lorentz_boost import LorentzBoostConv
@@ -185,10 +186,11 @@ class LorentzBoostNet(AbsMatrixHead):
         if bool(bad.any()):
             event, slot = bad.nonzero()[0].tolist()
             momentum, energy = p4[event, slot, :3].detach().double().norm(), p4[event, slot, 3]
-            raise ValueError(
-                f"event {event}: particle {self.vecs[slot]!r} has E = {float(energy):g} and |p| = {float(momentum):g} "
-                "GeV; a boost needs E >= |p|, so give four-momenta that are not standardised, with a positive energy "
-                "(validate=False turns this check off)"
+            raise EventError(
+                f"particle {self.vecs[slot]!r} has E = {float(energy):g} and |p| = {float(momentum):g} GeV; a boost "
+                "needs E >= |p|, so give four-momenta that are not standardised, with a positive energy "
+                "(validate=False turns this check off)",
+                event=event,
             )
 
 

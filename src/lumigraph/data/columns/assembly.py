@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, located, near
 from ...events.schema import EventSchema
 from ..files.tables import is_plain
 from .momenta import completed, sources_of
-from .selection import file_columns, numbered_as, prepared
+from .selection import file_columns, prepared
 
 __all__ = ["Arrays", "assemble", "sources"]
 
@@ -78,13 +78,14 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
             wanted_name = f"{schema.objects[0]}_{feat}"
             raise SchemaError(
                 f"column {wanted_name!r} is missing, and no other object has the feature {feat!r} either: "
-                f"{near(wanted_name, names)}"
+                f"{near(wanted_name, names)}",
+                column=wanted_name,
             )
     labels = (*schema.targets, *([schema.weight] if schema.weight else [])) if labelled else ()
     needed = (*schema.event_feats, *schema.cat_feats, *labels)
     for name in needed:
         if name not in names:
-            raise SchemaError(f"column {name!r} is missing: {near(name, names)}")
+            raise SchemaError(f"column {name!r} is missing: {near(name, names)}", column=name)
     wanted.update(dict.fromkeys(needed))
     # identifiers that a file lacks are no reason to refuse it: events are then known by their number
     wanted.update(dict.fromkeys(name for name in schema.ids if name in names))
@@ -116,7 +117,8 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
     """
     names = [name for name in columns if isinstance(name, str)]
     if len(set(names)) < len(names):
-        raise SchemaError(f"column {max(names, key=names.count)!r} stands there more than once; rename it")
+        name = max(names, key=names.count)
+        raise SchemaError(f"column {name!r} is there more than once; rename it", column=name)
     columns = {name: columns[name] for name in names}
     numbers = np.arange(_num_events(columns))
     # no others, so that a table in memory is what a file with these columns is
@@ -124,7 +126,7 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
     if schema.derived or schema.object_selection or schema.event_selection:
         columns, chosen = prepared(columns, schema)
         numbers = numbers if chosen is None else chosen
-    with numbered_as(numbers):
+    with located(events=numbers):
         return _arrays(columns, schema, labelled, numbers)
 
 
@@ -149,7 +151,7 @@ def _num_events(columns: Mapping[str, Any]) -> int:
     (first, num_events), *others = [(name, len(column)) for name, column in columns.items()] or [("", 0)]
     for name, length in others:
         if length != num_events:
-            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {num_events}")
+            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {num_events}", column=name)
     return num_events
 
 
@@ -159,9 +161,11 @@ def _identifiers(name: str, column: Any) -> np.ndarray:
     except ValueError:  # awkward has lists, or None, for which NumPy has no place
         ids = np.empty((0, 0))
     if ids.ndim != 1 or np.ma.is_masked(column):
-        raise SchemaError(f"identifier {name!r} must be one value per event, none of them a list or missing")
+        raise SchemaError(
+            f"identifier {name!r} must be one value per event, none of them a list or missing", column=name
+        )
     if ids.dtype.kind == "f" and (missing := np.isnan(ids)).any():
-        raise SchemaError(f"event {int(missing.argmax())}: identifier {name!r} is missing")
+        raise EventError(f"identifier {name!r} is missing", event=int(missing.argmax()), column=name)
     return ids.astype(ids.dtype.newbyteorder("="))
 
 
@@ -170,26 +174,32 @@ def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int
     for i, name in enumerate(names):
         values, lengths = _flatten(name, columns[name])
         if lengths is not None:
-            raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it")
-        _check_finite(f"column {name!r}", values, np.arange(num_events))
+            raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it", column=name)
+        _check_finite("column", name, values, np.arange(num_events))
         table[:, i] = values
     return table
 
 
-def _check_finite(what: str, values: np.ndarray, event: np.ndarray) -> None:
+def _check_finite(what: str, name: str, values: np.ndarray, event: np.ndarray) -> None:
     bad = ~(np.abs(values) <= _LARGEST)
     if bad.any():
         row = int(bad.argmax())
-        raise SchemaError(f"event {event[row]}: {what} is {values[row]}, but a finite number is expected")
+        raise EventError(
+            f"{what} {name!r} is {values[row]}, but a finite number is expected", event=int(event[row]), column=name
+        )
 
 
 def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
     table = _scalars(columns, names, num_events)
     bad = (table < 0) | (table != np.floor(table)) | (table >= 2**31)
     if bad.any():
-        event, i = np.argwhere(bad)[0]
-        found = f"event {event}: category {list(names)[i]!r} is {table[event, i]:.12g}"
-        raise SchemaError(f"{found}, but codes are whole numbers from 0 to 2**31 - 1")
+        event, i = np.argwhere(bad)[0].tolist()
+        name = list(names)[i]
+        raise EventError(
+            f"category {name!r} is {table[event, i]:.12g}, but codes are whole numbers from 0 to 2**31 - 1",
+            event=event,
+            column=name,
+        )
     return table.astype(np.int64)
 
 
@@ -248,13 +258,15 @@ def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_event
     for name in names:
         flat[name], lengths = _flatten(name, columns[name])
         if lengths is not None and schema.vecs:
-            raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs")
+            raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs", column=name)
         lengths = np.ones(num_events, dtype=np.int64) if lengths is None else lengths
         if not first:
             shared, first = lengths, name
         elif not np.array_equal(shared, lengths):
             event = int(np.not_equal(shared, lengths).argmax())
-            raise SchemaError(f"event {event}: {first!r} has {shared[event]} objects, {name!r} has {lengths[event]}")
+            raise EventError(
+                f"{first!r} has {shared[event]} objects, {name!r} has {lengths[event]}", event=event, column=name
+            )
     return _present(_Object(vec, flat, shared))
 
 
@@ -279,7 +291,9 @@ def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
             values, lengths = values.ravel(), np.full(len(values), values.shape[1])
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
-        raise SchemaError(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
+        raise SchemaError(
+            f"column {name!r} must hold a number or a list of numbers per event, got {found}", column=name
+        )
     if values.dtype != np.float32:
         values = values.astype(np.float64, copy=False)
     return np.ma.filled(values, np.nan), lengths
@@ -296,9 +310,12 @@ def _present(part: _Object) -> _Object:
     partial = nan & ~absent[:, None]
     if partial.any():
         row, column = np.argwhere(partial)[0]
-        raise SchemaError(
-            f"event {event[row]}: column {list(part.values)[column]!r} is NaN but other columns of that {part.vec!r} "
-            "are not; an absent object has NaN in all its columns"
+        name = list(part.values)[column]
+        raise EventError(
+            f"column {name!r} is NaN but other columns of that {part.vec!r} are not; an absent object has NaN in all "
+            "its columns",
+            event=int(event[row]),
+            column=name,
         )
     lengths = np.bincount(event[~absent], minlength=len(part.lengths))
     return _Object(part.vec, {name: v[~absent] for name, v in part.values.items()}, lengths)
@@ -315,7 +332,7 @@ def _features(part: _Object, schema: EventSchema) -> np.ndarray:
             values = has[feat].astype(np.float32, copy=False)
             if not np.isfinite(values).all():
                 event = np.repeat(np.arange(len(part.lengths)), part.lengths)
-                _check_finite(f"feature '{vec}_{feat}'", has[feat], event)
+                _check_finite("feature", f"{vec}_{feat}", has[feat], event)
             x[:, i] = values
         elif _is_flag(feat, schema):
             x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, near
 from . import operations
 from .operations import Unfit
 from .syntax import Call, Column, gives, short, translate
@@ -109,7 +109,7 @@ class Expression:
         try:
             self._root, self.names = translate(self.text)
         except Unfit as fault:
-            raise self._error(fault) from None
+            raise self._error(fault) from fault.__cause__
         self.gives_number = gives(self._root) == "number"
 
     def evaluate(self, columns: Mapping[str, Any]) -> Any:
@@ -137,12 +137,12 @@ class Expression:
             with np.errstate(all="ignore"):
                 return self._evaluate(columns)
         except Unfit as fault:
-            raise self._error(fault) from None
+            raise self._error(fault) from fault.__cause__
 
     def _evaluate(self, columns: Mapping[str, Any]) -> Any:
         for name in self.names:
             if name not in columns:
-                raise Unfit(f"column {name!r} is missing: {near(name, map(str, columns))}")
+                raise Unfit(f"column {name!r} is missing: {near(name, map(str, columns))}", column=name)
         # an expression without a column is the same number for every event of whatever columns there are
         lengths = {name: len(columns[name]) for name in self.names or list(columns)[:1]}
         if not lengths:
@@ -150,14 +150,17 @@ class Expression:
         (first, num_events), *others = lengths.items()
         for name, length in others:
             if length != num_events:
-                raise Unfit(f"column {name!r} has {length} events, but {first!r} has {num_events}")
+                raise Unfit(f"column {name!r} has {length} events, but {first!r} has {num_events}", column=name)
         result = _value(self._root, _load({name: columns[name] for name in self.names}))
         if not isinstance(result, _Array):
             return np.full(num_events, result)
         return result.values if result.lists is None else _in_lists(result.values, result.lists.offsets)
 
     def _error(self, fault: Unfit) -> SchemaError:
-        return SchemaError(f"expression {short(self.text)!r}: {fault}")
+        text = f"expression {short(self.text)!r}: {fault}"
+        if fault.event is None:
+            return SchemaError(text, column=fault.column)
+        return EventError(text, event=fault.event, column=fault.column)
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
         return Expression, (self.text,)  # a pickled expression is checked again
@@ -208,8 +211,10 @@ def _common_lists(operands: list[Any], text: str) -> Any:
             one, other = common.lengths, lists.lengths
             event = int(np.not_equal(one, other).argmax())
             raise Unfit(
-                f"{text!r} puts lists of different lengths together: in event {event} {common.column!r} has "
-                f"{one[event]} entries and {lists.column!r} {other[event]}"
+                f"{text!r} puts lists of different lengths together: {common.column!r} has {one[event]} entries and "
+                f"{lists.column!r} {other[event]}",
+                event=event,
+                column=lists.column,
             )
     return common
 
@@ -248,7 +253,7 @@ def _flat(name: str, column: Any) -> tuple[Any, np.ndarray | None]:
             values, offsets = values.ravel(), np.arange(len(values) + 1) * values.shape[1]
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
-        raise Unfit(f"column {name!r} must hold a number or a list of numbers per event, got {found}")
+        raise Unfit(f"column {name!r} must hold a number or a list of numbers per event, got {found}", column=name)
     return values, offsets
 
 
@@ -281,5 +286,5 @@ def _computable(name: str, values: Any) -> np.ndarray:
     if values.dtype.kind == "f":
         return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-        raise Unfit(f"column {name!r} has the number {values.max()}, which int64 cannot hold")
+        raise Unfit(f"column {name!r} has the number {values.max()}, which int64 cannot hold", column=name)
     return values.astype(np.int64, copy=False)

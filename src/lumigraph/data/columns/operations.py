@@ -21,6 +21,10 @@ _LARGEST = np.iinfo(np.int64).max
 class Unfit(ValueError):
     """Operands that an operation cannot take, in words that fit into a sentence about the expression."""
 
+    def __init__(self, message: str, *, event: int | None = None, column: str | None = None) -> None:
+        super().__init__(message)
+        self.event, self.column = event, column
+
 
 class Operation(NamedTuple):
     """An operator or a function of an expression."""

@@ -1,14 +1,13 @@
 """What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, located, near
 from ...events.schema import EventSchema
 from ..files.tables import counter_of
 from .expressions import Expression
@@ -19,27 +18,9 @@ __all__ = ["file_columns", "numbered_as", "prepared"]
 _parsed = lru_cache(Expression)  # every chunk asks for the same ones
 
 
-@contextmanager
-def numbered_as(numbers: int | np.ndarray) -> Iterator[None]:
-    """Let an error about an event of a part name its number in the whole: that of the first one, or that of each.
-
-    Examples
-    --------
-    >>> with numbered_as(100):
-    ...     raise SchemaError("event 3: column 'ht' is nan")
-    Traceback (most recent call last):
-    ...
-    lumigraph.events.errors.SchemaError: event 103: column 'ht' is nan
-    """
-    try:
-        yield
-    except ValueError as error:
-        found = re.search(r"\bevent (\d+)", text := str(error))
-        if not found:
-            raise  # an error of any class, with its cause
-        event = int(found[1])
-        number = event + numbers if isinstance(numbers, int) else numbers[event]
-        raise type(error)(f"{text[: found.start(1)]}{number}{text[found.end(1) :]}") from None
+def numbered_as(numbers: int | np.ndarray) -> AbstractContextManager[None]:
+    """Let an error about an event of a part name its number in the whole."""
+    return located(events=numbers)
 
 
 def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
@@ -61,11 +42,13 @@ def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[s
         elif name in names:
             found[name] = None
         else:
-            raise SchemaError(f"{what} needs the column {name!r}, which is missing: {near(name, [*names, *known])}")
+            raise SchemaError(
+                f"{what} needs the column {name!r}, which is missing: {near(name, [*names, *known])}", column=name
+            )
 
     for name in derived:
         if name in names:
-            raise SchemaError(f"the derived column {name!r} is a column already: give it another name")
+            raise SchemaError(f"the derived column {name!r} is a column already: give it another name", column=name)
     for name in wanted:
         add(name, derived, "the schema")
     for vec, text in schema.object_selection.items():
@@ -154,16 +137,17 @@ def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
 
     if _is_list(column) != _is_list(keep):
         expected = "yes or no for each of its objects" if _is_list(column) else "one yes or no per event"
-        raise SchemaError(f"{what} must give {expected}, as column {name!r} does")
+        raise SchemaError(f"{what} must give {expected}, as column {name!r} does", column=name)
     if not _is_list(column):
         return np.where(keep, np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
     column = ak.Array(column)
     lengths, expected_lengths = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.num(keep))
     if not np.array_equal(lengths, expected_lengths):
         event = int((lengths != expected_lengths).argmax())
-        raise SchemaError(
-            f"event {event}: column {name!r} has {lengths[event]} objects, but {what} is about "
-            f"{expected_lengths[event]}"
+        raise EventError(
+            f"column {name!r} has {lengths[event]} objects, but {what} is about {expected_lengths[event]}",
+            event=event,
+            column=name,
         )
     return column[keep]
 

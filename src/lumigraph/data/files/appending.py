@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.errors import SchemaError
+from .memory_tables import from_library
 from .tables import as_array, checked_columns, collection_of, counter_of
 
 __all__ = [
@@ -54,7 +55,7 @@ class AppendedFile(ABC):
         self.path = path
 
     def check(self, chunk: Chunk) -> None:  # noqa: B027
-        """Raise a ValueError if the format cannot hold a chunk, before it or any other is written."""
+        """Raise a SchemaError if the format cannot hold a chunk, before it or any other is written."""
 
     @abstractmethod
     def write(self, chunk: Chunk) -> None:
@@ -85,7 +86,7 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
         raise SchemaError("there are no columns; give at least one")
     if bad := [name for name in columns if not isinstance(name, str) or not name]:
         raise SchemaError(f"columns have names, got {bad[0]!r}; give it a name that is a text")
-    arrays: dict[str, Any] = {name: as_array(name, values) for name, values in columns.items()}
+    arrays: dict[str, Any] = {name: as_array(name, from_library(name, values)) for name, values in columns.items()}
     for name, array in arrays.items():
         if "unknown" in str(array.type):  # no number in it tells a type
             type_ = types.get(name, str(array.type.content).replace("unknown", "float64"))
@@ -97,7 +98,8 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
         if types.get(name) != found.get(name):
             raise SchemaError(
                 f"column {name!r} is {found.get(name, 'missing')}, but {types.get(name, 'missing')} in the first "
-                "chunk; all chunks must have the same columns, of the same types"
+                "chunk; all chunks must have the same columns, of the same types",
+                column=name,
             )
     return {name: pack(plain[name]) for name in types or found}, dict(types or found)
 
@@ -162,7 +164,7 @@ def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
 
     Raises
     ------
-    ValueError
+    SchemaError
         If a column has the name of a counter and does not hold its numbers.
     """
     found: dict[str, np.ndarray] = {}
@@ -174,8 +176,9 @@ def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
             continue
         own = chunk[counter]
         if own.lengths is not None or not np.array_equal(own.values, column.lengths):
-            raise ValueError(
+            raise SchemaError(
                 f"column {counter!r} must hold the numbers of entries of the lists in {name!r}, since this format "
-                "uses it as their counter; rename it, or write to .parquet"
+                "uses it as their counter; rename it, or write to .parquet",
+                column=counter,
             )
     return found, [counter for counter in found if counter not in chunk]

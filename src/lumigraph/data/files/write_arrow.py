@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...events.errors import EventError, SchemaError
 from .appending import AppendedFile, Chunk, Packed, num_events, padded
 from .read_arrow import jagged_columns
 from .tables import collection_of
@@ -67,11 +68,11 @@ class CsvFile(AppendedFile):
         self._widths: dict[str, int] = {}  # of lists: the longest one so far
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a reader could not tell the columns, or the particles in them, from the cells."""
+        """Raise a SchemaError if a reader could not tell the columns, or the particles in them, from the cells."""
         widths = dict(self._widths)
         for name, (_, lengths) in chunk.items():
             if "\n" in name or "\r" in name:
-                raise ValueError(f"column {name!r} needs more than one line in CSV; rename it")
+                raise SchemaError(f"column {name!r} needs more than one line in CSV; rename it", column=name)
             if lengths is not None:
                 widths[name] = max(widths.get(name, 1), int(lengths.max(initial=0)))
         _check_cells(chunk, widths)
@@ -160,14 +161,17 @@ def _check_cells(chunk: Chunk, widths: dict[str, int]) -> None:
         owner |= dict.fromkeys(cells, name)
     for name, cells in parts.items():
         if taken := [cell for cell in cells if owner[cell] != name]:
-            raise ValueError(f"column {name!r} needs the name {taken[0]!r} in CSV, which is taken; rename one of them")
+            raise SchemaError(
+                f"column {name!r} needs the name {taken[0]!r} in CSV, which is taken; rename one of them", column=name
+            )
     found = jagged_columns(list(owner))
     seen: dict[str, None] = {}
     for name in widths:
         if name not in found or found[name].cells != parts[name]:
-            raise ValueError(
+            raise SchemaError(
                 f"jagged column {name!r} cannot be told from its numbered columns {', '.join(parts[name])} in CSV; "
-                "give it a name like 'Jet_px', without a digit before the last '_', or write to .parquet"
+                "give it a name like 'Jet_px', without a digit before the last '_', or write to .parquet",
+                column=name,
             )
         if collection_of(name) not in seen:
             seen[collection_of(name)] = None
@@ -189,8 +193,10 @@ def _check_particles(chunk: Chunk, owner: dict[str, str], name: str, objects: li
         else:
             told[there] |= number
     if np.any(wrong := told != there):
-        event, slot = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"in event {event} the cells {', '.join(objects[slot])} would not tell in CSV whether the particle is "
-            "there, as empty stands for NaN and for an absent particle; write to .parquet"
+        event, slot = np.argwhere(wrong)[0].tolist()
+        raise EventError(
+            f"the cells {', '.join(objects[slot])} would not tell in CSV whether the particle is there, as empty "
+            "stands for NaN and for an absent particle; write to .parquet",
+            event=event,
+            column=name,
         )

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...events.errors import SchemaError
 from .appending import AppendedFile, Chunk, counters, padded
 from .read_hdf5 import HDF5_COUNTER
 
@@ -21,15 +22,17 @@ class Hdf5File(AppendedFile):
     _num_events = 0
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a counter among the columns holds other numbers, or a name is none in HDF5."""
+        """Raise a SchemaError if a counter among the columns holds other numbers, or a name is none in HDF5."""
         _, added = counters(chunk)
         names = [*chunk, *added]
         for name in names:
             if not {"", "."}.isdisjoint(name.split("/")):
-                raise ValueError(f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it")
+                raise SchemaError(
+                    f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it", column=name
+                )
             if group := next((name[:i] for i, letter in enumerate(name) if letter == "/" and name[:i] in names), ""):
-                raise ValueError(
-                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them"
+                raise SchemaError(
+                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them", column=name
                 )
 
     def write(self, chunk: Chunk) -> None:

@@ -20,7 +20,7 @@ class RootFile(AppendedFile):
     _tree: Any = None
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a column has the name of a counter and does not hold its numbers."""
+        """Raise a SchemaError if a column has the name of a counter and does not hold its numbers."""
         counters(chunk)
 
     def write(self, chunk: Chunk) -> None:

@@ -258,7 +258,7 @@ class _Scan:
         """Read the columns; those that cannot be read are noted and left out, unless none can."""
         try:
             columns = self.file.read(self.names, start, stop)
-        except SchemaError as error:
+        except SchemaError:
             for name in self.names:
                 try:
                     self.file.read([name], start, stop)
@@ -267,11 +267,11 @@ class _Scan:
                         raise
                     self.failed[name] = (
                         self.file.types.get(name, ""),
-                        first_line(str(reason).removeprefix(f"{self.file.path}: ")),
+                        first_line(reason.detail),
                     )
             self.names = [name for name in self.names if name not in self.failed]
             if not self.names or not self.failed:
-                raise error from None
+                raise
             for name in self.failed:
                 self.columns.pop(name, None)
             columns = self.file.read(self.names, start, stop)

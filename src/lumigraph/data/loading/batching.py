@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from ...events.checks import check_counts
+from ...events.errors import EventError
 from .drawing import Numbers, as_array, balanced_weights, chances, draw
 
 __all__ = ["EventBatches", "balanced_weights"]
@@ -108,7 +109,7 @@ class EventBatches(Sampler[np.ndarray]):
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
-        check_place(rank, num_ranks)
+        check_rank(rank, num_ranks)
         self.bucketed, self.shuffle, self.seed, self.epoch = bucketed, shuffle, seed, 0
         self.rank, self.num_ranks = rank, num_ranks
         self._by_number = not bucketed and set(self.limits) == {"batch_size"}
@@ -151,7 +152,7 @@ class EventBatches(Sampler[np.ndarray]):
         rng = np.random.default_rng((self.seed, epoch))
         if self._by_number:
             own = np.ascontiguousarray(self._order(rng)[rank::num_ranks])
-            return _pieces(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
+            return _slices(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
         if self.bucketed or self._chances is not None:
             batches = self._fill(steps, num_ranks, rng)
         else:
@@ -180,14 +181,15 @@ class EventBatches(Sampler[np.ndarray]):
         return [(load, min(limit, int(load.sum()))) for load, limit in loads]  # a limit that fits 64 bits
 
     def _fewest_batches(self) -> int:
-        """Return how many batches it takes in any epoch, or raise a ValueError if one event alone is too much."""
+        """Return how many batches it takes in any epoch, or raise an EventError: one event is too much."""
         largest = int(self._lengths.argmax())
         crowd = int(self._lengths[largest])
         for name, found, what in (("max_particles", crowd, "particles"), ("max_pairs", crowd * (crowd - 1), "pairs")):
             if found > self.limits.get(name, found):
-                raise ValueError(
-                    f"event {largest} has {found} {what}, more than {name}={self.limits[name]} of a batch: raise "
-                    f"{name}, or keep the leading particles of each event only, with max_particles of the schema"
+                raise EventError(
+                    f"it has {found} {what}, more than {name}={self.limits[name]} of a batch: raise {name}, or keep "
+                    "the leading particles of each event only, with max_particles of the schema",
+                    event=largest,
                 )
         loads = self._loads(np.sort(self._lengths))
         if self.bucketed:
@@ -209,7 +211,7 @@ class EventBatches(Sampler[np.ndarray]):
             cuts = _cuts(self._loads(self._lengths[events]))
             if self._chances is None or len(cuts) > count or len(drawn) >= _MOST_ROUNDS * self.num_events:
                 break  # draws of light events make few batches: draw more
-        batches = _pieces(events, _halve(cuts, count))
+        batches = _slices(events, _halve(cuts, count))
         if not self._random:
             return batches
         # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
@@ -229,8 +231,8 @@ def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
     return 0, 1
 
 
-def check_place(rank: Any, num_ranks: Any) -> None:
-    """Raise an error unless rank and num_ranks are a place among processes, or both not given."""
+def check_rank(rank: Any, num_ranks: Any) -> None:
+    """Raise an error unless rank and num_ranks say which process of how many this is, or both are not given."""
     if (rank is None) != (num_ranks is None):
         raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
     if num_ranks is not None:
@@ -257,7 +259,7 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
     if num_events == 0:
         raise ValueError("the data set has no events, so there is nothing to load")
     if array.min(initial=0) < 0:
-        raise ValueError(f"lengths must be at least 0, got {array.min()} in event {int(array.argmin())}")
+        raise EventError(f"lengths must be at least 0, got {array.min()}", event=int(array.argmin()))
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
 
 
@@ -265,7 +267,7 @@ def _ceil_div(total: int, part: int) -> int:
     return -(-total // part)
 
 
-def _pieces(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
+def _slices(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
     return [events[start:stop] for start, stop in pairwise(cuts)]
 
 
@@ -308,4 +310,4 @@ def _deal(events: np.ndarray, count: int, rng: np.random.Generator | None) -> li
         rng.permuted(table, axis=1, out=table)
     rows = np.ascontiguousarray(table.T)  # a batch a row
     held = rows >= 0
-    return _pieces(rows[held], [0, *held.sum(1).cumsum().tolist()])
+    return _slices(rows[held], [0, *held.sum(1).cumsum().tolist()])

@@ -32,7 +32,7 @@ class Events(Protocol):
     def read(self) -> EventDataset:
         """Return all events in memory."""
 
-    def loader(self, batch_size: int | None = None, **options: Any) -> EventLoader:
+    def loader(self, batch_size: int | None = None, *further: Any, **options: Any) -> EventLoader:
         """Return a loader of ready Batches."""
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["Events", ...]:

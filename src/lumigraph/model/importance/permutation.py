@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...data import EventDataset, EventStream
+from ...data import EventDataset, Events
 from ...events.batches import particles_of
 from ...events.checks import check_counts
 from ...events.errors import SchemaError
 from ...events.graph import lengths_to_ptr, ptr_to_batch, ptr_to_slot
 from ...events.schema import EventSchema
 from ...metrics import Estimate
-from ..evaluation import scored
+from ..builder import ModelBuilder
+from ..evaluation import mean_loss, scored
+from ..prediction import need_events
 
 __all__ = ["ImportanceTable", "permutation_importance"]
 
@@ -64,8 +66,9 @@ class ImportanceTable(dict[str, Estimate]):
 
 
 def permutation_importance(
-    model: Any,
-    events: EventDataset | EventStream,
+    module: nn.Module,
+    description: ModelBuilder,
+    events: Events,
     *,
     by: Literal["feature", "object"] = "feature",
     metric: Metric | Literal["loss"] = "loss",
@@ -81,8 +84,8 @@ def permutation_importance(
 
     Parameters
     ----------
-    model
-        A trained `lumigraph.Model`.
+    module, description
+        Head, body and tail of a trained model, and what they are made of: its ``model`` and ``model_builder``.
     events
         Events with targets that it was not trained on; a stream is read into memory.
     by
@@ -120,7 +123,7 @@ def permutation_importance(
     >>> columns = {"a": np.arange(64.0) % 7, "b": np.arange(64.0) % 5, "y": np.arange(64.0) % 7}
     >>> events = EventDataset.from_columns(columns, EventSchema(event_feats=("a", "b"), targets=("y",)))
     >>> model = Model(ModelBuilder.from_dataset(events, "regression")).fit(20, events, 8, lr=0.01, progress_bar=False)
-    >>> list(permutation_importance(model, events))
+    >>> list(permutation_importance(model.model, model.model_builder, events))
     ['a', 'b']
     """
     if by not in ("feature", "object"):
@@ -128,34 +131,31 @@ def permutation_importance(
     if metric != "loss" and not callable(metric):
         raise ValueError(f"metric is {metric!r}, expected 'loss' or a function such as lumigraph.metrics.auc.")
     check_counts(2, n_repeats=n_repeats)  # else nothing is known of the spread
-    events = events.read() if isinstance(events, EventStream) else events
-    if not isinstance(events, EventDataset):
-        raise TypeError(
-            f"events must be an EventDataset, got {type(events).__name__}: EventDataset.from_file reads one"
-        )
-    merit = _merit(model, metric)
-    before = merit(events)
+    need_events(events)
+    read = events.read()
+    merit = _merit(module, description, metric)
+    before = merit(read)
     if metric == "loss" and not before > 0:
         raise ValueError(f"the loss is {before:g}: nothing can be said relative to it")
     random = torch.Generator().manual_seed(seed)
-    changes = _features(events.schema) if by == "feature" else _objects(events)
+    changes = _features(read.schema) if by == "feature" else _objects(read)
     found: dict[str, Estimate] = {}
-    with _unchecked(model.model):
+    with _unchecked(module):
         for name, changed in changes.items():
-            after = np.array([merit(changed(events, random)) for _ in range(n_repeats)])
+            after = np.array([merit(changed(read, random)) for _ in range(n_repeats)])
             worse = after / before - 1 if metric == "loss" else before - after
             found[name] = Estimate(float(worse.mean()), float(worse.std(ddof=1) / np.sqrt(n_repeats)))
     name = "loss" if metric == "loss" else getattr(getattr(metric, "func", metric), "__name__", "metric")
     return ImportanceTable(found, metric=name, before=before)
 
 
-def _merit(model: Any, metric: Any) -> Callable[[EventDataset], float]:
+def _merit(module: nn.Module, description: ModelBuilder, metric: Any) -> Callable[[EventDataset], float]:
     """Return the function that gives the metric of events."""
     if metric == "loss":
-        return lambda events: float(model.evaluate(events))
+        return lambda events: mean_loss(module, description, events)
 
     def merit(events: EventDataset) -> float:
-        out, y, weights = scored(model, events)
+        out, y, weights = scored(module, description, events)
         value = metric(y, out, weights=weights)
         return float(value.value if isinstance(value, Estimate) else value)
 

@@ -14,12 +14,14 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from torch import nn
 from torch_geometric.data import Data
 
 from ...blocks import LorentzBoostNet
 from ...blocks.block import evaluating
 from ...events import kinematics
 from ...events.checks import check_counts
+from ...model import Model
 from ..style import PlotSettings, label_axes
 from .event_columns import event_columns, named_kinds
 from .heads import find_head, particles_of_event
@@ -40,7 +42,7 @@ _COMBINATION: dict[str, Any] = {
 }  # fmt: skip
 
 
-def plot_combinations(net: Any, *, ax: Axes | None = None, settings: PlotSettings | None = None) -> Axes:
+def plot_combinations(net: nn.Module | Model, *, ax: Axes | None = None, settings: PlotSettings | None = None) -> Axes:
     r"""Draw what the combinations and the rest frames of a Lorentz boost network are made of, slot by slot.
 
     A row is a combination :math:`k_a` or, below them, a rest frame :math:`r_f`; a column is a slot. The colour is the
@@ -132,7 +134,7 @@ class _Seen(NamedTuple):
 
 
 def plot_boosts(
-    net: Any,
+    net: nn.Module | Model,
     batch: Data,
     event: int = 0,
     *,
@@ -194,7 +196,7 @@ def plot_boosts(
     check_counts(0, frame=frame)
     if frame >= head.conv.num_frames:
         last = head.conv.num_frames - 1
-        raise ValueError(f"frame is {frame}, expected a number from 0 to {last}, as the network has {last + 1}.")
+        raise ValueError(f"frame must be a number from 0 to {last}, got {frame}: the network has {last + 1}")
     groups = _groups(head, batch, event, kinds, settings)
     before, after, share, gamma = _boosted(head, batch, event, frame)
     size = (settings.width, 1.3 * settings.width / settings.aspect)

@@ -66,9 +66,12 @@ def edge_values(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray
     values = np.asarray(edge_weights.detach().cpu() if isinstance(edge_weights, torch.Tensor) else edge_weights)
     expected = num_particles * (num_particles - 1)
     if values.shape != (expected,):
-        raise ValueError(f"edge_weights has shape {values.shape}, expected ({expected},): one number an ordered edge.")
+        raise ValueError(
+            f"edge_weights must have the shape ({expected},), a number per ordered edge, got {values.shape}"
+        )
     if not np.all(np.isfinite(values) & (values >= 0)):
-        raise ValueError("edge_weights has negative or undefined numbers, expected finite ones from 0 up.")
+        bad = values[~(np.isfinite(values) & (values >= 0))][0]
+        raise ValueError(f"edge_weights must be finite numbers of at least 0, got {bad}")
     return values.astype(float)
 
 

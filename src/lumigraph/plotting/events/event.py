@@ -28,7 +28,7 @@ def plot_event(
     batch: Data,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     ax: Axes | None = None,
     edges: bool = True,
@@ -49,8 +49,8 @@ def plot_event(
     event
         Number of the event in the batch.
     feats_per_vec
-        Names of the columns of ``x``, among them ``px`` and ``py`` in GeV; ``pz``, ``kind`` and ``btag`` (tagged
-        above 0.5) are used where they are, others are left alone.
+        Names of the columns of ``x``; not needed for a Batch that knows its names. Among them are ``px`` and ``py`` in
+        GeV; ``pz``, ``kind`` and ``btag`` (tagged above 0.5) are used if they exist, and others ignored.
     kinds
         Name of each code in the column ``kind``; None: 0 MET, 1 electron, 2 muon, 3 jet. Without this column the
         columns ``is_MET``, ``is_Jet``, ... tell the kind; without any of them all are ``"particle"``.
@@ -67,8 +67,8 @@ def plot_event(
     Raises
     ------
     ValueError
-        If the event does not exist, columns are missing or do not fit ``x``, a number is not finite, or
-        ``edge_weights`` has another length or negative numbers.
+        If the event does not exist, names are missing, do not fit ``x`` or contradict those of the batch, a number is
+        not finite, or ``edge_weights`` has another length or negative numbers.
 
     Notes
     -----

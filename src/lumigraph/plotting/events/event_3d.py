@@ -31,7 +31,7 @@ def plot_event_3d(
     batch: Data,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     edges: bool = True,
     edge_weights: ArrayLike | None = None,
@@ -100,7 +100,7 @@ def _axes(ax: Axes | None, settings: PlotSettings) -> Axes3D:
         figure = plt.figure(figsize=(settings.width, settings.width / settings.aspect))
         return cast(Axes3D, figure.add_subplot(projection="3d"))
     if not isinstance(ax, Axes3D):
-        raise TypeError('ax has two dimensions, expected axes with three: make them with projection="3d".')
+        raise TypeError('ax must have three dimensions, got two: make it with projection="3d"')
     return ax
 
 

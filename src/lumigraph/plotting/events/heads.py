@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from ...events.batches import particles_of
 from ...events.particles import Particles
-from ...model.built_model import BuiltModel
+from ...model import Model
 from .event_columns import event_bounds
 
 __all__ = ["find_head", "model_name", "particles_of_event"]
@@ -18,7 +18,7 @@ __all__ = ["find_head", "model_name", "particles_of_event"]
 Head = TypeVar("Head", bound=nn.Module)
 
 
-def find_head(owner: Any, kind: type[Head]) -> Head:
+def find_head(owner: nn.Module | Model, kind: type[Head]) -> Head:
     """Return the one block of a kind in a model, a module, or among the parts of a `MultiHead`.
 
     Raises
@@ -33,17 +33,17 @@ def find_head(owner: Any, kind: type[Head]) -> Head:
     >>> find_head(nn.Sequential(nn.Linear(2, 1), nn.ReLU()), nn.Linear)
     Linear(in_features=2, out_features=1, bias=True)
     """
-    module = owner.model if isinstance(owner, BuiltModel) else owner
+    module = owner.model if isinstance(owner, Model) else owner
     if not isinstance(module, nn.Module):
-        raise TypeError(f"a picture of a {kind.__name__} needs one, or a model that has one, got {owner!r:.80}")
+        raise TypeError(f"the model must be a {kind.__name__}, or a module or Model that has one, got {owner!r:.80}")
     found = [part for part in module.modules() if isinstance(part, kind)]
     if len(found) != 1:
-        has = f"{len(found)} of them: pass the one to draw" if found else "none: build it with one as its head"
-        raise ValueError(f"a picture of a {kind.__name__} needs one, the {type(module).__name__} has {has}")
+        got = f"{len(found)}: pass the one to draw" if found else "none: build it with one as its head"
+        raise ValueError(f"the {type(module).__name__} must have one {kind.__name__}, got {got}")
     return found[0]
 
 
-def model_name(model: BuiltModel) -> str:
+def model_name(model: Model) -> str:
     """Return the name of the head that takes the particles, or of the only one."""
     return type(getattr(model.head, "matrix_head", model.head)).__name__
 

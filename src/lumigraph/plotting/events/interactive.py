@@ -11,7 +11,8 @@ from jaxtyping import Float
 from matplotlib.colors import to_hex
 from torch_geometric.data import Data
 
-from ...data import EventDataset
+from ...data import Events
+from ...events.batches import feature_names, names_of
 from ...events.checks import check_counts
 from ..style import PlotSettings
 from .edges import line_paths, short_way, unordered_pairs
@@ -46,7 +47,7 @@ class _Drawn(NamedTuple):
 
 
 def interactive_event(
-    batch: Data | EventDataset,
+    batch: Data | Events,
     event: int = 0,
     *,
     feats_per_vec: Sequence[str] | None = None,
@@ -63,12 +64,11 @@ def interactive_event(
     Parameters
     ----------
     batch
-        A Batch, the Data of one event, or an `lumigraph.EventDataset`.
+        A Batch, the Data of one event, or events in memory or in files, of which those of files are all read.
     event
         Number of the event that is shown first.
     feats_per_vec, kinds, edges
-        See `plot_event`. A data set knows its ``feats_per_vec``; a batch of four columns has (px, py, pz, E) unless
-        they are named.
+        See `plot_event`. A batch of four columns that knows no names has (px, py, pz, E) unless they are given.
     max_events
         The slider holds so many events at most, those next to ``event``, and fewer if they have very many particles
         and lines: a figure stays below two megabytes.
@@ -126,26 +126,26 @@ def interactive_event(
 
 
 def events_to_show(
-    batch: Data | EventDataset, event: int, feats_per_vec: Sequence[str] | None, max_events: int
+    batch: Data | Events, event: int, feats_per_vec: Sequence[str] | None, max_events: int
 ) -> tuple[Data, Sequence[str], int]:
     """Return a batch with the event, the names of its columns, and the number of its first event.
 
     Of a data set only the events next to the chosen one are gathered.
     """
-    if isinstance(batch, EventDataset):
-        event_bounds([0] * (len(batch) + 1), event)
-        window = _around(event, len(batch), max_events)
-        names = batch.schema.feats_per_vec if feats_per_vec is None else feats_per_vec
-        return batch.batch(list(window)), names, window.start
-    if feats_per_vec is not None:
-        return batch, feats_per_vec, 0
-    if batch.x is None or batch.x.dim() != 2 or batch.x.shape[1] != 4:
-        found = None if batch.x is None else tuple(batch.x.shape)
-        raise ValueError(
-            f"batch.x has shape {found} and no names: give feats_per_vec, such as "
-            "feats_per_vec=events.schema.feats_per_vec, or the data set itself."
-        )
-    return batch, ("px", "py", "pz", "E"), 0
+    first = 0
+    if isinstance(batch, Events):
+        events = batch.read()
+        event_bounds([0] * (len(events) + 1), event)
+        window = _around(event, len(events), max_events)
+        batch, first = events.batch(list(window)), window.start
+    if (
+        feats_per_vec is None
+        and not names_of(batch).feats_per_vec
+        and batch.x is not None
+        and batch.x.shape[1:] == (4,)
+    ):
+        feats_per_vec = ("px", "py", "pz", "E")
+    return batch, feature_names(batch, feats_per_vec), first
 
 
 def _around(event: int, num_events: int, max_events: int) -> range:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,13 +12,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from ...blocks import InteractionNet
 from ...blocks.block import evaluating
+from ...events.batches import names_of
 from ...events.checks import check_counts
 from ...events.graph import CompleteGraph, ring_pairs
+from ...events.particles import Particles
+from ...model import Model
 from ...nn import InteractionConv
 from ..style import PlotSettings
 from .edges import drawn_lines, line_paths, short_way
@@ -29,6 +32,8 @@ from .markers import particle_groups
 
 __all__ = ["message_strengths", "plot_messages"]
 
+Share = TypeVar("Share", float, np.ndarray)
+
 #: More lines than this would be a grey plane.
 _MOST = 3000
 
@@ -37,7 +42,7 @@ _DARKEST = 0.9
 
 
 def message_strengths(
-    model_or_head: Any, batch: Data, event: int = 0, *, layer: int = 0
+    model_or_head: nn.Module | Model, batch: Data, event: int = 0, *, layer: int = 0
 ) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, " edges"]]:
     r"""Return how strongly each particle of an event affects each other one in an interaction network.
 
@@ -87,7 +92,7 @@ def message_strengths(
     check_counts(0, layer=layer)
     if layer >= head.n_layers:
         last = head.n_layers - 1
-        raise ValueError(f"layer is {layer}, expected a number from 0 to {last}, as the network has {last + 1}.")
+        raise ValueError(f"layer must be a number from 0 to {last}, got {layer}: the network has {last + 1}")
     x, slot, ptr = particles = particles_of_event(batch, event, head)
     pairs = CompleteGraph(ptr).edge_index()
     times = torch.ones_like(pairs[0])  # that the receiver hears the sender
@@ -113,11 +118,11 @@ def message_strengths(
 
 
 def plot_messages(
-    model_or_head: Any,
+    model_or_head: nn.Module | Model,
     batch: Data,
     event: int = 0,
     *,
-    feats_per_vec: Sequence[str],
+    feats_per_vec: Sequence[str] | None = None,
     kinds: Mapping[int, str] | None = None,
     layer: int = 0,
     strongest: int | None = None,
@@ -133,7 +138,9 @@ def plot_messages(
     ----------
     model_or_head, batch, event, layer
         See `message_strengths`.
-    feats_per_vec, kinds
+    feats_per_vec
+        Names of the columns of ``x``; those of the batch if not given, or of the network.
+    kinds
         See `plot_event`.
     strongest
         Draw only so many of the n(n-1) effects, the strongest ones; None: all, up to 3,000.
@@ -159,13 +166,15 @@ def plot_messages(
     >>> import matplotlib.pyplot as plt
     >>> net = InteractionNet(["a_px", "a_py"], ["a"], ["px", "py"], intfunc_depth=1, intfunc_width=4, intfunc_out_sz=3,
     ...                      outfunc_depth=1, outfunc_width=4, outfunc_out_sz=5, agg_method="sum")
-    >>> ax = plot_messages(net, Data(x=torch.randn(3, 2)), feats_per_vec=["px", "py"])
+    >>> ax = plot_messages(net, Data(x=torch.randn(3, 2)))
     >>> len(ax.collections[0].get_paths())
     6
     >>> plt.close(ax.figure)
     """
     settings = settings or PlotSettings()
     check_counts(0, **({} if strongest is None else {"strongest": strongest}))
+    if feats_per_vec is None and not names_of(batch).feats_per_vec:
+        feats_per_vec = find_head(model_or_head, InteractionNet).feats_per_vec
     columns = event_columns(batch, event, feats_per_vec)
     kinds = named_kinds(columns, kinds)
     place = coordinates(columns)
@@ -187,11 +196,11 @@ def plot_messages(
     return ax
 
 
-def _as_data(particles: Any) -> Data:
+def _as_data(particles: Particles) -> Data:
     return Data(x=particles.x, slot=particles.slot, ptr=particles.ptr)
 
 
-def _width(share: Any, num_particles: int) -> Any:
+def _width(share: Share, num_particles: int) -> Share:
     """Width in points of lines; in a crowd all are thinner, so that the particles stay in sight."""
     return 0.2 + (3.0 * min(1.0, (30.0 / max(num_particles, 1)) ** 0.5) - 0.2) * share
 

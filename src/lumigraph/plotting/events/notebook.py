@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from torch_geometric.data import Data
 
-from ...data import EventDataset
+from ...data import Events
 from ..page import png
 from ..style import PlotSettings
 from .event import event_title, plot_event
@@ -47,7 +47,7 @@ _SCRIPT = """
 
 
 def show(
-    batch: Data | EventDataset,
+    batch: Data | Events,
     event: int = 0,
     *,
     feats_per_vec: Sequence[str] | None = None,
@@ -106,7 +106,7 @@ def show(
 
 
 def event_html(
-    batch: Data | EventDataset,
+    batch: Data | Events,
     event: int = 0,
     *,
     feats_per_vec: Sequence[str] | None = None,
@@ -133,7 +133,7 @@ def event_html(
     return _page(batch, event, max_events, **options)[0]
 
 
-def _page(batch: Data | EventDataset, event: int, max_events: int, **options: Any) -> tuple[str, str, str]:
+def _page(batch: Data | Events, event: int, max_events: int, **options: Any) -> tuple[str, str, str]:
     """Return the piece of HTML, the picture that stands in it until a script runs, and what it says."""
     from plotly.utils import PlotlyJSONEncoder
 
@@ -161,7 +161,7 @@ def _notebook() -> Any:
     return shell if hasattr(shell, "kernel") else None
 
 
-def _static(batch: Data | EventDataset, event: int, *, feats_per_vec: Sequence[str] | None, **options: Any) -> Axes:
+def _static(batch: Data | Events, event: int, *, feats_per_vec: Sequence[str] | None, **options: Any) -> Axes:
     shown, names, first = events_to_show(batch, event, feats_per_vec, max_events=1)
     ax = plot_event(shown, event - first, feats_per_vec=names, **options)
     if first:  # the number in the data set, not in the batch that was made of it

@@ -12,7 +12,6 @@ from ...blocks import InteractionNet, LorentzBoostNet
 from ...data import EventDataset
 from ...metrics import auc
 from ...model import Model
-from ...model.importance import permutation_importance
 from ..calibration import plot_calibration
 from ..confusion import plot_confusion
 from ..curves import plot_history, plot_roc, plot_scores
@@ -84,7 +83,7 @@ def importance_figures(model: Model, events: EventDataset, settings: PlotSetting
     metric: Any = auc if model.objective == "classification" and model.n_out == 1 else "loss"
 
     def draw(by: Any) -> Axes:
-        table = permutation_importance(model, events, by=by, metric=metric, n_repeats=3)
+        table = model.get_feat_importance(events, by=by, metric=metric, n_repeats=3)
         return plot_importance(table, settings=settings)
 
     if events.schema.objects:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from ...data import EventDataset, EventStream
+from ...data import EventDataset, Events
 from ...data.inspection import ColumnReport
-from ...events.errors import SchemaError
 from ...model import Model
+from ...model.prediction import scored_parts, with_targets
 
 __all__ = ["Extreme", "Gathered", "gather"]
 
@@ -52,7 +50,7 @@ class Gathered:
     some: EventDataset
 
 
-def gather(model: Model, events: EventDataset | EventStream, seed: int = 0) -> Gathered:
+def gather(model: Model, events: Events, seed: int = 0) -> Gathered:
     """Go through the events once.
 
     Raises
@@ -65,7 +63,9 @@ def gather(model: Model, events: EventDataset | EventStream, seed: int = 0) -> G
     most = least = None
     random = np.random.default_rng(seed)
     share = _FOR_IMPORTANCE / max(len(events), 1)
-    for part, out in _scored(model, events):
+    labelled = with_targets(events, model.model_builder)
+    for part, scores in scored_parts(model.model, model.model_builder, labelled):
+        out = scores.numpy()
         outs.append(out)
         targets.extend([] if part.y is None else [part.y.numpy()])
         weights.extend([] if part.weight is None else [part.weight.numpy()])
@@ -85,14 +85,6 @@ def gather(model: Model, events: EventDataset | EventStream, seed: int = 0) -> G
         least,
         EventDataset.concatenate(picked),
     )
-
-
-def _scored(model: Model, events: EventDataset | EventStream) -> Iterator[tuple[EventDataset, Any]]:
-    for part in events.chunks(2048):
-        if part.y is None:
-            raise SchemaError("the events have no targets: name them in the schema (targets), and read them")
-        with events.locating(part) if isinstance(events, EventStream) else nullcontext():
-            yield part, model.predict(part)
 
 
 def _rank(objective: str, out: Float[np.ndarray, "events outputs"]) -> Float[np.ndarray, " events"]:

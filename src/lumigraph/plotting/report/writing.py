@@ -16,10 +16,11 @@ import torch_geometric
 import yaml
 
 from ...blocks.registry import to_plain
-from ...data import EventDataset, EventStream
+from ...data import Events
 from ...data.inspection import ColumnReport
 from ...events.files import check_place, replacing
 from ...model import Model
+from ...model.evaluation import source_of
 from ...version import __version__
 from ..events.heads import model_name
 from ..page import cards, details, gallery, page, paragraph, section, table
@@ -32,7 +33,7 @@ __all__ = ["write_report"]
 
 def write_report(
     model: Model,
-    events: EventDataset | EventStream,
+    events: Events,
     path: str | os.PathLike[str],
     *,
     title: str = "Report",
@@ -80,7 +81,8 @@ def write_report(
     target = check_place(path, overwrite)
     settings = settings or PlotSettings()
     found, metrics = gather(model, events), model.metrics(events)
-    source = f"of {events.name}" if isinstance(events, EventStream) else "in memory"
+    files = source_of(events)
+    source = f"of {files}" if files else "in memory"
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
     subtitle = f"{model_name(model)} · {model.objective} · {len(found.out):,} events {source} · {made}"
     sections = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...data import EventDataset
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, located, near
 from ...events.schema import EventSchema
 from ...nn.scaling import TRANSFORMS, Scaling, Standardise
 from .statistics import FeatureStatistics
@@ -92,20 +92,30 @@ class ScalingFit:
             field: FeatureStatistics(len(feats), max_rows=0 if field == "y" else rows)
             for field, feats in self._names.items()
         }
-        self._num_events = 0
+
+    @property
+    def of_targets(self) -> bool:
+        """Whether targets are measured."""
+        return "y" in self._names
 
     @property
     def idle(self) -> bool:
         """Whether features stay as they are, so that there is nothing to measure but targets."""
         return self.method == "none" and self.limit is None and not any(s.altered() for s in self._steps.values())
 
+    @property
+    def measures(self) -> bool:
+        """Whether there is anything to measure or to check."""
+        return self.of_targets or not self.idle
+
     def update(self, events: EventDataset) -> None:
         """Take a part of the training events into account.
 
         Raises
         ------
-        SchemaError
-            If a feature is NaN or infinite, or negative where its logarithm is asked for.
+        EventError
+            If a feature is NaN or infinite, or negative where its logarithm is asked for; ``event`` is the number of
+            the event in this part.
         """
         weight = events.weight
         for field in self._statistics:
@@ -124,10 +134,9 @@ class ScalingFit:
                     rows = self._layers[field](rows)
                 weights = None if own is None else own[start : start + _ROWS].numpy()
                 self._statistics[field].update(rows.numpy(), weights)
-        self._num_events += len(events)
 
     def _check(self, field: str, rows: Tensor, start: int, events: EventDataset) -> None:
-        bad, fault = ~rows.isfinite(), "which is no finite number"
+        bad, fault = ~rows.isfinite(), "which is not a finite number"
         if not bool(bad.any()) and field in self._steps:
             scaling = self._steps[field]
             no_floor = [scaling.low is None or bool(scaling.low[i].isneginf()) for i in range(rows.size(1))]
@@ -140,7 +149,7 @@ class ScalingFit:
             if field == "x" and events.ptr is not None:
                 event = int(torch.searchsorted(events.ptr, event, right=True)) - 1
             name, value = self._names[field][column], float(rows[row, column])
-            raise SchemaError(f"event {self._num_events + event}: {name!r} is {value:g}, {fault}")
+            raise EventError(f"{name!r} is {value:g}, {fault}", event=event, column=name)
 
     def scaling(self) -> dict[str, Scaling]:
         """Return what is to be done to ``u`` and ``x``, for `lumigraph.blocks.AbsHead.set_scaling`.
@@ -188,8 +197,11 @@ def fit_scaling(parts: Iterable[EventDataset], schema: EventSchema, **options: A
     tensor([366.,  61.])
     """
     fit = ScalingFit(schema, **options)
+    seen = 0
     for part in parts:
-        fit.update(part)
+        with located(events=seen):
+            fit.update(part)
+        seen += len(part)
     return fit.scaling()
 
 

@@ -190,7 +190,7 @@ class TestInputs:
             ([0, 0.5, 1], [0.1, 0.2, 0.3], None, "labels of event 1 must be 0 .* got 0.5"),
             ([0, 1, 1], [0.1, 0.2, 0.3], [1.0, 1.0, -1.0], "weights of the signal must have a positive sum, got 0"),
             ([0, 1], [0.1, 0.2], [-1.0, 1.0], "weights of the background must have a positive sum, got -1"),
-            ([0, 1], [[0.1, 0.2], [0.3, 0.4]], None, r"scores must have shape .* got \(2, 2\)"),
+            ([0, 1], [[0.1, 0.2], [0.3, 0.4]], None, r"scores must have the shape .* got \(2, 2\)"),
             (["a", "b"], [0.1, 0.2], None, "could not convert"),
         ],
     )

@@ -72,7 +72,7 @@ def test_zeros_and_tensors():
             [[0.5, 0.5], [-2.0, 3.0]],
             r"scores of event 1 must be probabilities, got \[-2.  3.\]: give the softmax",
         ),
-        ([0, 1], [0.5, 0.5], r"scores must have shape \(events, classes\), .* got \(2,\)"),
+        ([0, 1], [0.5, 0.5], r"scores must have the shape \(events, classes\), .* got \(2,\)"),
         ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "labels of event 1 must be an integer from 0 to 1, got 2"),
         ([0, 1], [[0.5, 0.5], [0.5, np.nan]], "predictions of event 1"),
     ],

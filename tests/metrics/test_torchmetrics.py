@@ -140,10 +140,10 @@ def test_a_collection_keeps_the_events_once():
     [
         ((torch.zeros(3), torch.zeros(2)), "target must have 3 events, as preds has, got 2"),
         ((torch.zeros(2), torch.zeros(2), torch.zeros(1)), "weight must have 2 events, as preds has, got 1"),
-        ((torch.zeros(2), torch.zeros(2, 2)), r"target must have shape \(events,\) or \(events, 1\), got \(2, 2\)"),
+        ((torch.zeros(2), torch.zeros(2, 2)), r"target must have the shape \(events,\) or \(events, 1\), got \(2, 2\)"),
         (
             (torch.zeros(2, 2, 2), torch.zeros(2)),
-            r"preds must have shape \(events,\) or \(events, classes\), got \(2, 2, 2\)",
+            r"preds must have the shape \(events,\) or \(events, classes\), got \(2, 2, 2\)",
         ),
     ],
 )

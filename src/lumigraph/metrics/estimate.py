@@ -72,7 +72,7 @@ def as_column(name: str, values: ArrayLike) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"{name} must have shape (events,) or (events, 1), got {array.shape}")
+        raise ValueError(f"{name} must have the shape (events,) or (events, 1), got {array.shape}")
     if array.size == 0:
         raise NotEnoughEvents(f"{name} must hold at least one event, got none")
     check_finite(name, array)

@@ -67,7 +67,7 @@ def rejection_matrix(
     probabilities = as_array(scores).astype(np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(
-            f"scores must have shape (events, classes), one number for each class, got {probabilities.shape}"
+            f"scores must have the shape (events, classes), one number for each class, got {probabilities.shape}"
         )
     classes, _, factors, num_classes = classes_of(labels, probabilities, weights, 0.5)
     if probabilities.min() < 0:

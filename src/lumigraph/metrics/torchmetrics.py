@@ -112,7 +112,7 @@ class EventMetric(Metric):
                 raise ValueError(f"{name} must have {len(preds)} events, as preds has, got {len(part)}")
             if part.dim() not in (1, 2) or (name != "preds" and part.shape[1:].numel() != 1):
                 wanted = "(events,) or (events, classes)" if name == "preds" else "(events,) or (events, 1)"
-                raise ValueError(f"{name} must have shape {wanted}, got {tuple(part.shape)}")
+                raise ValueError(f"{name} must have the shape {wanted}, got {tuple(part.shape)}")
         parts = [part.detach().double() for part in (preds, target, weight)]
         events = torch.cat([part if part.dim() == 2 else part[:, None] for part in parts], dim=1).to(self.device)
         if self.columns not in (0, events.shape[1]):

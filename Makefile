@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# a process of its own for each core, but not for more than four: each takes over a gigabyte of memory
+# one process per core, at most four, as each takes over a gigabyte of memory
 TEST_PROCESSES ?= logical --maxprocesses 4
 
 .PHONY: demo test lint docs benchmark clean

@@ -20,7 +20,8 @@ pytest.importorskip("captum")  # of the notebooks that explain
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
-# nothing is left of the notebook before, and warnings are what pyproject.toml says of them; and a kernel without ipywidgets tells so when it imports PyG, whatever one does
+# Nothing is left of the notebook before, and warnings are what pyproject.toml says of them; a kernel without ipywidgets
+# tells so when it imports PyG, whatever one does.
 STRICT = """
 %reset -f
 import warnings

@@ -9,8 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import lumigraph
 
 ROOT = Path(__file__).parents[1]

@@ -23,6 +23,7 @@ from lumigraph.nn.pairs import blocks as pair_blocks
 from lumigraph.nn.pairs import compiled as pair_compiled
 from lumigraph.nn.pairs.sums import pair_sums, take_apart
 
+KERNEL = pair_compiled.kernel()
 ENGINES = {"blocks": pair_blocks, "compiled": pair_compiled}
 RAGGED = st.lists(st.sampled_from([0, 1, 2, 3, 7, 20]), max_size=6)
 IN_KERNEL = [act for act in get_args(Act) if act not in ("prelu", "softmax", "logsoftmax")]
@@ -451,12 +452,11 @@ class TestCompiler:
         assert len(told) == 1
         self.CONV(self.X, self.GRAPH)
 
-    @pytest.mark.skipif(pair_compiled.kernel() is None, reason="there is no compiler")
+    @pytest.mark.skipif(KERNEL is None, reason="there is no compiler")
     def test_it_is_kept_for_the_next_process_and_compiled_anew_when_it_is_damaged(self, first_call, tmp_path):
-        kept = Path(pair_compiled.kernel()._name)
-        damaged = tmp_path / "lumigraph" / kept.name
+        damaged = tmp_path / "lumigraph" / Path(KERNEL._name).name
         damaged.parent.mkdir()
-        damaged.write_bytes(kept.read_bytes()[:1000])
+        damaged.write_bytes(Path(KERNEL._name).read_bytes()[:1000])
         assert first_call() == "compiled"
         assert Path(pair_compiled.kernel()._name) == damaged
         assert len(damaged.read_bytes()) > 1000

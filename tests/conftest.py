@@ -1,9 +1,7 @@
 """What holds for every test: no time limit for Hypothesis, one thread, and the same random numbers each time."""
 
-import doctest
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -13,28 +11,12 @@ from hypothesis import settings
 
 collect_ignore = ["compat/make_lumin_cases.py"]  # runs where LUMIN is, see there
 
-EXTRAS = ("onnx", "onnxruntime", "onnxscript", "pythia8mc", "fastjet", "plotly", "captum", "sphinx", "triton")
-MISSING = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
-
 settings.register_profile("lumigraph", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=400)  # --hypothesis-profile=search looks for new cases
 settings.load_profile("lumigraph")
 # tests are small: on a busy machine a second thread waits more than it works, in the processes that tests start too
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Skip a test or an example that needs an extra which is not installed, by the name of what is missing."""
-    try:
-        return (yield)
-    except (ImportError, doctest.UnexpectedException) as failure:
-        error = failure.exc_info[1] if isinstance(failure, doctest.UnexpectedException) else failure
-        missing = getattr(error.__context__ or error, "name", None)
-        if isinstance(error, ImportError) and missing and missing.partition(".")[0] in MISSING:
-            pytest.skip(f"{missing} is not installed")
-        raise
 
 
 @pytest.fixture(autouse=True)

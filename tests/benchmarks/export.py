@@ -57,7 +57,9 @@ def against_eager(name: str, options: argparse.Namespace) -> Iterator[Row]:
                     module(batch)
 
         contestants: list[Callable[[], object]] = [eager, lambda b=batches: [model.predict(x) for x in b]]
-        contestants += [lambda s=sessions[f], x=feeds[f]: [s.run(None, feed) for feed in x] for f in ("padded", "jagged")]
+        contestants += [
+            lambda s=sessions[f], x=feeds[f]: [s.run(None, feed) for feed in x] for f in ("padded", "jagged")
+        ]
         times = paired([seconds(contestant) for contestant in contestants], options.rounds)
         for label, taken in zip(("eager", "predict", "ONNX, padded", "ONNX, flat"), times, strict=True):
             found = statistics.median(taken) / len(batches)

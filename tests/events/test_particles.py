@@ -148,7 +148,7 @@ class TestPieces:
         slot[row] = 2
         check_slots(slot, torch.tensor([0, 0, 2, 2, 2, 3]), 3)
         with pytest.raises(
-            ValueError, match=rf"event {event} has a particle in slot 2, but there are 2 slots \(0 to 1\)"
+            ValueError, match=rf"event {event}: there is a particle in slot 2, but there are 2 slots \(0 to 1\)"
         ):
             check_slots(slot, torch.tensor([0, 0, 2, 2, 2, 3]), 2)
 
@@ -198,7 +198,7 @@ class TestPadding:
         assert torch.equal(pack(Rows(rows, mask)).x, pack(found).x)
 
     def test_a_particle_beyond_the_slots_is_named(self):
-        with pytest.raises(ValueError, match="event 0 has a particle in slot 2, but there are 2 slots"):
+        with pytest.raises(ValueError, match="event 0: there is a particle in slot 2, but there are 2 slots"):
             fit_slots(rows_of_matrix(self.ROWS), 2)
 
     def test_a_partial_nan_is_named(self):

@@ -118,7 +118,7 @@ def test_flatten_goes_by_slot_and_not_by_order():
 
 def test_flatten_with_more_particles_than_slots_names_the_event():
     x, slot, ptr = torch.zeros(4, 2), torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 4])
-    with pytest.raises(ValueError, match="event 2 has a particle in slot 2, but there are 2 slots"):
+    with pytest.raises(ValueError, match="event 2: there is a particle in slot 2, but there are 2 slots"):
         pool(x, slot, ptr, "flatten", 2)
 
 
@@ -138,7 +138,7 @@ def test_names_in_any_case(name):
     ("name", "hint"), [("men", "did you mean mean"), ("add", "there are: sum, mean, max, attention, flatten")]
 )
 def test_other_names_are_an_error(name, hint):
-    with pytest.raises(ValueError, match=f"agg_method='{name}' is no way to aggregate particles: {hint}"):
+    with pytest.raises(ValueError, match=f"agg_method must be a way to aggregate particles, got '{name}': {hint}"):
         check_pooling("agg_method", name)
 
 

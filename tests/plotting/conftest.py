@@ -41,5 +41,6 @@ def batch():
         lengths=lengths,
         u=torch.arange(10.0).view(5, 2),
         y=torch.arange(5.0)[:, None],
+        feats_per_vec=FEATS,
         weight=torch.arange(5.0),
     )

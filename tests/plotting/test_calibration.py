@@ -54,8 +54,8 @@ def test_draws_on_given_axes():
 @pytest.mark.parametrize(
     ("curves", "message"),
     [
-        ({}, r"curves is empty, expected at least one name with its \(labels, scores\)"),
-        ({"a": (LABELS,)}, r"curves\['a'\] has 1 parts, expected \(labels, scores\) or with weights"),
+        ({}, r"curves must have at least one name with its \(labels, scores\), got none"),
+        ({"a": (LABELS,)}, r"curves\['a'\] must be \(labels, scores\) or \(labels, scores, weights\), got 1 parts"),
         ({"a": (LABELS, SCORES + 1)}, "expected a probability"),
     ],
 )

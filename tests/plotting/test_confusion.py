@@ -63,6 +63,6 @@ def test_labels_do_not_overlap(names):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="class_names has 2 names, expected 3, one for each class"):
+    with pytest.raises(ValueError, match="class_names must have 3 names, one for each class, got 2"):
         plot_confusion(LABELS, SCORES, class_names=["a", "b"])
     assert plt.get_fignums() == []

@@ -56,9 +56,9 @@ class TestImportance:
         assert not left.patches
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="table has 0 entries and largest is 15, expected at least 1"):
+        with pytest.raises(ValueError, match="table must have entries and largest be at least 1, got 0 entries and 15"):
             plot_importance(ImportanceTable({}, metric="loss", before=1.0))
-        with pytest.raises(ValueError, match="largest is 0"):
+        with pytest.raises(ValueError, match=r"largest be at least 1, got . entries and 0"):
             plot_importance(TABLE, largest=0)
         assert plt.get_fignums() == []
 
@@ -97,6 +97,11 @@ class TestAttributions:
         assert falls.get_linestyle() != rises.get_linestyle()
         texts = [text.get_text() for text in ax.get_legend().get_texts()]
         assert texts == ["mass [GeV] + 0.8", "mass [GeV] \N{MINUS SIGN} 0.8"]
+
+    def test_the_batch_knows_its_names(self, batch):
+        told, known = (plot_attributions(batch, np.arange(4.0), 2, **names) for names in ({"feats_per_vec": FEATS}, {}))
+        for expected, found in zip(halos(told), halos(known), strict=True):
+            np.testing.assert_allclose(found.get_offsets(), expected.get_offsets())
 
     def test_the_particles_are_those_of_the_plain_picture(self, tmp_path):
         event = crowd(6)
@@ -152,10 +157,16 @@ class TestAttributions:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"attributions": [1.0]}, r"attributions has shape \(1,\), expected a finite number for each of the 6"),
-            ({"attributions": [math.nan] * 6}, "expected a finite number for each"),
-            ({"event": 1}, "event is 1, expected a number from 0 to 0"),
-            ({"feats_per_vec": ["px", "py"]}, r"batch.x has shape \(6, 6\)"),
+            (
+                {"attributions": [1.0]},
+                r"attributions must be a finite number for each of the 6 .*, got the shape \(1,\)",
+            ),
+            (
+                {"attributions": [math.nan] * 6},
+                "must be a finite number for each .* with 6 numbers that are not finite",
+            ),
+            ({"event": 1}, "event must be a number from 0 to 0, got 1"),
+            ({"feats_per_vec": ["px", "py"]}, r"batch.x must have a column .*, got the shape \(6, 6\)"),
         ],
     )
     def test_errors(self, change, message):

@@ -218,14 +218,17 @@ class TestEvent:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"event": 1}, "event is 1, expected a number from 0 to 0"),
-            ({"event": -1}, "event is -1"),
-            ({"feats_per_vec": ["px", "py"]}, r"batch.x has shape \(5, 6\)"),
-            ({"feats_per_vec": ["pt", "eta", "phi", "E", "btag", "kind"]}, "expected px and py among its names"),
-            ({"edge_weights": [1.0, 2.0]}, r"edge_weights has shape \(2,\), expected \(20,\)"),
-            ({"edge_weights": [-1.0] * 20}, "edge_weights has negative"),
-            ({"batch": Data(x=torch.full((1, 6), math.nan))}, "px of event 0 is nan"),
-            ({"batch": Data(y=torch.zeros(1))}, "batch.x has shape None"),
+            ({"event": 1}, "event must be a number from 0 to 0, got 1"),
+            ({"event": -1}, "event must be .*, got -1"),
+            ({"feats_per_vec": ["px", "py"]}, r"batch.x must have a column for each .*, got the shape \(5, 6\)"),
+            (
+                {"feats_per_vec": ["pt", "eta", "phi", "E", "btag", "kind"]},
+                "feats_per_vec must have px and py among its names",
+            ),
+            ({"edge_weights": [1.0, 2.0]}, r"edge_weights must have the shape \(20,\), .* got \(2,\)"),
+            ({"edge_weights": [-1.0] * 20}, "edge_weights must be finite numbers of at least 0, got -1.0"),
+            ({"batch": Data(x=torch.full((1, 6), math.nan))}, "px of event 0 must be finite numbers, got nan"),
+            ({"batch": Data(y=torch.zeros(1))}, "batch.x must have .*, got the shape None"),
         ],
     )
     def test_errors(self, change, message):
@@ -282,11 +285,11 @@ class TestHistory:
     @pytest.mark.parametrize(
         ("history", "message"),
         [
-            ({"train_loss": [1.0]}, "expected one called 'epoch'"),
-            ({"epoch": [0]}, "expected at least one of"),
-            ({"epoch": [0, 1], "train_loss": [1.0]}, "'train_loss' has shape"),
-            ({"epoch": [0], "val_loss": [1.0], "learning_rate": []}, "'learning_rate' has shape"),
-            ({"epoch": [0], "val_loss": [math.nan]}, "'val_loss' has no finite value"),
+            ({"train_loss": [1.0]}, "history must have a column 'epoch'"),
+            ({"epoch": [0]}, "history must have at least one of the columns"),
+            ({"epoch": [0, 1], "train_loss": [1.0]}, "'train_loss' must have the shape"),
+            ({"epoch": [0], "val_loss": [1.0], "learning_rate": []}, "'learning_rate' must have the shape"),
+            ({"epoch": [0], "val_loss": [math.nan]}, "'val_loss' must have a finite value"),
         ],
     )
     def test_errors(self, history, message):
@@ -343,11 +346,11 @@ class TestRoc:
         ax.figure.canvas.draw()
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="curves is empty"):
+        with pytest.raises(ValueError, match="curves must have at least one name"):
             plot_roc({})
-        with pytest.raises(ValueError, match=r"curves\['a'\] has 1 parts"):
+        with pytest.raises(ValueError, match=r"curves\['a'\] must be .*, got 1 parts"):
             plot_roc({"a": ([0, 1],)})
-        with pytest.raises(ValueError, match="labels has no signal event"):
+        with pytest.raises(ValueError, match=r"labels must hold both classes .* got no signal event"):
             plot_roc({"a": ([0, 0], [0.1, 0.2])})
         assert plt.get_fignums() == []
 
@@ -392,10 +395,10 @@ class TestScores:
     @pytest.mark.parametrize(
         ("labels", "scores", "weights", "message"),
         [
-            ([0, 2], [0.1, 0.2], None, "labels of event 1 is 2, expected 0 to 1"),
-            ([0, 1], [0.1, math.nan], None, "scores of event 1 is nan"),
-            ([0, 1], [0.1], None, "scores has 1 events"),
-            ([0, 1], [0.1, 0.2], [1.0, 0.0], "weights of class 'signal' add up to 0"),
+            ([0, 2], [0.1, 0.2], None, "labels must be numbers of class_names, from 0 to 1, got 2 in event 1"),
+            ([0, 1], [0.1, math.nan], None, "scores of event 1 must be finite, got nan"),
+            ([0, 1], [0.1], None, "scores must have 2 events, as labels has, got 1"),
+            ([0, 1], [0.1, 0.2], [1.0, 0.0], "weights of class 'signal' must have a positive sum, got 0"),
         ],
     )
     def test_errors(self, labels, scores, weights, message):

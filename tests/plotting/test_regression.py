@@ -92,9 +92,11 @@ def test_common_to_both(plot):
     assert not left.lines
     right.figure.canvas.draw()
     assert right.get_legend().get_window_extent().y0 >= right.get_window_extent().y1
-    with pytest.raises(ValueError, match=r"expected at least one name with its \(target, prediction\)"):
+    with pytest.raises(
+        ValueError, match=r"curves must have at least one name with its \(target, prediction\), got none"
+    ):
         plot({})
-    with pytest.raises(ValueError, match=r"curves\['a'\] has 1 parts, expected \(target, prediction\)"):
+    with pytest.raises(ValueError, match=r"curves\['a'\] must be \(target, prediction\) or .*, got 1 parts"):
         plot({"a": (TARGET,)})
     with pytest.raises(ValueError, match="expected above 0 where relative=True"):
         plot({"a": (-TARGET, PREDICTION)}, relative=True)

@@ -54,6 +54,6 @@ def test_draws_on_given_axes():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="scans is empty"):
+    with pytest.raises(ValueError, match="scans must have at least one name"):
         plot_significance({})
     assert plt.get_fignums() == []

@@ -1,16 +1,16 @@
 """Events from files: named columns, data sets, loaders, and the sample that is shipped."""
 
 from .columns.expressions import FUNCTIONS, Expression
-from .columns.selection import numbered_as
 from .columns.table_tensors import table_to_tensor
 from .files.event_file import EventFile, split_path
+from .files.memory_tables import memory_columns
 from .files.readers import column_names, expand_paths, open_events, read_columns
-from .files.tables import memory_columns
 from .files.writers import ColumnWriter, check_writable, write_columns
 from .inspection import FileReport, inspect_file
 from .inspection.suggestion import suggested_schema
 from .loading.batching import EventBatches, balanced_weights
-from .loading.dataset import EventDataset, Paths
+from .loading.chunked_files import Paths
+from .loading.dataset import EventDataset
 from .loading.events import Events
 from .loading.loader import EventLoader
 from .loading.reweighting import SpectrumWeights, quantile_edges, reweighted
@@ -38,7 +38,6 @@ __all__ = [
     "inspect_file",
     "load_sample",
     "memory_columns",
-    "numbered_as",
     "open_events",
     "quantile_edges",
     "read_columns",

@@ -1,18 +1,20 @@
 """Turn tensors of events into PyG Batches and back: flat tables, row- and column-wise matrices, jagged lists.
 
-An object all of whose existing columns are NaN in an event is absent from it: it becomes no node. A NaN in part of an
-object is an error. What stands in a masked place is never looked at.
+An object whose existing columns are all NaN in an event is absent from it and does not become a node. A NaN in part of
+an object is an error. Numbers in masked slots are never used.
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from .batches import make_batch, particles_of
+from .batches import EventFields, NamedFields, check_names, make_batch, particles_of
 from .graph import lengths_to_ptr, ptr_to_slot
+from .names import Names
 from .particles import (
     CellMap,
     Particles,
@@ -47,10 +49,7 @@ def from_flat(
     cont_feats: Sequence[str],
     vecs: Sequence[str],
     feats_per_vec: Sequence[str],
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from a flat table whose columns are called ``{vec}_{feat}``.
 
@@ -64,8 +63,9 @@ def from_flat(
         Names of the objects; the slot of a particle is the place of its name.
     feats_per_vec
         Names of the features per particle. A column that does not exist (a MET pz) is zero.
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def from_flat(
     (tensor([0, 1, 0]), tensor([0, 2, 3]))
     """
     cells = CellMap(cont_feats, vecs, feats_per_vec)
-    return make_batch(pack(cells.rows(as_tensor("x", x))), u=u, cat=cat, y=y, weight=weight)
+    return _named(pack(cells.rows(as_tensor("x", x))), feats_per_vec, vecs, **fields)
 
 
 def from_rows(
@@ -99,10 +99,8 @@ def from_rows(
     *,
     mask: Tensor | None = None,
     lengths: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
     """Make a Batch from matrices with one row per particle.
 
@@ -111,11 +109,14 @@ def from_rows(
     matrix
         Matrices (B, slots, F).
     mask
-        True where there is a particle, (B, slots). Holes keep the slots of the particles behind them.
+        True where there is a particle, (B, slots). Particles after a hole keep their slots.
     lengths
-        Instead of a mask: the first so many slots of each event hold particles, (B,).
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+        Instead of a mask: the number of particles of each event, (B,), which take the first slots.
+    feats_per_vec
+        Names of the features, which the Batch keeps.
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def from_rows(
     Raises
     ------
     ValueError
-        If shapes disagree, or a particle is partly NaN (or at all, where mask or lengths say that it is there).
+        If shapes disagree, or a particle is partly NaN; with a mask or lengths also if it is NaN throughout.
 
     Examples
     --------
@@ -134,7 +135,7 @@ def from_rows(
     >>> batch.x.flatten(), batch.slot, batch.num_graphs
     (tensor([1., 3.]), tensor([0, 2]), 2)
     """
-    return make_batch(particles_from_rows(as_tensor("matrix", matrix), mask, lengths), u=u, cat=cat, y=y, weight=weight)
+    return _named(particles_from_rows(as_tensor("matrix", matrix), mask, lengths), feats_per_vec, **fields)
 
 
 def from_columns(
@@ -142,12 +143,10 @@ def from_columns(
     *,
     mask: Tensor | None = None,
     lengths: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
-    """Make a Batch from matrices with one column per particle, (B, F, slots); otherwise as `from_rows`.
+    """Make a Batch from matrices with one column per particle, (B, F, slots); see `from_rows`.
 
     Examples
     --------
@@ -157,7 +156,7 @@ def from_columns(
     """
     matrix = as_tensor("matrix", matrix)
     check_matrix(matrix, "(events, features, slots)")
-    return from_rows(matrix.transpose(1, 2), mask=mask, lengths=lengths, u=u, cat=cat, y=y, weight=weight)
+    return from_rows(matrix.transpose(1, 2), mask=mask, lengths=lengths, feats_per_vec=feats_per_vec, **fields)
 
 
 def from_jagged(
@@ -165,12 +164,10 @@ def from_jagged(
     *,
     lengths: Tensor | None = None,
     offsets: Tensor | None = None,
-    u: Tensor | None = None,
-    cat: Tensor | None = None,
-    y: Tensor | None = None,
-    weight: Tensor | None = None,
+    feats_per_vec: Sequence[str] = (),
+    **fields: Unpack[NamedFields],
 ) -> Batch:
-    """Make a Batch from the particles of all events, one after the other.
+    """Make a Batch from the concatenated particles of all events.
 
     Parameters
     ----------
@@ -179,9 +176,12 @@ def from_jagged(
     lengths
         Particles per event, (B,); or
     offsets
-        where each event begins and the last one ends, (B+1,), from 0 to N.
-    u, cat, y, weight
-        Event features (B, G), categories (B, C), targets (B, T) and weights (B,).
+        the first particle of each event and the end of the last event, (B+1,), from 0 to N.
+    feats_per_vec
+        Names of the features, which the Batch keeps.
+    **fields
+        Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
+        names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
 
     Returns
     -------
@@ -203,18 +203,36 @@ def from_jagged(
     if values.dim() != 2:
         raise ValueError(f"values must have the shape (particles, features), got {tuple(values.shape)}")
     if (lengths is None) == (offsets is None):
-        raise ValueError("give either lengths (particles per event) or offsets (B+1 of them), not both and not neither")
+        raise ValueError(
+            "exactly one of lengths (particles per event) and offsets (B+1 of them) must be given, got "
+            + ("both" if lengths is not None else "neither")
+        )
     ptr = lengths_to_ptr(integers("lengths", lengths)) if lengths is not None else integers("offsets", offsets).long()
     ptr = ptr.to(values.device)
     falls = offsets is not None and bool((ptr.diff() < 0).any())
     if falls or ptr.numel() == 0 or int(ptr[0]) != 0 or int(ptr[-1]) != values.size(0):
         what = "lengths" if lengths is not None else "offsets"
         raise ValueError(
-            f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths are at "
-            f"least 0 and add up to it, offsets rise from 0 to it"
+            f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths add up to "
+            f"{values.size(0)}, offsets rise from 0 to {values.size(0)}"
         )
-    particles = Particles(values, ptr_to_slot(ptr), ptr)
-    return make_batch(drop_absent(particles), u=u, cat=cat, y=y, weight=weight)
+    return _named(drop_absent(Particles(values, ptr_to_slot(ptr), ptr)), feats_per_vec, **fields)
+
+
+def _named(
+    particles: Particles,
+    feats_per_vec: Sequence[str],
+    vecs: Sequence[str] = (),
+    *,
+    event_feats: Sequence[str] = (),
+    cat_feats: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    **fields: Unpack[EventFields],
+) -> Batch:
+    names = Names(feats_per_vec, vecs, event_feats=event_feats, cat_feats=cat_feats, targets=targets)
+    batch = make_batch(particles, names=names, **fields)
+    check_names(batch)
+    return batch
 
 
 # -------------------------------------------------------------------------------------------------- from a Batch
@@ -228,7 +246,7 @@ def to_flat(
     Raises
     ------
     ValueError
-        If an event has a particle beyond the last of ``vecs``.
+        If an event has a particle in a slot after the last of ``vecs``.
 
     Examples
     --------
@@ -239,26 +257,28 @@ def to_flat(
     cells = CellMap(cont_feats, vecs, feats_per_vec)
     matrix, mask = to_rows(batch, len(cells.vecs))
     if matrix.size(2) != len(cells.feats_per_vec):
-        raise ValueError(f"batch.x has {matrix.size(2)} features, feats_per_vec has {len(cells.feats_per_vec)} names")
+        raise ValueError(
+            f"feats_per_vec must name the {matrix.size(2)} features of batch.x, got {len(cells.feats_per_vec)} names"
+        )
     matrix = matrix.masked_fill(~mask.unsqueeze(-1), torch.nan)
     column = {int(c): i for i, c in enumerate(cells.lookup) if c >= 0}
     return matrix.flatten(1)[:, [column[c] for c in range(len(cells.cont_feats))]]
 
 
 def to_rows(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "events slots features"], Tensor]:
-    """Return matrices (B, slots, F) with 0 where there is no particle, and the mask (B, slots) of particles.
+    """Return matrices (B, slots, F) with 0 in empty slots, and the mask (B, slots) of particles.
 
     Parameters
     ----------
     batch
         Events.
     num_slots
-        Slots of the matrices; as many as needed if not given.
+        Number of slots; by default as many as needed.
 
     Raises
     ------
     ValueError
-        If an event has a particle beyond the last slot.
+        If an event has a particle in a slot after the last one.
 
     Examples
     --------
@@ -271,7 +291,7 @@ def to_rows(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "e
 
 
 def to_columns(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "events features slots"], Tensor]:
-    """Return matrices (B, F, slots) with 0 where there is no particle, and the mask (B, slots); see `to_rows`."""
+    """Return matrices (B, F, slots) with 0 in empty slots, and the mask (B, slots); see `to_rows`."""
     matrix, mask = to_rows(batch, num_slots)
     return matrix.transpose(1, 2).contiguous(), mask
 

@@ -32,8 +32,13 @@ class SchemaError(ValueError):
         super().__init__(message)
         self.column, self.file = column, file
 
+    @property
+    def detail(self) -> str:
+        """The text of the error without the file."""
+        return str(self.args[0])
+
     def __str__(self) -> str:
-        return f"{self.file}: {super().__str__()}" if self.file else super().__str__()
+        return f"{self.file}: {self.detail}" if self.file else self.detail
 
 
 class EventError(SchemaError):
@@ -60,10 +65,10 @@ class EventError(SchemaError):
         super().__init__(message, column=column, file=file)
         self.event = event
 
-    def __str__(self) -> str:
-        where = [] if self.file is None else [self.file]
-        where += [] if self.event is None else [f"event {self.event}"]
-        return ": ".join([*where, str(self.args[0])])
+    @property
+    def detail(self) -> str:
+        """The text of the error without the file."""
+        return super().detail if self.event is None else f"event {self.event}: {super().detail}"
 
 
 @contextmanager

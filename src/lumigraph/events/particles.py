@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .errors import SchemaError, near
+from .errors import EventError, SchemaError, near
 from .graph import lengths_to_ptr, ptr_to_batch
 from .schema import cell_names, different_names
 
@@ -112,9 +112,12 @@ class CellMap:
             partial = nan & ~absent.unsqueeze(-1)
             if bool(partial.any()):
                 event, vec, feat = partial.nonzero()[0].tolist()
-                raise ValueError(
-                    f"event {event}: column {self.vecs[vec]}_{self.feats_per_vec[feat]} is NaN but other columns of "
-                    f"{self.vecs[vec]!r} are not; an absent object has NaN in all its columns"
+                column = f"{self.vecs[vec]}_{self.feats_per_vec[feat]}"
+                raise EventError(
+                    f"column {column} is NaN but other columns of {self.vecs[vec]!r} are not; an absent object has NaN "
+                    "in all its columns",
+                    event=event,
+                    column=column,
                 )
         return _blanked(matrix, ~absent)
 
@@ -150,7 +153,7 @@ def rows_of_particles(particles: Particles, num_slots: int | None = None) -> Row
 
 
 def fit_slots(found: Rows, num_slots: int) -> Rows:
-    """Return the rows of the first slots, or rows for further, empty ones; a particle beyond is a ValueError."""
+    """Return the rows of the first slots, or rows for further, empty ones; a particle beyond is an EventError."""
     rows, mask = found
     missing = num_slots - rows.size(1)
     if missing == 0:
@@ -201,7 +204,7 @@ def particles_from_rows(matrix: Tensor, mask: Tensor | None = None, lengths: Ten
 
 
 def check_slots(slot: Tensor, ptr: Tensor, num_slots: int) -> None:
-    """Raise a ValueError that names the first event with a particle beyond the last slot."""
+    """Raise an EventError of the first event with a particle beyond the last slot."""
     if torch.compiler.is_compiling():
         return
     beyond = slot >= num_slots
@@ -211,9 +214,10 @@ def check_slots(slot: Tensor, ptr: Tensor, num_slots: int) -> None:
 
 
 def _raise_beyond(event: int, slot: int, num_slots: int) -> None:
-    raise ValueError(
-        f"event {event} has a particle in slot {slot}, but there are {num_slots} slots (0 to {num_slots - 1}): give as "
-        "many vecs as there can be particles, or set max_particles in the schema"
+    raise EventError(
+        f"there is a particle in slot {slot}, but there are {num_slots} slots (0 to {num_slots - 1}): give as many "
+        "vecs as there can be particles, or set max_particles in the schema",
+        event=event,
     )
 
 
@@ -223,7 +227,7 @@ def pack(found: Rows) -> Particles:
 
 
 def drop_absent(particles: Particles) -> Particles:
-    """Leave out the particles that are NaN in all their features; a partial NaN is a ValueError."""
+    """Leave out the particles that are NaN in all their features; a partial NaN is an EventError."""
     x, slot, ptr = particles
     if not _may_hold_nan(x):
         return particles
@@ -246,16 +250,17 @@ def _may_hold_nan(x: Tensor) -> bool:
 
 
 def refuse_nan(nan: Tensor, slot: Tensor, event: Tensor) -> None:
-    """Raise a ValueError that names the first NaN, of particles with these slots and events."""
+    """Raise an EventError of the first NaN, of particles with these slots and events."""
     if bool(nan.any()):
         row, column = nan.nonzero()[0].tolist()
         _raise_nan(int(event[row]), int(slot[row]), column)
 
 
 def _raise_nan(event: int, slot: int, column: int) -> None:
-    raise ValueError(
-        f"event {event}: feature {column} of the particle in slot {slot} is NaN; an absent particle has NaN in all its "
-        "features and is not in the mask or lengths"
+    raise EventError(
+        f"feature {column} of the particle in slot {slot} is NaN; an absent particle has NaN in all its features and "
+        "is not in the mask or lengths",
+        event=event,
     )
 
 
@@ -272,8 +277,8 @@ def as_tensor(name: str, value: Any) -> Tensor:
     """Return a tensor, or raise a TypeError that names what cannot be one."""
     try:
         return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be a tensor or an array of numbers, got {value!r:.80}") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a tensor or an array of numbers, got {value!r:.80}") from error
 
 
 def floating(x: Tensor) -> Tensor:

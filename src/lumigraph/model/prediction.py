@@ -189,7 +189,7 @@ def predict_to_file(
     schema = need_schema(description)
     check_writable(out, overwrite)
     stream = EventStream(files, schema, labelled=False)
-    if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.paths):
+    if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.files):
         raise ValueError(f"{os.fspath(out)} is among the files that are read, and would be lost: write to another one")
     written, found = 0, {}
     with ColumnWriter(out, overwrite=overwrite) as writer:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lumigraph.blocks import AbsMatrixHead, CatEmbedder, InteractionNet, LorentzBoostNet
-from lumigraph.events.adapters import from_rows
+from lumigraph.events.adapters import from_flat, from_rows
 
 VECS = ["jet", "lepton", "met"]
 FEATS = ["px", "py", "pz"]
@@ -133,6 +133,35 @@ class TestAbsMatrixHeadRefuses:
     def test_a_batch_with_other_features(self):
         with pytest.raises(ValueError, match="the batch has 4 features per particle, the head expects 3"):
             Rows(CELLS, VECS, FEATS)(from_rows(torch.zeros(2, 3, 4)))
+
+    @pytest.mark.parametrize(
+        ("feats", "message"),
+        [
+            (["px", "pz", "py"], r"the batch must have the features .* of the head, got .*: the same names in another"),
+            (["px", "py", "E"], "E instead of pz"),
+            (["px", "py", "pz", "E"], "also E"),
+            (["px", "py"], "without pz"),
+        ],
+    )
+    def test_a_batch_with_other_names(self, feats, message):
+        head, matrix = Rows(CELLS, VECS, FEATS), torch.ones(2, 3, len(feats))
+        with pytest.raises(ValueError, match=message):
+            head(from_rows(matrix, feats_per_vec=feats))
+        with pytest.raises(ValueError, match=message):
+            head(from_rows(matrix, feats_per_vec=feats)[1])
+
+    def test_a_batch_with_the_same_names_or_without(self):
+        head, matrix = Rows(CELLS, VECS, FEATS), torch.rand(2, 3, 3)
+        assert torch.equal(head(from_rows(matrix, feats_per_vec=FEATS)), head(from_rows(matrix)))
+
+    def test_slots_that_other_objects_are_in(self):
+        flat = torch.rand(2, 8)
+        batch = from_flat(flat, cont_feats=CELLS, vecs=VECS, feats_per_vec=FEATS)
+        others = ["jet", "met", "lepton"]
+        with pytest.raises(ValueError, match="slot 1 of the batch must be the 'met' of the head, got 'lepton'"):
+            interaction_net("flatten", vecs=others)(batch)
+        assert interaction_net("flatten")(batch).shape == interaction_net(vecs=others, agg_method="flatten")(flat).shape
+        assert len(interaction_net("sum", vecs=others)(batch)) == 2  # which has no slots
 
     @pytest.mark.parametrize("parts", [(), (None,), (None, torch.zeros(1, 4, 3), None)])
     def test_a_tuple_of_other_parts(self, parts):

@@ -10,6 +10,7 @@ from lumigraph.blocks import CatEmbedder, CatEmbHead, lookup_uniform_init
 from lumigraph.data import EventDataset
 from lumigraph.events.adapters import from_rows
 from lumigraph.events.batches import make_batch
+from lumigraph.events.names import Names
 from lumigraph.events.schema import EventSchema
 from lumigraph.plotting import PlotSettings
 
@@ -94,7 +95,7 @@ class TestCatEmbHead:
         assert head.cont_feats == CONT_FEATS
 
     def test_it_has_no_layers_to_index(self):
-        with pytest.raises(TypeError, match="CatEmbHead is no sequence of layers"):
+        with pytest.raises(TypeError, match="CatEmbHead is not a sequence of layers"):
             CatEmbHead(CONT_FEATS)[0]
 
 
@@ -159,13 +160,15 @@ class TestSavedEmbeddings:
     def test_a_missing_file_is_an_error(self, tmp_path):
         CatEmbHead([], cat_embedder=CatEmbedder(["channel"], [3])).save_embeds(tmp_path)
         embedder = CatEmbedder(["channel", "flavour"], [3, 5], emb_load_path=tmp_path)
-        with pytest.raises(ValueError, match=r"no saved embedding of 'flavour': .*flavour.h5 does not exist"):
+        with pytest.raises(
+            ValueError, match=r"emb_load_path must hold an embedding of 'flavour', got no file .*flavour.h5"
+        ):
             CatEmbHead([], cat_embedder=embedder)
 
     def test_a_wrong_shape_is_an_error(self, tmp_path):
         CatEmbHead([], cat_embedder=CatEmbedder(["channel"], [4])).save_embeds(tmp_path)
         embedder = CatEmbedder(["channel"], [3], emb_load_path=tmp_path)
-        with pytest.raises(ValueError, match=r"has the shape \(4, 2\), 'channel' needs \(3, 2\)"):
+        with pytest.raises(ValueError, match=r"'channel' must have the shape \(3, 2\), got \(4, 2\)"):
             CatEmbHead([], cat_embedder=embedder)
 
 
@@ -184,7 +187,9 @@ class TestCatEmbHeadRefuses:
     def test_a_code_beyond_the_embedding(self, x, code):
         head = CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)
         x[3, 3] = code
-        with pytest.raises(ValueError, match=f"event 3: category 'flavour' has the code {code}, .* 0 to 4"):
+        with pytest.raises(
+            ValueError, match=f"event 3: category 'flavour' must have a code from 0 to 4, .* got {code}"
+        ):
             head(x)
 
     def test_a_batch_without_its_fields(self, x):
@@ -195,6 +200,28 @@ class TestCatEmbHeadRefuses:
             head(make_batch(None, u=x[:, :2]))
         with pytest.raises(ValueError, match=r"'u' of the batch must have the shape \(5, 2\) .*'met'\], got \(5, 0\)"):
             head(from_rows(torch.zeros(5, 1, 1)))
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            (
+                Names(event_feats=["met", "ht"]),
+                r"'u' of the batch must have the features .*: the same names in another",
+            ),
+            (Names(event_feats=["ht", "n_jets"]), "n_jets instead of met"),
+            (Names(cat_feats=["channel", "year"]), "'cat' of the batch must have .*: year instead of flavour"),
+        ],
+    )
+    def test_a_batch_with_other_names(self, x, names, message):
+        batch = make_batch(None, names=names, u=x[:, :2], cat=x[:, 2:].long())
+        with pytest.raises(ValueError, match=message):
+            CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(batch)
+
+    def test_a_batch_with_the_names_of_the_columns_that_it_takes(self, x):
+        head = CatEmbHead(CONT_FEATS[::-1])
+        head.set_input_mask([1, 0], 2)
+        batch = make_batch(None, names=Names(event_feats=CONT_FEATS), u=x[:, :2])
+        assert torch.equal(head(batch), head(make_batch(None, u=x[:, :2])))
 
     @pytest.mark.parametrize(
         ("field", "value", "message"),
@@ -213,7 +240,7 @@ class TestCatEmbHeadRefuses:
 
     def test_a_feature_that_is_nan(self, x):
         x[2, 1] = torch.nan
-        with pytest.raises(ValueError, match="event 2: feature 'met' is NaN"):
+        with pytest.raises(ValueError, match="event 2: feature 'met' must be a number, got NaN"):
             CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(x)
 
     @pytest.mark.parametrize("names", [["ht", "ht"], "ht", [1], None])
@@ -270,5 +297,5 @@ class TestPlotEmbeds:
         plt.close(axes[0].figure)
 
     def test_without_categories_there_is_nothing_to_draw(self):
-        with pytest.raises(ValueError, match="there is no embedding to draw"):
+        with pytest.raises(ValueError, match="embeddings must have at least one entry, got none"):
             CatEmbHead(["ht"]).plot_embeds()

@@ -180,15 +180,15 @@ def test_events_in_messages_are_those_of_the_file(tmp_path):
         pa.table({"Jet_px": lists, "Jet_py": [*lists[:7], [], [1.0]], "n": [*range(8), None]}), tmp_path / "a.parquet"
     )
     with open_events(tmp_path / "a.parquet") as file:
-        with pytest.raises(SchemaError, match=r"a.parquet: columns 'Jet_px' and 'Jet_py' .* 1 and 0 .* in event 7;"):
+        with pytest.raises(SchemaError, match=r"a.parquet: event 7: columns 'Jet_px' and 'Jet_py' .* 1 and 0 entries;"):
             file.read(["Jet_px", "Jet_py"], 5, 9)
-        with pytest.raises(SchemaError, match=r"a.parquet: column 'n' .* null in event 8,"):
+        with pytest.raises(SchemaError, match=r"a.parquet: event 8: column 'n' .* null,"):
             file.read(["n"], 6)
     with h5py.File(tmp_path / "a.h5", "w") as out:
         out["Jet_px"], out["nJet"], out["met"] = np.ones((4, 2)), [1, 2, 1, -5], np.ones(4)
         out["odd"] = np.ones(3)
     with open_events(tmp_path / "a.h5") as file:
-        with pytest.raises(SchemaError, match=r"a.h5: 'nJet' counts .* of shape \(4, 2\), but has -5 in event 3;"):
+        with pytest.raises(SchemaError, match=r"a.h5: event 3: 'nJet' counts .* of shape \(4, 2\), but has -5;"):
             file.read(["Jet_px"], 2)
         with pytest.raises(SchemaError, match=r"column 'odd' has 3 events and most others have 4"):
             file.read(["odd"], 0, 2)
@@ -198,7 +198,7 @@ def test_events_in_messages_are_those_of_the_file(tmp_path):
 def test_a_csv_line_that_is_cut_is_named_by_its_event(tmp_path, monkeypatch):
     monkeypatch.setattr(read_csv, "_CSV_BLOCK", 100)
     (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 60 + "3\n" + "1,2\n" * 60)
-    with pytest.raises(SchemaError, match=r"a.csv: event 60 has 1 cells and the header 2;"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 60: it has 1 cells and the header 2;"):
         open_events(tmp_path / "a.csv")
 
 
@@ -226,12 +226,12 @@ def test_paths_and_patterns(tmp_path, monkeypatch):
     assert expand_paths("d[1].csv") == ["d[1].csv"]
     with pytest.raises(SchemaError, match=r"x\*.root: no file matches"):
         expand_paths(["a.root", "x*.root"])
-    with pytest.raises(SchemaError, match=r"a.root is named twice"):
+    with pytest.raises(SchemaError, match=r"a.root: it is named twice"):
         expand_paths(["*.root", "a.root"])
     assert expand_paths(["a.root:one", "a.root:two"]) == ["a.root:one", "a.root:two"]
     (tmp_path / "link.root").symlink_to("a.root")
     for again in ("./a.root", tmp_path / "a.root", "link.root", "a.root:Tree"):  # a.root may hold Tree alone
-        with pytest.raises(SchemaError, match=r"\.root(:Tree)? is named twice; its events would be, too"):
+        with pytest.raises(SchemaError, match=r"\.root(:Tree)?: it is named twice; its events would be, too"):
             expand_paths(["a.root", again])
     with pytest.raises(SchemaError, match="no file is given"):
         expand_paths([])

@@ -157,7 +157,7 @@ def test_jetnet(tmp_path):
         assert file.read(["Particle_ptrel"], 1)["Particle_ptrel"].to_list() == [[0, 9]]
     with h5py.File(tmp_path / "t.hdf5", "r+") as file:
         file["particle_features"][1, 0, 3] = 0.5
-    with pytest.raises(SchemaError, match=r"the mask of 'Particle_etarel' is 0.5 in event 1; it must be 0 or 1"):
+    with pytest.raises(SchemaError, match=r"event 1: the mask of 'Particle_etarel' is 0.5; it must be 0 or 1"):
         read_columns(tmp_path / "t.hdf5", ["Particle_etarel"])
 
 

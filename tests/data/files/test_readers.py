@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read(tmp_path, suffix):
 def test_a_file_of_another_kind(tmp_path, suffix):
     path = text(tmp_path / f"events{suffix}", "ht,run\n1.5,2\n" * 100)
     for read in (column_names, read_columns):
-        with pytest.raises(SchemaError, match=rf"events{suffix} is no \w+ file, it begins with b'ht,r"):
+        with pytest.raises(SchemaError, match=rf"events{suffix}: it is not a \w+ file, it begins with b'ht,r"):
             read(path)
 
 
@@ -132,7 +132,7 @@ def test_a_string_is_not_a_sequence_of_names(tmp_path):
 
 def test_lists_of_a_collection_must_have_the_same_lengths(tmp_path):
     path = parquet(tmp_path / "a.parquet", Jet_px=[[1.0], [2.0, 3.0]], Jet_py=[[1.0], [2.0]], Mu_px=[[], [1.0]])
-    with pytest.raises(SchemaError, match=r"a.parquet: columns 'Jet_px' and 'Jet_py' .* 2 and 1 entries in event 1"):
+    with pytest.raises(SchemaError, match=r"a.parquet: event 1: columns 'Jet_px' and 'Jet_py' .* 2 and 1 entries"):
         read_columns(path)
     assert list(read_columns(path, ["Jet_py", "Mu_px"])) == ["Jet_py", "Mu_px"]
 
@@ -204,7 +204,7 @@ def test_flipped_bytes(tmp_path, suffix):
 
 def test_truncated_csv_line(tmp_path):
     path = text(tmp_path / "a.csv", "ht,run\n1.5,2\n1.5")
-    with pytest.raises(SchemaError, match=r"a.csv: event 1 has 1 cells and the header 2;"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 1: it has 1 cells and the header 2;"):
         read_columns(path)
 
 
@@ -245,7 +245,7 @@ def test_parquet_nulls(tmp_path):
     assert np.isnan(read_columns(path, ["void"])["void"]).to_list() == [True, True]
     for name, event in {"n": 1, "Jet_n": 0}.items():
         with pytest.raises(
-            SchemaError, match=f"a.parquet: column '{name}' is of type int64 and has a null in event {event}"
+            SchemaError, match=f"a.parquet: event {event}: column '{name}' is of type int64 and has a null"
         ):
             read_columns(path, [name])
 
@@ -388,18 +388,19 @@ def test_hdf5_counters_may_count_more_particles_than_were_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("counter", "complaint"),
+    ("counter", "event", "complaint"),
     [
-        ([1, -1], "-1 in event 1; it must have a whole number from 0 for each event, correct or rename it"),
-        ([1.0, 0.5], "0.5 in event 1"),
-        ([NAN, 1], "nan in event 0"),
-        ([1], "1 entries"),
+        ([1, -1], 1, "has -1; it must have a whole number from 0 for each event, correct or rename it"),
+        ([1.0, 0.5], 1, "has 0.5;"),
+        ([NAN, 1], 0, "has nan;"),
+        ([1], None, "1 entries"),
     ],
 )
-def test_hdf5_counters_that_cannot_be(tmp_path, counter, complaint):
+def test_hdf5_counters_that_cannot_be(tmp_path, counter, event, complaint):
     path = hdf5(tmp_path / "a.h5", Jet_px=[[1.0, NAN], [0.0, 0.0]], nJet=counter)
-    with pytest.raises(SchemaError, match=f"a.h5: 'nJet' counts the particles of column 'Jet_px' .*{complaint}"):
+    with pytest.raises(SchemaError, match=f"'nJet' counts the particles of column 'Jet_px' .*{complaint}") as caught:
         read_columns(path, ["Jet_px"])
+    assert (caught.value.event, caught.value.column, caught.value.file) == (event, "nJet", str(path))
 
 
 def test_hdf5_counted_columns_of_one_collection_have_one_shape(tmp_path):
@@ -523,20 +524,20 @@ def test_csv_of_a_header_alone(tmp_path):
 
 
 def test_csv_files_that_are_not_tables(tmp_path):
-    with pytest.raises(SchemaError, match=r"column 'a' stands there 2 times"):
+    with pytest.raises(SchemaError, match=r"column 'a' is there 2 times"):
         read_columns(text(tmp_path / "a.csv", "a,b,a\n1,2,3\n"))
     (tmp_path / "b.csv").write_bytes(bytes(range(256)) * 3)
     with pytest.raises(SchemaError, match=r"b\.csv"):
         read_columns(tmp_path / "b.csv", ["x"])
     (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10000)[:-20])
-    with pytest.raises(SchemaError, match=r"c\.csv\.gz cannot be read as CSV"):
+    with pytest.raises(SchemaError, match=r"c\.csv\.gz: it cannot be read as CSV"):
         read_columns(tmp_path / "c.csv.gz")
 
 
 def test_csv_column_that_turns_into_text_far_down(tmp_path, monkeypatch):
     monkeypatch.setattr(read_csv, "_CSV_BLOCK", 1000)
     path = text(tmp_path / "a.csv", "n,m,label\n" + "1,2,\n" * 1000 + "x,2,signal\n")
-    with pytest.raises(SchemaError, match=r"a.csv: column 'n' is of numbers, but holds 'x' in event 1000;"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 1000: column 'n' is of numbers, but holds 'x';"):
         read_columns(path)
     assert len(read_columns(path, ["m"])["m"]) == 1001
     assert column_names(path) == ["n", "m"]  # empty cells before the texts make no numbers of them

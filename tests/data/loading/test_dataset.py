@@ -708,7 +708,7 @@ def test_a_column_that_a_table_lacks_is_an_error_that_offers_near_names():
 
 
 def test_a_column_that_stands_twice_in_a_table_is_an_error():
-    with pytest.raises(SchemaError, match="column 'a' stands there more than once"):
+    with pytest.raises(SchemaError, match="column 'a' is there more than once"):
         table_to_tensor(pd.DataFrame([[1, 2]], columns=["a", "a"]), ["a"])
 
 

@@ -113,11 +113,20 @@ class TestEvent3D:
         assert len(plt.get_fignums()) == 1
 
     def test_errors(self, batch):
-        with pytest.raises(TypeError, match="ax has two dimensions, expected axes with three"):
+        with pytest.raises(TypeError, match="ax must have three dimensions, got two: make it with projection"):
             plot_event_3d(batch, 2, feats_per_vec=FEATS, ax=plt.figure().add_subplot())
         plt.close("all")
-        with pytest.raises(ValueError, match="event is 7"):
+        with pytest.raises(ValueError, match=r"event must be .*, got 7"):
             plot_event_3d(batch, 7, feats_per_vec=FEATS)
-        with pytest.raises(ValueError, match="edge_weights has shape"):
+        with pytest.raises(ValueError, match="edge_weights must have the shape"):
             plot_event_3d(batch, 2, feats_per_vec=FEATS, edge_weights=[1.0])
         assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("draw", [plot_event, plot_event_3d])
+def test_the_batch_knows_its_names(draw, batch):
+    told, known, alone = draw(batch, 2, feats_per_vec=FEATS), draw(batch, 2), draw(batch[2])
+    labels = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in (told, known, alone)]
+    assert labels[0] == labels[1] == labels[2] != []
+    with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, .*the same names in another order"):
+        draw(batch, 2, feats_per_vec=FEATS[::-1])

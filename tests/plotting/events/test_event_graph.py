@@ -31,6 +31,12 @@ class TestNetworkx:
         assert graph.graph == {"u": [4.0, 5.0], "y": [2.0], "weight": 2.0}
         assert to_networkx(Data(x=batch.x[1:3]), 0, FEATS).graph == {}
 
+    def test_the_batch_knows_its_names(self, batch):
+        told, known, alone = to_networkx(batch, 2, FEATS), to_networkx(batch, 2), to_networkx(batch[2])
+        for graph in (known, alone):
+            assert dict(graph.nodes.data()) == dict(told.nodes.data())
+            assert graph.graph == told.graph
+
     @pytest.mark.parametrize(("event", "num_particles"), [(0, 0), (1, 1), (3, 0)])
     def test_no_edges(self, batch, event, num_particles):
         graph = to_networkx(batch, event, FEATS, torch.zeros(0))
@@ -42,9 +48,18 @@ class TestNetworkx:
         assert (graph.number_of_nodes(), graph.number_of_edges()) == (200, 200 * 199)
 
     def test_errors(self, batch):
-        with pytest.raises(ValueError, match="event is 5, expected a number from 0 to 4"):
+        with pytest.raises(ValueError, match="event must be a number from 0 to 4, got 5: the batch has 5"):
             to_networkx(batch, 5, FEATS)
-        with pytest.raises(ValueError, match=r"edge_weights has shape \(3,\), expected \(12,\)"):
+        with pytest.raises(
+            ValueError, match=r"edge_weights must have the shape \(12,\), a number per ordered edge, got \(3,\)"
+        ):
             to_networkx(batch, 2, FEATS, [1.0, 2.0, 3.0])
-        with pytest.raises(ValueError, match=r"expected a column for each of the feats_per_vec \['px'\]"):
+        with pytest.raises(
+            ValueError,
+            match=r"batch.x must have a column for each of the feats_per_vec \['px'\], got the shape \(205, 6\)",
+        ):
+            to_networkx(Data(x=batch.x), 0, ["px"])
+        with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, .*without py"):
             to_networkx(batch, 2, ["px"])
+        with pytest.raises(ValueError, match="the batch must know the names of its features, got none"):
+            to_networkx(Data(x=batch.x))

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
 import lumigraph
 from lumigraph import from_jagged, load_sample, show
@@ -123,11 +124,11 @@ def test_many_and_large_events_stay_small():
 
 
 def test_what_is_wrong_is_said(sample, monkeypatch):
-    with pytest.raises(ValueError, match=r"batch.x has shape .* and no names: give feats_per_vec"):
-        interactive_event(sample.batch([0]))
-    with pytest.raises(ValueError, match="event is 5, expected a number from 0 to 1"):
-        interactive_event(sample.batch([0, 1]), 5, feats_per_vec=sample.schema.feats_per_vec)
-    with pytest.raises(ValueError, match="event is 20000"):
+    with pytest.raises(ValueError, match="the batch must know the names of its features, got none: give feats_per_vec"):
+        interactive_event(Data(x=sample[0].x))
+    with pytest.raises(ValueError, match="event must be a number from 0 to 1, got 5"):
+        interactive_event(sample.batch([0, 1]), 5)
+    with pytest.raises(ValueError, match=r"event must be .*, got 20000"):
         interactive_event(sample, 20000)
     with pytest.raises(ValueError, match="max_events"):
         interactive_event(sample, max_events=0)
@@ -144,7 +145,7 @@ def test_four_columns_are_a_four_momentum():
 def test_without_a_notebook_there_is_a_static_picture(sample):
     ax = show(sample, 17)
     assert ax.get_title(loc="left") == f"Event 17: {len(sample[17].x)} particles"
-    batch = show(sample.batch([16, 17]), 1, feats_per_vec=sample.schema.feats_per_vec)
+    batch = show(sample.batch([16, 17]), 1)
     assert batch.get_title(loc="left") == f"Event 1: {len(sample[17].x)} particles"
     assert len(plt.get_fignums()) == 2  # left open: they are the caller's
 
@@ -169,6 +170,7 @@ def in_notebook(monkeypatch):
 
 
 def test_in_a_notebook_it_is_interactive_with_a_picture_for_where_no_script_runs(sample, monkeypatch):
+    pytest.importorskip("plotly")
     displayed = in_notebook(monkeypatch)
     assert show(sample, 3) is None
     (bundle,) = displayed
@@ -234,6 +236,7 @@ def test_in_chromium_particles_say_what_they_are_and_the_slider_moves(sample, ch
 def test_a_saved_notebook_opens_in_chromium(sample, chromium, tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
+    pytest.importorskip("plotly")
     cells = ["import lumigraph\nevents = lumigraph.load_sample()", "lumigraph.show(events, event=2)",
              "lumigraph.show(events, event=53, max_events=20)"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

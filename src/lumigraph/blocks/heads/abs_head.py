@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ...events.batches import particles_of
+from ...events.batches import names_of, particles_of
 from ...events.errors import near
 from ...events.graph import ptr_to_batch
+from ...events.names import Names, difference
 from ...events.particles import (
     CellMap,
     Particles,
@@ -225,6 +226,7 @@ class AbsMatrixHead(AbsHead):
 
     def _particles_of(self, x: Data) -> Particles:
         found = particles_of(x)
+        self._refuse_other_names(names_of(x))
         if found.x.size(1) != self.n_fpv:
             raise ValueError(
                 f"the batch has {found.x.size(1)} features per particle, the head expects {self.n_fpv}: "
@@ -234,6 +236,22 @@ class AbsMatrixHead(AbsHead):
         if bool(nan.any()):
             refuse_nan(nan, found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
         return found._replace(x=in_precision(self, found.x))
+
+    def _refuse_other_names(self, names: Names) -> None:
+        """Raise a ValueError if a Batch names its columns, or the objects of the slots, otherwise than the head."""
+        if names.feats_per_vec and tuple(self.feats_per_vec) != names.feats_per_vec:
+            raise ValueError(
+                f"the batch must have the features {self.feats_per_vec} of the head, got {list(names.feats_per_vec)}: "
+                f"{difference(self.feats_per_vec, names.feats_per_vec)}"
+            )
+        if self.max_particles is None:
+            return  # any slot is as good as another
+        for slot, (own, other) in enumerate(zip(self.vecs, names.vecs, strict=False)):
+            if own != other:
+                raise ValueError(
+                    f"slot {slot} of the batch must be the {own!r} of the head, got {other!r}: the head has vecs "
+                    f"{self.vecs}, the batch {list(names.vecs)}"
+                )
 
     def scaling_beside(self, scaling: AnyScaling, p4: Sequence[int]) -> Scaling:
         """Return what is done to the features beside the four-momentum, which is used as it is.

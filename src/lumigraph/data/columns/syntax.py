@@ -79,9 +79,9 @@ def translate(text: str) -> tuple[Any, tuple[str, ...]]:
             warnings.simplefilter("error")  # such as for 30and
             tree = ast.parse(line, mode="eval")
     except SyntaxError as fault:
-        raise Unfit(f"it is not a single expression: {fault.msg}") from None
-    except (RecursionError, MemoryError):
-        raise Unfit(_too_deep()) from None
+        raise Unfit(f"it is not a single expression: {fault.msg}") from fault
+    except (RecursionError, MemoryError) as fault:
+        raise Unfit(_too_deep()) from fault
     reader = _Reader(line)
     root = reader.read(tree.body)
     return root, tuple(name for _, name in sorted((place, name) for name, place in reader.names.items()))

@@ -33,8 +33,8 @@ def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
     frame = hasattr(table, "columns")
     for name in names if frame and names is not None else ():
         if (times := list(table.columns).count(name)) != 1:
-            fault = "stands there more than once" if times else f"is missing: {near(name, map(str, table.columns))}"
-            raise SchemaError(f"column {name!r} {fault}")
+            fault = "is there more than once" if times else f"is missing: {near(name, map(str, table.columns))}"
+            raise SchemaError(f"column {name!r} {fault}", column=name)
     table = table[list(names)] if frame and names is not None else table
     array: Any = np.asarray(table)
     if isinstance(table, np.ma.MaskedArray):

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-from ...events.errors import SchemaError, near
+from ...events.errors import SchemaError, located, near
 from .layouts import Constituents, joined, with_constituents
 from .read_arrow import PARQUET
 from .read_csv import CSV
@@ -34,7 +34,7 @@ def format_of(path: str) -> tuple[str, str]:
     for suffix, format_ in sorted(_FORMATS.items(), key=lambda item: -len(item[0])):
         if path.lower().endswith(suffix):
             return suffix, format_.kind
-    raise SchemaError(f"{path}: the suffix must say the format, one of {', '.join(_FORMATS)}")
+    raise SchemaError(f"the suffix must say the format, one of {', '.join(_FORMATS)}", file=path)
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class EventFile:
         with _explained(self._name, self._format):
             for name in names:
                 if name not in catalogue:
-                    raise SchemaError(f"there is no column {name!r}; {near(name, catalogue)}")
+                    raise SchemaError(f"there is no column {name!r}; {near(name, catalogue)}", column=name)
                 if not catalogue[name].numeric:
                     raise not_a_column(name, catalogue[name].type)
             if not names:
@@ -162,12 +162,15 @@ class EventFile:
                 raise
             except Exception as error:  # a corrupt file can make the libraries raise anything
                 end = self.num_events if stop is None else stop
+                column = _unreadable(source, list(flat), start, stop)
                 raise SchemaError(
-                    f"{_unreadable(source, list(flat), start, stop)} cannot be decoded in events {start} to {end}: the "
-                    f"file is truncated or corrupt, get or write it again ({type(error).__name__}: "
-                    f"{first_line(str(error))})"
+                    f"{'the columns' if column is None else f'column {column!r}'} cannot be decoded in events {start} "
+                    f"to {end}: the file is truncated or corrupt, get or write it again ({type(error).__name__}: "
+                    f"{first_line(str(error))})",
+                    column=column,
                 ) from error
-            return checked_columns(joined(list(names), catalogue, columns), start)
+            with located(events=start):
+                return checked_columns(joined(list(names), catalogue, columns))
 
     def _opened(self) -> tuple[Source, Catalogue]:
         """Return the file as this process has opened it, and its columns."""
@@ -183,8 +186,9 @@ class EventFile:
             if source.num_events != self.__dict__.get("num_events", source.num_events):
                 source.close()
                 raise SchemaError(
-                    f"{self._name} has changed since it was opened: it had {self.num_events} events, now it has "
-                    f"{source.num_events}; read it anew"
+                    f"it has changed since it was opened: it had {self.num_events} events, now it has "
+                    f"{source.num_events}; read it anew",
+                    file=self._name,
                 )
             self._source = source
             self._catalogue = with_constituents(self._source.catalogue)
@@ -194,44 +198,49 @@ class EventFile:
 def _source(name: str, tree: str, format_: Format) -> Source:
     """Open a file, or say that it is none."""
     if os.path.isdir(name):
-        raise SchemaError(f"{name} is a directory; give one {format_.kind} file")
+        raise SchemaError(f"it is a directory; give one {format_.kind} file", file=name)
     with open(name, "rb") as file:
         if not file.read(1):
-            raise SchemaError(f"{name} is empty (0 bytes); write the {format_.kind} file again")
+            raise SchemaError(f"it is empty (0 bytes); write the {format_.kind} file again", file=name)
     with _explained(name, format_):
         return format_.open(name, tree)
 
 
-def _unreadable(source: Source, names: list[str], start: int, stop: int | None) -> str:
-    """Say which of the columns it is that cannot be read."""
+def _unreadable(source: Source, names: list[str], start: int, stop: int | None) -> str | None:
+    """Return the column that cannot be read; None if each can by itself."""
     for name in names:
         try:
             source.read([name], start, stop)
         except Exception:  # whatever it is that goes wrong
-            return f"column {name!r}"
-    return "the columns"
+            return name
+    return None
 
 
 @contextmanager
 def _explained(name: str, format_: Format) -> Iterator[None]:
     """Turn whatever goes wrong with a file into a SchemaError that names it."""
     try:
-        yield
+        with located(name):
+            yield
     except SchemaError as error:
         if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
-        raise SchemaError(f"{name}: {error}") from error.__cause__
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+        raise
     except MemoryError as error:
         raise SchemaError(
-            f"{name} cannot be read as {format_.kind}: what is asked for does not fit into memory, or the file is "
-            f"corrupt ({first_line(str(error))}); read it part by part"
+            f"it cannot be read as {format_.kind}: what is asked for does not fit into memory, or the file is corrupt "
+            f"({first_line(str(error))}); read it part by part",
+            file=name,
         ) from error
     except Exception as error:  # a corrupt file can make the libraries raise anything
         with open(name, "rb") as file:
             head = file.read(len(format_.magic))
         if head != format_.magic:
-            raise SchemaError(f"{name} is no {format_.kind} file, it begins with {head!r}; name it as it is") from error
+            raise SchemaError(
+                f"it is not a {format_.kind} file, it begins with {head!r}; name it as it is", file=name
+            ) from error
         raise SchemaError(
-            f"{name} cannot be read as {format_.kind}: it is truncated or corrupt, get or write it again "
-            f"({type(error).__name__}: {first_line(str(error))})"
+            f"it cannot be read as {format_.kind}: it is truncated or corrupt, get or write it again "
+            f"({type(error).__name__}: {first_line(str(error))})",
+            file=name,
         ) from error

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...events.errors import SchemaError
-from .tables import Catalogue, Column, Columns, Format, Source, jagged, unflatten
+from ...events.errors import EventError, SchemaError, located
+from ..columns.jagged import Jagged, offsets_of
+from .tables import Catalogue, Column, Columns, Format, Source
 
 __all__ = ["PARQUET", "ArrowRanges", "holds_numbers", "is_arrow_number", "jagged_columns", "numbers_of"]
 
@@ -99,7 +100,7 @@ class _ParquetSource(Source):
                 f"its row groups have {sum(rows)} events, but the whole {self.num_events}: it is corrupt, get or write "
                 "it again"
             )
-        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self._starts = offsets_of(np.array(rows, dtype=np.int64))
         self.groups = np.unique(self._starts)
         self._ranges = ArrowRanges(self._batches)
 
@@ -127,7 +128,8 @@ class _ParquetSource(Source):
         tables = tables or [self._file.schema_arrow.empty_table()]
         table = pa.concat_tables(table.select(names) for table in tables)
         table.validate(full=True)
-        return {name: numbers_of(name, table.column(name), start) for name in names}
+        with located(events=start):
+            return {name: numbers_of(name, table.column(name)) for name in names}
 
     def _batches(self, names: list[str], start: int, num_rows: int) -> tuple[int, Iterator[Any]]:
         group = int(np.searchsorted(self._starts, start, "right")) - 1
@@ -142,26 +144,26 @@ def _catalogue(file: Any) -> Catalogue:
     return columns
 
 
-def numbers_of(name: str, column: Any, start: int) -> Any:
+def numbers_of(name: str, column: Any) -> Any:
     """Return an arrow column as numbers or lists, over the buffers of arrow where they are in one piece."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_nested(column.type):
-        return _numbers(name, column, column, start)
+        return _numbers(name, column, column)
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_fixed_size_list(array.type) or array.null_count:
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-        return unflatten(_numbers(name, pc.list_flatten(array), array, start), lengths)
+        return Jagged.from_lengths(_numbers(name, pc.list_flatten(array), array), lengths).to_awkward()
     offsets = array.offsets.to_numpy()
     first = int(offsets[0])
     values = array.values.slice(first, int(offsets[-1]) - first)
-    return jagged(_numbers(name, values, array, start), offsets - offsets[0] if first else offsets)
+    return Jagged(_numbers(name, values, array), offsets - first if first else offsets).to_awkward()
 
 
-def _numbers(name: str, numbers: Any, column: Any, start: int) -> np.ndarray:
+def _numbers(name: str, numbers: Any, column: Any) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -171,9 +173,11 @@ def _numbers(name: str, numbers: Any, column: Any, start: int) -> np.ndarray:
         place = pc.index(numbers.is_null(), True).as_py()
         if numbers is not column:  # numbers of lists
             place = pc.list_parent_indices(column)[place].as_py()
-        raise SchemaError(
-            f"column {name!r} is of type {numbers.type} and has a null in event {start + place}, for which "
-            "such numbers have no NaN; fill it or write the column as floating point"
+        raise EventError(
+            f"column {name!r} is of type {numbers.type} and has a null, for which such numbers have no NaN; fill it or "
+            "write the column as floating point",
+            event=place,
+            column=name,
         )
     if pa.types.is_boolean(numbers.type):
         numbers = numbers.cast(pa.int8())

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ...events.errors import SchemaError
+from ...events.errors import EventError, SchemaError
+from ..columns.jagged import Jagged
 from .read_arrow import ArrowRanges, Slots, is_arrow_number, jagged_columns
-from .tables import Catalogue, Column, Columns, Format, Source, trimmed
+from .tables import Catalogue, Column, Columns, Format, Source
 
 __all__ = ["CSV"]
 
@@ -32,7 +33,8 @@ class _CsvSource(Source):
         self._path = path
         self._types: dict[str, Any] = {}
         self._holes: set[str] = set()  # columns with empty cells that are no absent particle's
-        self._texts: dict[str, str] = {}  # columns of numbers that turn into text further down, and where they do
+        # columns of numbers that turn into text further down: the event where they do, and the text
+        self._texts: dict[str, tuple[int, str]] = {}
         self._jagged: dict[str, Slots] = {}
         groups, self._offsets = [0], []
         for offset, block in self._blocks():
@@ -59,7 +61,10 @@ class _CsvSource(Source):
         flat = {cell for source in sources.values() for cells in source.objects for cell in cells}
         for name in self._texts:
             if name in flat:
-                raise SchemaError(f"column {name!r} is of numbers, but {self._texts[name]}; correct or drop it")
+                event, text = self._texts[name]
+                raise EventError(
+                    f"column {name!r} is of numbers, but holds {text!r}; correct or drop it", event=event, column=name
+                )
         schema = pa.schema([(name, self._types[name]) for name in sorted(flat)])
         batches = self._ranges.read(schema.names, start, stop, keep=stop < self.num_events) if stop > start else []
         table = pa.Table.from_batches(batches, schema)
@@ -67,7 +72,7 @@ class _CsvSource(Source):
         for name, source in sources.items():
             if name in self._jagged:
                 absent = _absent(table, source)
-                columns[name] = trimmed(self._matrix(table, name, absent), ~absent)
+                columns[name] = Jagged.from_matrix(self._matrix(table, name, absent), ~absent).to_awkward()
             else:
                 columns[name] = self._matrix(table, name, np.zeros((table.num_rows, 1), dtype=bool))[:, 0]
         return columns
@@ -98,7 +103,8 @@ class _CsvSource(Source):
 
         names = pyarrow.csv.read_csv(pa.BufferReader(header + b"\n")).schema.names
         if repeated := [name for name, times in Counter(names).items() if times > 1]:
-            raise SchemaError(f"column {repeated[0]!r} stands there {names.count(repeated[0])} times; rename it")
+            name, times = repeated[0], names.count(repeated[0])
+            raise SchemaError(f"column {name!r} is there {times} times; rename it", column=name)
         self._types = dict.fromkeys(names, pa.null())
         self._jagged = {name: slots for name, slots in jagged_columns(names).items() if name not in names}
 
@@ -156,9 +162,10 @@ class _CsvSource(Source):
             wrong = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
             if wrong is None or row is None:
                 raise
-            raise SchemaError(
-                f"event {row + int(wrong[1]) - 1} has {wrong[3]} cells and the header {wrong[2]}; the file is "
-                "truncated or corrupt, get or write it again"
+            raise EventError(
+                f"it has {wrong[3]} cells and the header {wrong[2]}; the file is truncated or corrupt, get or write it "
+                "again",
+                event=row + int(wrong[1]) - 1,
             ) from error
 
     def _catalogue(self) -> Catalogue:
@@ -230,14 +237,14 @@ def _absent(table: Any, slots: Slots) -> np.ndarray:
     return np.stack([np.all([empty[cell] for cell in cells], axis=0) for cells in slots.objects], axis=1)
 
 
-def _first_text(column: Any, row: int) -> str:
-    """Say which cell of a block that begins with event `row` is no number."""
+def _first_text(column: Any, row: int) -> tuple[int, str]:
+    """Return the first event of a block, which begins with event `row`, whose cell is not a number, and the cell."""
     import pandas as pd
 
     cells = pd.Series(column.cast("string").to_pylist(), dtype=object)
     texts = pd.to_numeric(cells, errors="coerce").isna() & cells.notna() & (cells != "")
     place = int(np.argmax(texts)) if texts.any() else 0
-    return f"holds {cells.iloc[place]!r} in event {row + place}"
+    return row + place, cells.iloc[place]
 
 
 def _merged(one: Any, other: Any) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...events.errors import SchemaError
+from ...events.errors import EventError, SchemaError
+from ..columns.jagged import Jagged
 from .hdf5_cells import Cells, missing_filters, vlen_type
 from .hdf5_layouts import HDF5_COUNTER, catalogue_of
-from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of, trimmed, unflatten
+from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of
 
 __all__ = ["HDF5", "HDF5_COUNTER"]
 
@@ -75,7 +76,8 @@ class _Range:
             if self._stop is not None and len(source.block) != self._num_events:
                 raise SchemaError(
                     f"column {name!r} has {len(source.block)} events and most others have {self._num_events}; columns "
-                    "that are read together must have one entry per event each"
+                    "that are read together must have one entry per event each",
+                    column=name,
                 )
             own = id(source.block) if source.in_cube else 0  # which tells its particles without its siblings
             collections.setdefault((collection_of(name), own), []).append(name)
@@ -88,7 +90,7 @@ class _Range:
                 for name, matrix in padded.items():
                     if matrix.shape != present.shape:
                         raise self._not_alike(next(iter(padded)), name)
-                    columns[name] = trimmed(matrix, present)
+                    columns[name] = Jagged.from_matrix(matrix, present).to_awkward()
         return columns
 
     def _raw(self, source: Cells) -> np.ndarray:
@@ -107,12 +109,13 @@ class _Range:
                 raise
             raise SchemaError(
                 f"column {name!r} is compressed with {', '.join(filters)}, which h5py has not got: "
-                "pip install hdf5plugin"
+                "pip install hdf5plugin",
+                column=name,
             ) from error
         if (number := vlen_type(source)) is not None:
             lengths = np.frompyfunc(len, 1, 1)(array).astype(np.int64)
             values = np.concatenate([np.empty(0, number), *array])
-            return unflatten(values.astype(number.newbyteorder("="), copy=False), lengths)
+            return Jagged.from_lengths(values.astype(number.newbyteorder("="), copy=False), lengths).to_awkward()
         array = array[(slice(None), *source.take)]
         return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
@@ -131,8 +134,8 @@ class _Range:
 
     def _checked_mask(self, what: str, mask: np.ndarray) -> np.ndarray:
         if mask.dtype.kind != "b" and np.any(wrong := (mask != 0) & (mask != 1)):
-            event, slot = np.argwhere(wrong)[0]
-            raise SchemaError(f"{what} is {mask[event, slot]} in event {self._start + event}; it must be 0 or 1")
+            event, slot = np.argwhere(wrong)[0].tolist()
+            raise EventError(f"{what} is {mask[event, slot]}; it must be 0 or 1", event=self._start + event)
         return mask.astype(bool)
 
     def _present(self, collection: str, padded: Columns) -> np.ndarray:
@@ -165,13 +168,15 @@ class _Range:
 
     def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
         # more of them than slots: those behind the last slot were cut off when the file was written
-        if len(lengths) != shape[0] or np.any(wrong := ~((lengths >= 0) & (lengths == np.floor(lengths)))):
-            has = f"{len(self._catalogue[counter_of(collection)].source.block)} entries"
-            if len(lengths) == shape[0]:
-                has = f"{lengths[wrong][0]} in event {self._start + np.argmax(wrong)}"
-            raise SchemaError(
-                f"{counter_of(collection)!r} counts the particles of column {name!r} of shape {self._shape(name)}, but "
-                f"has {has}; it must have a whole number from 0 for each event, correct or rename it"
+        counter, wrong = counter_of(collection), ~((lengths >= 0) & (lengths == np.floor(lengths)))
+        if len(lengths) != shape[0] or np.any(wrong):
+            aligned = len(lengths) == shape[0]
+            has = lengths[wrong][0] if aligned else f"{len(self._catalogue[counter].source.block)} entries"
+            raise EventError(
+                f"{counter!r} counts the particles of column {name!r} of shape {self._shape(name)}, but has {has}; it "
+                "must have a whole number from 0 for each event, correct or rename it",
+                event=self._start + int(np.argmax(wrong)) if aligned else None,
+                column=counter,
             )
         present: np.ndarray = np.arange(shape[1]) < lengths[:, None]
         return present
@@ -179,7 +184,8 @@ class _Range:
     def _not_alike(self, one: str, other: str) -> SchemaError:
         return SchemaError(
             f"columns {one!r} and {other!r} belong to one collection, but have shapes {self._shape(one)} and "
-            f"{self._shape(other)}; the padded columns of a collection must have the same shape"
+            f"{self._shape(other)}; the padded columns of a collection must have the same shape",
+            column=other,
         )
 
     def _shape(self, name: str) -> tuple[int, ...]:

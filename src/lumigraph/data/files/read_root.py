@@ -89,10 +89,13 @@ class _RootSource(Source):
         except Exception as error:  # corrupt baskets can make uproot raise anything
             raise SchemaError(
                 f"column {name!r} cannot be decoded in events {start} to {stop}: the file is truncated or corrupt, get "
-                f"or write it again ({type(error).__name__}: {first_line(str(error))})"
+                f"or write it again ({type(error).__name__}: {first_line(str(error))})",
+                column=name,
             ) from error
         if len(array) != stop - start:
-            raise SchemaError(f"column {name!r} has {len(array)} entries in events {start} to {stop} of its tree")
+            raise SchemaError(
+                f"column {name!r} has {len(array)} entries in events {start} to {stop} of its tree", column=name
+            )
         if isinstance(array.type.content, ak.types.RegularType):
             array = ak.from_regular(array, axis=1)
         return array

@@ -147,12 +147,12 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
         if glob.has_magic(name) and not os.path.exists(name):
             matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
             if not matches:
-                raise SchemaError(f"{path}: no file matches; check the folder and the pattern")
+                raise SchemaError("no file matches; check the folder and the pattern", file=path)
         for match in matches:
             full = f"{match}:{tree}" if tree else match
             known = trees.setdefault(os.path.realpath(match), set())
             if tree in known or (known and "" in {tree, *known}):
-                raise SchemaError(f"{full} is named twice; its events would be, too")
+                raise SchemaError("it is named twice; its events would be, too", file=full)
             known.add(tree)
             found[full] = None
     return list(found)

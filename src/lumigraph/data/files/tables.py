@@ -1,15 +1,14 @@
 """Columns of tables: what they are made of, and which of them go together."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...events.errors import SchemaError
+from ...events.errors import EventError, SchemaError
+from ..columns.jagged import NUMBERS, Jagged, is_plain
 
 __all__ = [
     "Column",
@@ -20,8 +19,6 @@ __all__ = [
     "checked_columns",
     "collection_of",
     "counter_of",
-    "is_plain",
-    "memory_columns",
     "number_type",
 ]
 
@@ -64,140 +61,38 @@ class Format(NamedTuple):
     open: Callable[[str, str], Source]
 
 
-NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
-
-
-def checked_columns(columns: Mapping[str, Any], start: int = 0) -> Columns:
+def checked_columns(columns: Mapping[str, Any]) -> Columns:
     """Return columns as plain awkward arrays, or say which of them cannot be columns of one table.
 
     Parameters
     ----------
     columns
         Names and values, one entry per event each.
-    start
-        The number of the first event, for the messages.
     """
     plain = {name: _as_column(name, values) for name, values in columns.items()}
-    first: dict[str, tuple[str, Any]] = {}  # of each collection: the name and the list lengths of its first column
+    first: dict[str, tuple[str, Jagged]] = {}  # of each collection: its first column
     for name, array in plain.items():
         begin, reference = next(iter(plain.items()))
         if len(array) != len(reference):
             raise SchemaError(
                 f"column {begin!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
-                "that are read or written together must have one entry per event each"
+                "that are read or written together must have one entry per event each",
+                column=name,
             )
         if array.ndim == 1:
             continue
-        lengths = _lengths(array)
-        sibling, expected = first.setdefault(collection_of(name), (name, lengths))
-        if not np.array_equal(lengths, expected):
+        lists = Jagged.of(name, array)
+        sibling, known = first.setdefault(collection_of(name), (name, lists))
+        if not lists.has_lists_of(known):
+            lengths, expected = lists.lengths, known.lengths
             event = int(np.argmax(lengths != expected))
-            raise SchemaError(
+            raise EventError(
                 f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
-                f"{lengths[event]} entries in event {start + event}; their lists must have the same lengths"
+                f"{lengths[event]} entries; their lists must have the same lengths",
+                event=event,
+                column=name,
             )
     return plain
-
-
-def memory_columns(table: Any) -> Columns:
-    """Return the named columns of a table in memory, without a copy where it is one of plain columns.
-
-    Parameters
-    ----------
-    table
-        A DataFrame, a mapping of names to columns (also of pandas or pyarrow), an awkward array of records, a NumPy
-        structured array or a pyarrow Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is
-        missing is an empty list); records in records, as in ``events.Jet.px``, become ``Jet_px``.
-
-    Raises
-    ------
-    SchemaError
-        If it is none of these, or a name is no text.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> memory_columns(pd.DataFrame({"ht": [5.0, 6.0], "Jet_px": [[2.0, 3.0], []]}))
-    {'ht': array([5., 6.]), 'Jet_px': <Array [[2, 3], []] type='2 * var * float64'>}
-    """
-    if _is_a(table, "pandas", "DataFrame"):
-        pairs = [(name, _from_series(str(name), table.iloc[:, i])) for i, name in enumerate(table.columns)]
-    elif _is_a(table, "pyarrow", "Table"):
-        pairs = [(name, _from_arrow(name, table.column(i))) for i, name in enumerate(table.column_names)]
-    elif _is_a(table, "awkward", "Array") and table.fields:
-        pairs = [pair for name in table.fields for pair in _from_records(name, table[name])]
-    elif isinstance(table, np.ndarray) and table.dtype.names:
-        pairs = [(name, table[name]) for name in table.dtype.names]
-    elif isinstance(table, Mapping):
-        pairs = [(name, _from_library(str(name), values)) for name, values in table.items()]
-    else:
-        raise SchemaError(
-            f"a table must be a DataFrame, a mapping of names to columns, an awkward array of records, a structured "
-            f"array or a pyarrow Table, got {type(table).__name__}; give columns by name, as in {{'Jet_px': ...}}"
-        )
-    for name, times in Counter(name for name, _ in pairs).items():
-        if not isinstance(name, str):
-            raise SchemaError(f"columns have names, got {name!r}; rename it to a text")
-        if times > 1:
-            raise SchemaError(f"column {name!r} is there {times} times; rename it")
-    return dict(pairs)
-
-
-def _is_a(table: Any, module: str, name: str) -> bool:
-    """Tell whether a table is of a class of a library, without importing the library."""
-    return module in sys.modules and isinstance(table, getattr(sys.modules[module], name))
-
-
-def _from_library(name: str, values: Any) -> Any:
-    """Return a column of pandas or pyarrow as numbers or lists, what is neither of them as it is."""
-    if _is_a(values, "pandas", "Series"):
-        return _from_series(name, values)
-    if _is_a(values, "pyarrow", "Array") or _is_a(values, "pyarrow", "ChunkedArray"):
-        return _from_arrow(name, values)
-    return values
-
-
-def _from_series(name: str, series: Any) -> Any:
-    import pyarrow as pa
-
-    if series.dtype == object:
-        return _from_cells(series.to_numpy(), series.isna().to_numpy())
-    if not isinstance(series.dtype, np.dtype):
-        with suppress(pa.ArrowException):  # pandas' own types: what has nulls
-            return _from_arrow(name, pa.array(series))
-    return series.to_numpy()
-
-
-def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
-    """Return objects as lists of numbers if they are sequences, and as they are if not."""
-    kinds = set(map(type, cells[~missing]))
-    if not len(cells):
-        return np.empty(0)
-    if not kinds or not all(issubclass(k, Sequence | np.ndarray) and not issubclass(k, str | bytes) for k in kinds):
-        return cells
-    lengths = np.zeros(len(cells), dtype=np.int64)
-    lengths[~missing] = np.frompyfunc(len, 1, 1)(cells[~missing])
-    full = list(cells[lengths > 0])
-    return unflatten(np.concatenate(full) if full else np.empty(0), lengths)
-
-
-def _from_arrow(name: str, column: Any) -> Any:
-    """Return an arrow column as numbers (NaN for what is null) or lists; one of another type as objects."""
-    import pyarrow as pa
-
-    from .read_arrow import holds_numbers, numbers_of
-
-    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-    if not holds_numbers(column.type):
-        return column.to_numpy()
-    if column.null_count and not pa.types.is_nested(column.type):
-        with suppress(pa.ArrowInvalid):  # integers that would lose digits stay, and are refused by their name
-            column = column.cast(pa.float64())
-    return numbers_of(name, column, 0)
-
-
-def _from_records(name: str, array: Any) -> list[tuple[str, Any]]:
-    return [(f"{name}_{field}", array[field]) for field in array.fields] if array.fields else [(name, array)]
 
 
 def collection_of(column: str) -> str:
@@ -223,7 +118,6 @@ def as_array(name: str, values: Any) -> Any:
     """Return the values of a column as an awkward array, or raise a SchemaError if they cannot be."""
     import awkward as ak
 
-    values = _from_library(name, values)
     if isinstance(values, np.ndarray) and not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     try:
@@ -231,7 +125,8 @@ def as_array(name: str, values: Any) -> Any:
     except Exception as error:  # of several libraries
         raise SchemaError(
             f"column {name!r}, of class {type(values).__name__}, is neither numbers nor lists of numbers "
-            f"({first_line(str(error))}); give it as a NumPy or awkward array"
+            f"({first_line(str(error))}); give it as a NumPy or awkward array",
+            column=name,
         ) from error
 
 
@@ -249,57 +144,18 @@ def _as_column(name: str, values: Any) -> Any:
     if type_ not in NUMBERS:
         raise not_a_column(name, array.type)
     if fault := ak.validity_error(array):
-        raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}")
+        raise SchemaError(f"the lists of column {name!r} are corrupt: {first_line(fault)}", column=name)
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
-
-
-def is_plain(layout: Any) -> bool:
-    """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
-    if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
-        offsets, content = layout.offsets.data, layout.content
-        if layout.parameters or offsets[0] < 0 or offsets[-1] > content.length or np.any(offsets[1:] < offsets[:-1]):
-            return False
-        layout = content
-    return bool(
-        layout.is_numpy and layout.data.ndim == 1 and not layout.parameters
-        and layout.dtype.name in NUMBERS and layout.dtype.name != "bool"
-    )  # fmt: skip
-
-
-def _lengths(array: Any) -> np.ndarray:
-    import awkward as ak
-
-    if hasattr(array.layout, "offsets"):
-        offsets: np.ndarray = np.asarray(array.layout.offsets.data)
-        return offsets[1:] - offsets[:-1]
-    lengths: np.ndarray = ak.to_numpy(ak.num(array))
-    return lengths
 
 
 def not_a_column(name: str, type_: Any) -> SchemaError:
     return SchemaError(
-        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event"
+        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event", column=name
     )
 
 
 def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "no details")
-
-
-def unflatten(values: np.ndarray, lengths: np.ndarray) -> Any:
-    return jagged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-
-def jagged(values: np.ndarray, offsets: np.ndarray) -> Any:
-    """Return lists over numbers, without a copy; event i has the numbers offsets[i]..offsets[i + 1]."""
-    import awkward as ak
-
-    index = ak.index.Index32 if offsets.dtype == np.int32 else ak.index.Index64
-    return ak.Array(ak.contents.ListOffsetArray(index(offsets), ak.contents.NumpyArray(values)))
-
-
-def trimmed(matrix: np.ndarray, present: np.ndarray) -> Any:
-    return unflatten(matrix[present], present.sum(axis=1))
 
 
 def unique_names(items: list[tuple[str, str, Any]]) -> Catalogue:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .appending import AppendedFile, Chunk, counters, padded
+from ...events.errors import SchemaError
+from .appending import AppendedFile, Chunk, counters
 from .read_hdf5 import HDF5_COUNTER
 
 __all__ = ["Hdf5File"]
@@ -21,15 +22,17 @@ class Hdf5File(AppendedFile):
     _num_events = 0
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a ValueError if a counter among the columns holds other numbers, or a name is none in HDF5."""
+        """Raise a SchemaError if a counter among the columns holds other numbers, or a name is none in HDF5."""
         _, added = counters(chunk)
         names = [*chunk, *added]
         for name in names:
             if not {"", "."}.isdisjoint(name.split("/")):
-                raise ValueError(f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it")
+                raise SchemaError(
+                    f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it", column=name
+                )
             if group := next((name[:i] for i, letter in enumerate(name) if letter == "/" and name[:i] in names), ""):
-                raise ValueError(
-                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them"
+                raise SchemaError(
+                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them", column=name
                 )
 
     def write(self, chunk: Chunk) -> None:
@@ -38,7 +41,7 @@ class Hdf5File(AppendedFile):
 
         found, added = counters(chunk)
         arrays = {
-            name: column.values if column.lengths is None else padded(column)[0] for name, column in chunk.items()
+            name: column.values if column.offsets is None else column.padded()[0] for name, column in chunk.items()
         }
         arrays |= {name: found[name] for name in added}
         if self._file is None:

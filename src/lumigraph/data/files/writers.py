@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...events.errors import SchemaError
+from ...events.errors import SchemaError, located
 from ...events.files import check_place
+from ..columns.jagged import Jagged
 from .appending import AppendedFile, Chunk, checked_chunk, cut, joined, num_bytes, num_events
 from .readers import format_of
 from .write_arrow import CsvFile, ParquetFile
@@ -219,15 +220,12 @@ class ColumnWriter:
         if not self._is_open or self._is_broken:
             state = "could not be written to before" if self._is_broken else "is written in a with block only"
             raise ValueError(f"{self.path} {state}; make another writer")
-        try:
+        with located(str(self.path), events=self.num_events):
             chunk, types = checked_chunk(columns, self._types)
             self._file.check(chunk)
-        except (TypeError, ValueError) as error:
-            where = f"in the chunk that begins at event {self.num_events}, counted from there: "
-            raise SchemaError(f"{self.path} cannot be written: {where if self.num_events else ''}{error}") from error
         self._types = types
         if self._pending or num_bytes(chunk) < _GROUP_BYTES:  # the caller may use the memory again
-            chunk = {name: column._replace(values=column.values.copy()) for name, column in chunk.items()}
+            chunk = {name: Jagged(column.values.copy(), column.offsets) for name, column in chunk.items()}
         self._pending.append(chunk)
         if sum(map(num_bytes, self._pending)) >= _GROUP_BYTES or sum(map(num_events, self._pending)) >= _GROUP_EVENTS:
             self._flush()
@@ -249,7 +247,7 @@ class ColumnWriter:
                 self._file.write(part)
                 self._written += num_events(part)
         except (TypeError, ValueError) as error:
-            raise SchemaError(f"{self.path} cannot be written: {error}") from error
+            raise SchemaError(f"it cannot be written: {error}", file=str(self.path)) from error
         self._is_broken = False
 
     def _close(self) -> None:
@@ -259,7 +257,7 @@ class ColumnWriter:
 
     def _finish(self) -> None:
         if not self._types:
-            raise SchemaError(f"{self.path} cannot be written: nothing was appended; append at least one chunk")
+            raise SchemaError("nothing was appended; append at least one chunk", file=str(self.path))
         if self._is_broken:
             raise OSError(f"{self.path} could not be written to before, see the exception then")
         self._flush()

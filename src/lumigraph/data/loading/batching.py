@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from ...events.checks import check_counts
+from ...events.errors import EventError
 from .drawing import Numbers, as_array, balanced_weights, chances, draw
 
 __all__ = ["EventBatches", "balanced_weights"]
@@ -19,8 +20,8 @@ __all__ = ["EventBatches", "balanced_weights"]
 #: What each limit of a batch counts, as a function of the particles per event.
 _COSTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "batch_size": np.ones_like,
-    "max_particles": lambda n: n,
-    "max_pairs": lambda n: n * (n - 1),
+    "particles_per_batch": lambda n: n,
+    "pairs_per_batch": lambda n: n * (n - 1),
 }
 #: An epoch of weighted draws draws at most so many times the number of events.
 _MOST_ROUNDS = 4
@@ -34,9 +35,9 @@ class EventBatches(Sampler[np.ndarray]):
     - *By number*, where ``batch_size`` is the only limit. Rank r of R takes every R-th event of the order, and its
       batches hold ``batch_size`` of these: batch b of all ranks together is batch b of one process with R times the
       batch size. Only the last one may differ: it takes the rest, up to one event more than ``batch_size``.
-    - *By budget*, with ``max_particles`` or ``max_pairs``: no batch goes over any limit that is given. Events are
-      ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets one
-      event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
+    - *By budget*, with ``particles_per_batch`` or ``pairs_per_batch``: no batch goes over any limit that is given.
+      Events are ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets
+      one event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
       number of batches is the smallest for which no shuffle can go over the limits.
     - *By multiplicity* (``bucketed``): events of nearly the same multiplicity share a batch that is as full as the
       limits allow. Batches come in random order, those of one step neighbours in multiplicity on all ranks.
@@ -49,9 +50,9 @@ class EventBatches(Sampler[np.ndarray]):
         Particles per event, (B,); the number of events is enough where ``batch_size`` is the only limit.
     batch_size
         Most events of a batch.
-    max_particles
+    particles_per_batch
         Most particles of a batch.
-    max_pairs
+    pairs_per_batch
         Most ordered pairs of different particles of a batch, the sum of n(n-1) over its events: what the memory of
         a fully connected graph grows with.
     bucketed
@@ -79,9 +80,9 @@ class EventBatches(Sampler[np.ndarray]):
     >>> [numbers.tolist() for numbers in EventBatches(5, batch_size=2)]
     [[0, 1], [2, 3], [4]]
     >>> particles = np.array([6, 1, 3, 2, 5, 4])
-    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12)]
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, particles_per_batch=12)]
     [[6, 3, 2], [1, 5, 4]]
-    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12, bucketed=True)]
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, particles_per_batch=12, bucketed=True)]
     [[1, 3, 2, 4], [6, 5]]
     """
 
@@ -90,8 +91,8 @@ class EventBatches(Sampler[np.ndarray]):
         lengths: Numbers | int,
         *,
         batch_size: int | None = None,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -99,16 +100,20 @@ class EventBatches(Sampler[np.ndarray]):
         rank: int | None = None,
         num_ranks: int | None = None,
     ) -> None:
-        given = {"batch_size": batch_size, "max_particles": max_particles, "max_pairs": max_pairs}
+        given = {
+            "batch_size": batch_size,
+            "particles_per_batch": particles_per_batch,
+            "pairs_per_batch": pairs_per_batch,
+        }
         self.limits = {name: limit for name, limit in given.items() if limit is not None}
         if not self.limits:
-            raise ValueError("a batch needs a limit: give batch_size, max_particles or max_pairs")
+            raise ValueError("a batch needs a limit: give batch_size, particles_per_batch or pairs_per_batch")
         check_counts(1, **self.limits)
         check_counts(0, seed=seed)
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
-        check_place(rank, num_ranks)
+        check_rank(rank, num_ranks)
         self.bucketed, self.shuffle, self.seed, self.epoch = bucketed, shuffle, seed, 0
         self.rank, self.num_ranks = rank, num_ranks
         self._by_number = not bucketed and set(self.limits) == {"batch_size"}
@@ -151,7 +156,7 @@ class EventBatches(Sampler[np.ndarray]):
         rng = np.random.default_rng((self.seed, epoch))
         if self._by_number:
             own = np.ascontiguousarray(self._order(rng)[rank::num_ranks])
-            return _pieces(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
+            return _slices(own, [*range(0, steps * (size := self.limits["batch_size"]), size), len(own)])
         if self.bucketed or self._chances is not None:
             batches = self._fill(steps, num_ranks, rng)
         else:
@@ -180,14 +185,18 @@ class EventBatches(Sampler[np.ndarray]):
         return [(load, min(limit, int(load.sum()))) for load, limit in loads]  # a limit that fits 64 bits
 
     def _fewest_batches(self) -> int:
-        """Return how many batches it takes in any epoch, or raise a ValueError if one event alone is too much."""
+        """Return how many batches it takes in any epoch, or raise an EventError: one event is too much."""
         largest = int(self._lengths.argmax())
         crowd = int(self._lengths[largest])
-        for name, found, what in (("max_particles", crowd, "particles"), ("max_pairs", crowd * (crowd - 1), "pairs")):
+        for name, found, what in (
+            ("particles_per_batch", crowd, "particles"),
+            ("pairs_per_batch", crowd * (crowd - 1), "pairs"),
+        ):
             if found > self.limits.get(name, found):
-                raise ValueError(
-                    f"event {largest} has {found} {what}, more than {name}={self.limits[name]} of a batch: raise "
-                    f"{name}, or keep the leading particles of each event only, with max_particles of the schema"
+                raise EventError(
+                    f"it has {found} {what}, more than {name}={self.limits[name]} of a batch: raise {name}, or keep "
+                    "the leading particles of each event only, with max_particles of the schema",
+                    event=largest,
                 )
         loads = self._loads(np.sort(self._lengths))
         if self.bucketed:
@@ -209,7 +218,7 @@ class EventBatches(Sampler[np.ndarray]):
             cuts = _cuts(self._loads(self._lengths[events]))
             if self._chances is None or len(cuts) > count or len(drawn) >= _MOST_ROUNDS * self.num_events:
                 break  # draws of light events make few batches: draw more
-        batches = _pieces(events, _halve(cuts, count))
+        batches = _slices(events, _halve(cuts, count))
         if not self._random:
             return batches
         # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
@@ -229,8 +238,8 @@ def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
     return 0, 1
 
 
-def check_place(rank: Any, num_ranks: Any) -> None:
-    """Raise an error unless rank and num_ranks are a place among processes, or both not given."""
+def check_rank(rank: Any, num_ranks: Any) -> None:
+    """Raise an error unless rank and num_ranks say which process of how many this is, or both are not given."""
     if (rank is None) != (num_ranks is None):
         raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
     if num_ranks is not None:
@@ -247,7 +256,8 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
         num_events, array = int(lengths), np.empty(0, dtype=np.uint8)
         if needed:
             raise ValueError(
-                f"lengths must be the particles of each event for max_particles, max_pairs or bucketed, got {lengths}"
+                "lengths must be the particles of each event for particles_per_batch, pairs_per_batch or bucketed, got "
+                f"{lengths}"
             )
     else:
         array = as_array(lengths)
@@ -257,7 +267,7 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
     if num_events == 0:
         raise ValueError("the data set has no events, so there is nothing to load")
     if array.min(initial=0) < 0:
-        raise ValueError(f"lengths must be at least 0, got {array.min()} in event {int(array.argmin())}")
+        raise EventError(f"lengths must be at least 0, got {array.min()}", event=int(array.argmin()))
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
 
 
@@ -265,7 +275,7 @@ def _ceil_div(total: int, part: int) -> int:
     return -(-total // part)
 
 
-def _pieces(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
+def _slices(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
     return [events[start:stop] for start, stop in pairwise(cuts)]
 
 
@@ -308,4 +318,4 @@ def _deal(events: np.ndarray, count: int, rng: np.random.Generator | None) -> li
         rng.permuted(table, axis=1, out=table)
     rows = np.ascontiguousarray(table.T)  # a batch a row
     held = rows >= 0
-    return _pieces(rows[held], [0, *held.sum(1).cumsum().tolist()])
+    return _slices(rows[held], [0, *held.sum(1).cumsum().tolist()])

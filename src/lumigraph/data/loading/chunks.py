@@ -1,4 +1,4 @@
-"""Files that are read in chunks: how they are cut, and which of them are open."""
+"""Chunks of files: how files are cut into them, and which files are open."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ..files.readers import open_events
 
 __all__ = ["MOST_AT_ONCE", "Chunk", "OpenFiles", "cut"]
 
-#: so many files are kept open, and so many units of a file may be read side by side without decoding them again
+#: so many files are kept open, and so many groups of a file may be read by turns without decoding them again
 MOST_AT_ONCE = 8
 
 
@@ -21,8 +21,13 @@ class Chunk(NamedTuple):
     start: int
     stop: int
     first: int  # number of its first event, counted over all files
-    unit: int  # chunks of one unit are parts of what a file can only read from its beginning
-    place: int  # in its unit
+    group: int  # chunks of the same group can only be read in their order
+    begins_group: bool
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of its events, counted over all files."""
+        return np.arange(self.first, self.first + self.stop - self.start)
 
 
 class OpenFiles:
@@ -40,8 +45,8 @@ class OpenFiles:
         return file
 
 
-def cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a file into chunks of at most so many events: yield start, stop, and place in a group that is larger."""
+def cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, bool]]:
+    """Cut a file into chunks of at most so many events: yield start, stop, and whether a group begins there."""
     ends = groups[1:].tolist()
     start = 0
     for i, stop in enumerate(ends):
@@ -49,6 +54,6 @@ def cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, int]]:
             continue  # small groups are read together
         parts = -(-(stop - start) // chunk_size)
         size = -(-(stop - start) // max(parts, 1))  # all but the last: a decoder gives what is asked in one piece
-        for place, low in enumerate(range(start, stop, max(size, 1))):
-            yield low, min(low + size, stop), place
+        for low in range(start, stop, max(size, 1)):
+            yield low, min(low + size, stop), low == start
         start = stop

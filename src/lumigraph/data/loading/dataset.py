@@ -1,7 +1,6 @@
 """Events in memory: indexed, split, measured, and served as Batches."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from itertools import pairwise
@@ -14,19 +13,21 @@ from torch_geometric.data import Batch, Data
 
 from ...events.batches import make_batch
 from ...events.errors import SchemaError, located, near
+from ...events.names import Names
 from ...events.particles import Particles
 from ...events.schema import EventSchema
 from ..columns.assembly import Arrays, assemble
-from ..files.tables import memory_columns
+from ..columns.jagged import offsets_of
+from ..files.memory_tables import memory_columns
 from .batching import EventBatches
+from .chunked_files import ChunkedFiles, Paths
 from .event_rows import EventRows
 from .loader import EventLoader, made_by_workers
+from .shares import check_fractions
 
 __all__ = ["EventDataset"]
 
 Indices = Sequence[int] | np.ndarray | Tensor
-#: One file or several.
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class EventDataset(torch.utils.data.Dataset):
@@ -60,7 +61,7 @@ class EventDataset(torch.utils.data.Dataset):
             return None if a is None else torch.from_numpy(np.ascontiguousarray(a))
 
         self.x, self.slot = tensor(arrays.x), tensor(arrays.slot)
-        self.ptr = None if arrays.lengths is None else _offsets(arrays.lengths)
+        self.ptr = tensor(arrays.offsets)
         self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
         self.weight = tensor(arrays.weight)
         self.ids = arrays.ids
@@ -107,9 +108,25 @@ class EventDataset(torch.utils.data.Dataset):
             If a file cannot be read, or a column is missing or holds what it should not; the message begins with
             the name of the file.
         """
-        from .stream import EventStream
+        files = ChunkedFiles(path, schema, labelled=labelled)
+        return cls.gathered((cls(files.arrays(chunk), schema) for chunk in files.chunks), files)
 
-        return EventStream(path, schema, labelled=labelled).read()
+    @classmethod
+    def gathered(cls, parts: Iterable["EventDataset"], files: ChunkedFiles) -> "EventDataset":
+        """Return the events that were read from files, part by part, as one data set."""
+        found = list(parts)
+        kept = [part for part in found if len(part)] or found[:1]
+        for part in kept:
+            for name, ids in part.ids.items():
+                first = kept[0].ids[name].dtype
+                if {ids.dtype.kind, first.kind} & {*"iu"} and np.result_type(ids, first).kind not in "iu":
+                    with files.located(part.numbers):
+                        raise SchemaError(
+                            f"identifier {name!r} is {ids.dtype}, but {first} in {files.paths[0]}; together they would "
+                            "lose digits, write them as one type of integers",
+                            column=name,
+                        )
+        return cls.concatenate(kept)
 
     @classmethod
     def concatenate(cls, parts: Sequence["EventDataset"]) -> "EventDataset":
@@ -122,7 +139,7 @@ class EventDataset(torch.utils.data.Dataset):
             values = [getattr(part, name) for part in parts]
             setattr(whole, name, None if values[0] is None else torch.from_numpy(np.concatenate(values)))
         lengths = [np.diff(part.ptr.numpy()) for part in parts if part.ptr is not None]
-        whole.ptr = _offsets(np.concatenate(lengths)) if lengths else None
+        whole.ptr = torch.from_numpy(offsets_of(np.concatenate(lengths))) if lengths else None
         whole.ids = {name: np.concatenate([part.ids[name] for part in parts]) for name in parts[0].ids}
         whole.numbers = np.concatenate([part.numbers for part in parts])
         return whole
@@ -148,7 +165,8 @@ class EventDataset(torch.utils.data.Dataset):
         particles = None
         if part.x is not None and part.slot is not None and part.ptr is not None:
             particles = Particles(part.x, part.slot, part.ptr)
-        return make_batch(particles, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
+        names = Names.of_schema(self.schema)
+        return make_batch(particles, names=names, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
 
     def select(self, indices: Indices) -> "EventDataset":
         """Return a data set of the events of these numbers, in their order, or of those where a mask is True.
@@ -173,7 +191,7 @@ class EventDataset(torch.utils.data.Dataset):
         if self.x is not None and self.slot is not None and self.ptr is not None:
             if self._rows is None or self._rows.ptr is not self.ptr:
                 self._rows = EventRows(self.ptr)
-            part.ptr = _offsets(np.diff(self.ptr.numpy())[chosen])
+            part.ptr = torch.from_numpy(offsets_of(np.diff(self.ptr.numpy())[chosen]))
             part.x, part.slot = self._rows.take(self.x, chosen), self._rows.take(self.slot, chosen)
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
@@ -256,8 +274,8 @@ class EventDataset(torch.utils.data.Dataset):
         self,
         batch_size: int | None = None,
         *,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -270,7 +288,7 @@ class EventDataset(torch.utils.data.Dataset):
 
         Parameters
         ----------
-        batch_size, max_particles, max_pairs
+        batch_size, particles_per_batch, pairs_per_batch
             Most events, particles and ordered pairs of particles of a batch; at least one of them.
         bucketed
             Whether events of nearly the same multiplicity share a batch.
@@ -293,10 +311,12 @@ class EventDataset(torch.utils.data.Dataset):
             If there are no events, or a limit is missing, not positive or too small for an event.
         """
         lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
-        batches = EventBatches(
-            lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
-            shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
-        )  # fmt: skip
+        with self.locating(self):
+            batches = EventBatches(
+                lengths, batch_size=batch_size, particles_per_batch=particles_per_batch,
+                pairs_per_batch=pairs_per_batch, bucketed=bucketed, shuffle=shuffle, seed=seed, weights=weights,
+                rank=rank, num_ranks=num_ranks,
+            )  # fmt: skip
         return EventLoader(_InMemory(self, batches, num_workers))
 
     def moments(self, field: str) -> tuple[Tensor, Tensor]:
@@ -320,10 +340,15 @@ class EventDataset(torch.utils.data.Dataset):
 
     def weighted(self, weights: Callable[["EventDataset"], Any]) -> "EventDataset":
         """Return the same events with other weights, (B,): those that a function gives for them."""
+        with self.locating(self):
+            return self.with_weights(weights(self))
+
+    def with_weights(self, weights: Any) -> "EventDataset":
+        """Return the same events with these weights, (B,)."""
         other = copy(self)
-        other.weight = torch.as_tensor(np.asarray(weights(self)), dtype=torch.float32)
+        other.weight = torch.as_tensor(np.asarray(weights), dtype=torch.float32)
         if other.weight.shape != (len(self),):
-            raise ValueError(f"weights must give {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
+            raise ValueError(f"weights must be {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
         return other
 
     def mean_weight(self) -> float:
@@ -335,16 +360,6 @@ class EventDataset(torch.utils.data.Dataset):
         return (
             [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
         )
-
-
-def _offsets(lengths: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-
-def check_fractions(fractions: Sequence[float]) -> None:
-    """Raise a ValueError unless fractions are shares of a whole."""
-    if min(fractions, default=0) <= 0 or sum(fractions) > 1 + 1e-9:
-        raise ValueError(f"fractions must be positive and add up to 1 at most, got {list(fractions)}")
 
 
 class _InMemory:

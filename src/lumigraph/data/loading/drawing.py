@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ...events.errors import EventError
+
 __all__ = ["Numbers", "as_array", "balanced_weights", "chances", "draw"]
 
 Numbers = Sequence[Any] | np.ndarray | Tensor
@@ -38,7 +40,7 @@ def balanced_weights(labels: Numbers, weights: Numbers | None = None) -> np.ndar
             f"labels must be the class of each event, (B,), got shape {given.shape}; a column of y is y[:, 0]"
         )
     if given.dtype.kind == "f" and np.isnan(given).any():
-        raise ValueError(f"the label of event {int(np.isnan(given).argmax())} is NaN: leave out events without a class")
+        raise EventError("its label is NaN: leave out events without a class", event=int(np.isnan(given).argmax()))
     classes, number = np.unique(given, return_inverse=True)
     each = np.ones(len(given)) if weights is None else _as_weights(weights, len(given))
     sums = np.bincount(number, weights=each)
@@ -81,9 +83,9 @@ def _as_weights(weights: Any, num_events: int) -> np.ndarray:
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         event = int(np.isfinite(array).argmin())
-        raise ValueError(f"weights must be finite to draw by them, got {array[event]} in event {event}")
+        raise EventError(f"weights must be finite to draw by them, got {array[event]}", event=event)
     if array.min() < 0:
         event = int(array.argmin())
         advice = "draw with np.abs(weights), and leave the sign to the weight of the event in the loss"
-        raise ValueError(f"no event can be drawn by a negative weight, {array[event]} in event {event}: {advice}")
+        raise EventError(f"an event cannot be drawn by a negative weight, {array[event]}: {advice}", event=event)
     return array

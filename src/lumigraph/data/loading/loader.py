@@ -1,8 +1,11 @@
 """Batches of one epoch after the other, on any number of ranks, that go on exactly where they were stopped."""
 
+import pickle
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader
@@ -84,8 +87,43 @@ class EventLoader:
             yield batch
 
 
+class _WorkerError(Exception):
+    """The traceback of an exception in a worker process, which is its cause in this one."""
+
+
+class _Failure(NamedTuple):
+    """What went wrong in a worker process."""
+
+    pickled: bytes  # the exception; nothing if that is not possible
+    traceback: str
+
+
+class _Revived:
+    """An exception that is unpickled by its fields, as its class may be constructed from other arguments."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self.error), self.error.args, self.error.__dict__)
+
+
+def _revived(kind: type[Exception], args: tuple[Any, ...], fields: dict[str, Any]) -> Exception:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
+
+def _failure(error: Exception) -> _Failure:
+    for sent in (error, _Revived(error)):
+        with suppress(Exception):  # whatever the class of a user does
+            pickle.loads(pickled := pickle.dumps(sent))  # noqa: S301 -- it was made here
+            return _Failure(pickled, traceback.format_exc())
+    return _Failure(b"", traceback.format_exc())
+
+
 class _Attempt:
-    """A function that returns what goes wrong, where a worker process would raise it with a traceback in its text."""
+    """A function that returns what goes wrong: the loader of torch would make a new exception of its text."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self.make = make
@@ -93,8 +131,8 @@ class _Attempt:
     def __call__(self, item: Any) -> Any:
         try:
             return self.make(item)
-        except (ValueError, OSError) as error:  # what data can be the cause of
-            return error
+        except Exception as error:
+            return _failure(error)
 
 
 def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_workers: int) -> Iterator[Any]:
@@ -102,8 +140,9 @@ def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_worker
 
     Raises
     ------
-    ValueError, OSError
-        What the function raises, with the same message in a worker process as without.
+    Exception
+        What the function raises. From a worker process it comes with its class and fields, and with the traceback
+        there as its cause.
     """
     if not num_workers:
         yield from map(make, items)
@@ -114,6 +153,9 @@ def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_worker
     for made in DataLoader(
         inputs, batch_size=None, collate_fn=attempt, num_workers=num_workers, generator=torch.Generator()
     ):
-        if isinstance(made, Exception):
-            raise made
+        if isinstance(made, _Failure):
+            cause = _WorkerError(f"in a worker process:\n{made.traceback}")
+            if not made.pickled:
+                raise RuntimeError(made.traceback.strip().splitlines()[-1]) from cause
+            raise pickle.loads(made.pickled) from cause  # noqa: S301 -- made by a process of ours
         yield made

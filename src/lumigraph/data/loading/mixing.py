@@ -1,6 +1,9 @@
-"""Which events of a stream go into which batch of an epoch: chunks are read in random order and mixed in a buffer."""
+"""Which events of a stream go into which batch of an epoch: chunks are read in random order and mixed in windows."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -8,75 +11,108 @@ import numpy as np
 from torch_geometric.data import Batch
 
 from ...events.checks import check_counts
-from ..columns.selection import numbered_as
+from ...events.schema import EventSchema
 from .batching import EventBatches, this_rank
-from .chunks import MOST_AT_ONCE
+from .chunks import MOST_AT_ONCE, Chunk
 from .dataset import EventDataset
 from .loader import made_by_workers
 
-__all__ = ["ByNumber", "Mixing", "WithinLimits"]
+__all__ = ["ByNumber", "ChunkedEvents", "Mixing", "WithinLimits", "warn_if_sorted"]
 
 
-class _Piece(NamedTuple):
-    """Some of the events of a chunk that are selected: from one of them to another."""
+class ChunkedEvents(ABC):
+    """Events that are read chunk by chunk, as an `EventStream` reads them."""
+
+    schema: EventSchema
+
+    @property
+    @abstractmethod
+    def chunk_list(self) -> list[Chunk]:
+        """The chunks of the files, in their order."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> np.ndarray:
+        """Selected events of each chunk."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Number and particles of each selected event, by chunk."""
+
+    def __len__(self) -> int:
+        """Return the number of events that are selected; with a selection they are counted when first asked for."""
+        return int(self.counts.sum())
+
+    @abstractmethod
+    def events_of(self, number: int) -> EventDataset:
+        """Return the selected events of a chunk."""
+
+    @abstractmethod
+    def located(self, numbers: np.ndarray) -> AbstractContextManager[None]:
+        """Let an error about one of the events with these numbers name its file, and its number in that."""
+
+
+class _OfChunk(NamedTuple):
+    """What a share has of a chunk: its selected events from one to another."""
 
     chunk: int
     start: int
     stop: int
 
 
-_Window = list[_Piece]  # what is mixed
+_Share = list[_OfChunk]
+_Window = list[_OfChunk]
 
 
 class Mixing(NamedTuple):
     """How the events of a stream are read and mixed."""
 
-    stream: Any  # an EventStream
+    stream: ChunkedEvents
     shuffle: bool
     seed: int
-    buffer_size: int
+    window_size: int
     num_workers: int
     rank: int | None
     num_ranks: int | None
 
-    def place(self) -> tuple[int, int]:
+    def this_rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""
         return this_rank(self.rank, self.num_ranks)
 
     def order(self, rng: np.random.Generator) -> list[int]:
-        """Return the chunks in random order, those of a unit together, or in the order of the files."""
+        """Return the chunks in random order, those of a group together, or in the order of the files."""
         chunks = self.stream.chunk_list
         if not self.shuffle:
             return list(range(len(chunks)))
-        drawn = rng.permutation(chunks[-1].unit + 1).tolist()
-        return sorted(range(len(chunks)), key=lambda i: drawn[chunks[i].unit])
+        drawn = rng.permutation(chunks[-1].group + 1).tolist()
+        return sorted(range(len(chunks)), key=lambda i: drawn[chunks[i].group])
 
-    def windows(self, pieces: list[_Piece]) -> list[_Window]:
-        """Return what is mixed: as many pieces at a time as the buffer holds."""
+    def windows(self, share: _Share) -> list[_Window]:
+        """Cut a share into windows."""
         if self.shuffle:
-            pieces = self._side_by_side(pieces)
-        return [pieces[i : i + self.buffer_size] for i in range(0, len(pieces), self.buffer_size)]
+            share = self._side_by_side(share)
+        return [share[i : i + self.window_size] for i in range(0, len(share), self.window_size)]
 
-    def _side_by_side(self, pieces: list[_Piece]) -> list[_Piece]:
-        """Return pieces such that several units are read at a time, evenly from their beginnings to their ends."""
-        units: dict[int, list[_Piece]] = {}
-        for piece in pieces:
-            units.setdefault(self.stream.chunk_list[piece.chunk].unit, []).append(piece)
-        at_once = min(self.buffer_size, MOST_AT_ONCE)
+    def _side_by_side(self, share: _Share) -> _Share:
+        """Return a share such that several groups are read at a time, evenly from their beginnings to their ends."""
+        groups: dict[int, _Share] = {}
+        for found in share:
+            groups.setdefault(self.stream.chunk_list[found.chunk].group, []).append(found)
+        at_once = min(self.window_size, MOST_AT_ONCE)
         turns = [
-            (unit // at_once, place / len(own), unit, piece)
-            for unit, own in enumerate(units.values())
-            for place, piece in enumerate(own)
+            (group // at_once, i / len(own), group, found)
+            for group, own in enumerate(groups.values())
+            for i, found in enumerate(own)
         ]
-        return [piece for *_, piece in sorted(turns)]
+        return [found for *_, found in sorted(turns)]
 
     def load(self, windows: list[_Window]) -> Iterator[EventDataset]:
         """Yield the events of each window, read here or by the workers."""
         if not self.num_workers:
             return map(self.events_of, windows)
-        # a worker reads whole runs, as it goes on in parts of files where another one would begin anew
-        owners = [run % self.num_workers for run in self.runs(windows)]
-
+        # the windows of the same groups have one worker, which goes on where another one would have to begin anew
+        owners = [group % self.num_workers for group in self.groups(windows)]
         loaders = {
             worker: made_by_workers(
                 self.events_of, [w for w, owner in zip(windows, owners, strict=True) if owner == worker], 1
@@ -85,14 +121,14 @@ class Mixing(NamedTuple):
         }
         return (next(loaders[owner]) for owner in owners)
 
-    def runs(self, windows: list[_Window]) -> list[int]:
-        """Return which windows are in one run, by its number: those that go on in the same large parts of files."""
+    def groups(self, windows: list[_Window]) -> list[int]:
+        """Return a number for each window, the same one for those that go on in the same groups."""
         chunks = self.stream.chunk_list
-        begins = [any(chunks[piece.chunk].place == 0 for piece in window) for window in windows]
-        return [run - begins[0] for run in accumulate(map(int, begins))]
+        begins = [any(chunks[found.chunk].begins_group for found in window) for window in windows]
+        return [group - begins[0] for group in accumulate(map(int, begins))]
 
     def events_of(self, window: _Window) -> EventDataset:
-        """Return the events of a window, piece by piece."""
+        """Return the events of a window, chunk by chunk."""
         parts = []
         for number, start, stop in window:
             events = self.stream.events_of(number)
@@ -115,34 +151,34 @@ class ByNumber:
 
     def num_batches(self) -> int:
         """Return the batches of an epoch, on this rank."""
-        num_events, (_, num_ranks) = len(self.mixing.stream), self.mixing.place()
+        num_events, (_, num_ranks) = len(self.mixing.stream), self.mixing.this_rank()
         if num_events < num_ranks:
             raise ValueError(f"{num_events} events are too few for {num_ranks} ranks: use fewer processes")
         return -(-(num_events // num_ranks) // self.batch_size)
 
     def _windows(self, epoch: int) -> list[_Window]:
         """Return what this rank mixes in an epoch."""
-        stream, (rank, num_ranks) = self.mixing.stream, self.mixing.place()
+        stream, (rank, num_ranks) = self.mixing.stream, self.mixing.this_rank()
         order = self.mixing.order(np.random.default_rng((self.mixing.seed, epoch)))
         low, high = (len(stream) * r // num_ranks for r in (rank, rank + 1))
-        pieces, first = [], 0
+        share, first = [], 0
         for chunk in order:
             start, stop = max(low - first, 0), min(high - first, int(stream.counts[chunk]))
             if start < stop:
-                pieces.append(_Piece(chunk, start, stop))
+                share.append(_OfChunk(chunk, start, stop))
             first += int(stream.counts[chunk])
-        return self.mixing.windows(pieces)
+        return self.mixing.windows(share)
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from a certain one on."""
         num_batches, windows = self.num_batches(), self._windows(epoch)
-        after = list(accumulate(sum(piece.stop - piece.start for piece in window) for window in windows))
-        position = start * self.batch_size  # of the next event in what this rank is given
+        after = list(accumulate(sum(found.stop - found.start for found in window) for window in windows))
+        position = start * self.batch_size  # of the next event in the share of this rank
         skipped = sum(end <= position for end in after)
         rest: list[EventDataset] = []  # of the batch that is not full yet
         for i, events in enumerate(self.mixing.load(windows[skipped:]), skipped):
             if self.mixing.shuffle:
-                seed = (self.mixing.seed, epoch, self.mixing.place()[0], i)
+                seed = (self.mixing.seed, epoch, self.mixing.this_rank()[0], i)
                 events = events.select(np.random.default_rng(seed).permutation(len(events)))
             first = after[i] - len(events)
             while position < after[i]:
@@ -160,17 +196,16 @@ class WithinLimits:
     """Batches within limits of particles or pairs, or of like events: the same chunks are mixed in every epoch."""
 
     def __init__(self, mixing: Mixing, limits: Mapping[str, Any]) -> None:
-        self.mixing = mixing
-        rng = np.random.default_rng(mixing.seed)
-        pieces = [_Piece(i, 0, int(mixing.stream.counts[i])) for i in mixing.order(rng) if mixing.stream.counts[i]]
-        self.windows = mixing.windows(pieces)
-        if len(self.windows) > 1 and len(self.windows[-1]) < mixing.buffer_size:
+        self.mixing, counts = mixing, mixing.stream.counts
+        order = mixing.order(np.random.default_rng(mixing.seed))
+        self.windows = mixing.windows([_OfChunk(i, 0, int(counts[i])) for i in order if counts[i]])
+        if len(self.windows) > 1 and len(self.windows[-1]) < mixing.window_size:
             self.windows[-2:] = [[*self.windows[-2], *self.windows[-1]]]  # too few to be shared among ranks, maybe
         self.plans = []
         for window in self.windows:
-            counted = [mixing.stream.lengths[piece.chunk] for piece in window]
+            counted = [mixing.stream.lengths[found.chunk] for found in window]
             numbers, lengths = (np.concatenate(column) for column in zip(*counted, strict=True))
-            with numbered_as(numbers):
+            with mixing.stream.located(numbers):
                 self.plans.append(
                     EventBatches(
                         lengths, shuffle=mixing.shuffle, seed=mixing.seed, rank=mixing.rank,
@@ -184,10 +219,10 @@ class WithinLimits:
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from a certain one on."""
-        runs = np.array(self.mixing.runs(self.windows))
-        if self.mixing.shuffle:  # the windows of a run stay in their order
-            runs = np.random.default_rng((self.mixing.seed, epoch)).permutation(runs.max() + 1)[runs]
-        order = runs.argsort(kind="stable")
+        groups = np.array(self.mixing.groups(self.windows))
+        if self.mixing.shuffle:  # the windows of the same groups stay in their order
+            groups = np.random.default_rng((self.mixing.seed, epoch)).permutation(groups.max() + 1)[groups]
+        order = groups.argsort(kind="stable")
         while start >= len(self.plans[order[0]]):
             start, order = start - len(self.plans[order[0]]), order[1:]
         for i, events in zip(order, self.mixing.load([self.windows[i] for i in order]), strict=True):
@@ -198,3 +233,25 @@ class WithinLimits:
                 yield _some(events, end - len(numbers), end).batch()
             start = 0
             del events  # or all of it would be there until the next window is
+
+
+def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], window_size: int) -> None:
+    """Warn of groups that can only be read in their order, but are sorted by their target: none are mixed then."""
+    groups: dict[int, list[int]] = {}
+    for number, chunk in enumerate(labels.chunk_list):
+        groups.setdefault(chunk.group, []).append(number)
+    if len(groups) >= MOST_AT_ONCE:
+        return
+    for own in groups.values():
+        if len(own) <= window_size:
+            continue
+        first, last = (np.unique(np.asarray(labels.events_of(number).y), axis=0) for number in (own[0], own[-1]))
+        if max(len(first), len(last)) <= 10 and not {*map(tuple, first)} & {*map(tuple, last)}:
+            chunk, end = labels.chunk_list[own[0]], labels.chunk_list[own[-1]].stop
+            warnings.warn(
+                f"{files[chunk.file]}: the events {chunk.start} to {end} can only be read in their order, and are "
+                f"sorted by {', '.join(labels.schema.targets)}: batches will hold one class each. Write the file anew "
+                "in smaller parts (row_group_size=20000 in Parquet), shuffle its events once, or load it with "
+                "EventDataset.from_file",
+                stacklevel=3,
+            )

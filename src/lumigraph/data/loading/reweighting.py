@@ -1,17 +1,17 @@
 """Weights that give one class the spectrum of another."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ...events.errors import SchemaError, near
+from ...events.errors import EventError, SchemaError, near
 from .dataset import EventDataset
-from .stream import EventStream
+from .events import Events
 
 __all__ = ["SpectrumWeights", "quantile_edges", "reweighted"]
 
-Events = TypeVar("Events", EventDataset, EventStream)
+Kind = TypeVar("Kind", bound=Events)
 
 
 class SpectrumWeights:
@@ -165,14 +165,18 @@ class SpectrumWeights:
         for name, numbers in (("labels", classes), ("weights", w)):
             if numbers.shape != (len(rows),):
                 raise ValueError(f"{name} must have the shape ({len(rows)},), one per event, got {numbers.shape}")
-        for name, numbers in (("values", rows), ("weights", w)):
-            if not np.isfinite(numbers).all():
-                event = int(np.argwhere(~np.isfinite(numbers))[0, 0])
-                raise ValueError(f"event {event}: {name} must be finite, got {numbers[event].tolist()}")
+        _check_finite(rows, w)
         places = [
             np.searchsorted(edges[1:-1], column, side="right") for edges, column in zip(self.edges, rows.T, strict=True)
         ]
         return np.ravel_multi_index(places, self.shape), classes, w
+
+
+def _check_finite(values: np.ndarray, weights: np.ndarray) -> None:
+    for name, numbers in (("values", values), ("weights", weights)):
+        if not np.isfinite(numbers).all():
+            event = int(np.argwhere(~np.isfinite(numbers))[0, 0])
+            raise EventError(f"{name} must be finite, got {numbers[event].tolist()}", event=event)
 
 
 def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
@@ -219,20 +223,20 @@ def _share(spectrum: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def reweighted(
-    events: Events,
+    events: Kind,
     feats: Sequence[str],
     *,
     source: float | int,
     target: float | int,
     num_bins: int = 20,
     keep_total: bool = True,
-) -> Events:
+) -> Kind:
     """Return training events in which one class has the spectrum of another, by their weights.
 
     Parameters
     ----------
     events
-        An `EventDataset` or an `EventStream` with one target; a stream is read once.
+        Events with one target, in memory or in files; files are read once.
     feats
         Event features whose joint spectrum it is, such as pT and eta of a jet.
     source, target
@@ -264,12 +268,18 @@ def reweighted(
             raise SchemaError(f"{name!r} is no event feature: {near(name, schema.event_feats)}; name it in event_feats")
     columns = [list(schema.event_feats).index(name) for name in feats]
 
-    def parts(of: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def parts(of: EventDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         if of.y is None or of.y.size(1) != 1:
             raise SchemaError(f"reweighting needs events with one target, the label; they have {list(schema.targets)}")
-        return of.u[:, columns].numpy(), of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
+        u = np.empty((len(of), 0)) if of.u is None else of.u.numpy()
+        return u[:, columns], of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
 
-    found = [parts(chunk) for chunk in events.chunks()]
+    found = []
+    for chunk in events.chunks():
+        feats_of, _, weights = part = parts(chunk)
+        found.append(part)
+        with events.locating(chunk):
+            _check_finite(feats_of, np.ones(1) if weights is None else weights)
     values, labels = (np.concatenate(column) for column in list(zip(*found, strict=True))[:2])
     wanted = values[labels == target]
     for name, column in zip(feats, wanted.T, strict=True):
@@ -280,6 +290,6 @@ def reweighted(
             )
     edges = [quantile_edges(column, num_bins) for column in wanted.T]
     spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)
-    for chunk in found:
-        spectrum.update(*chunk)
-    return events.weighted(lambda chunk: spectrum.weights(*parts(chunk)))
+    for part in found:
+        spectrum.update(*part)
+    return cast("Kind", events.weighted(lambda chunk: spectrum.weights(*parts(chunk))))

@@ -12,7 +12,7 @@ from torch_geometric.data import Batch, Data
 
 from ...blocks import ClassRegMulti
 from ...blocks.block import evaluating
-from ...events.batches import make_batch, particles_of
+from ...events.batches import make_batch, names_of, particles_of
 from ...events.checks import check_counts
 from ...events.graph import lengths_to_ptr
 from ...events.particles import Particles
@@ -152,10 +152,12 @@ def _column(module: nn.Module, single: Data, output: int) -> Callable[[Particles
     """Return the function that gives one output, before a sigmoid or softmax, for other particles of an event."""
     fields = {name: single[name] for name in ("u", "cat") if name in single and single[name] is not None}
 
+    names = names_of(single)
+
     def evaluate(particles: Particles) -> Tensor:
         num_events = len(particles.ptr) - 1
         copies = {name: value.expand(num_events, -1) for name, value in fields.items()}
-        out = _logits(module, make_batch(particles, **copies))
+        out = _logits(module, make_batch(particles, names=names, **copies))
         if not 0 <= output < out.size(1):
             raise ValueError(f"output is {output}, expected a number from 0 to {out.size(1) - 1}.")
         return out[:, output]

@@ -1,4 +1,4 @@
-"""What pictures need to know of the particles of one event: features by name, kinds, and collider coordinates."""
+"""The particles of one event as pictures need them: features by name, kinds, and collider coordinates."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch_geometric.data import Data
 
 from ...events import kinematics
+from ...events.batches import feature_names
 
 __all__ = ["Coordinates", "coordinates", "event_bounds", "event_columns", "event_rows", "named_kinds"]
 
@@ -28,7 +29,7 @@ class Coordinates(NamedTuple):
 
 
 def event_bounds(ptr: Sequence[int], event: int) -> tuple[int, int]:
-    """Return the first particle of an event and the first one behind it, or raise a ValueError.
+    """Return the first particle of an event and the first one after it, or raise a ValueError.
 
     Examples
     --------
@@ -36,9 +37,7 @@ def event_bounds(ptr: Sequence[int], event: int) -> tuple[int, int]:
     (2, 5)
     """
     if not 0 <= event < len(ptr) - 1:
-        raise ValueError(
-            f"event is {event}, expected a number from 0 to {len(ptr) - 2}, as the batch has {len(ptr) - 1}."
-        )
+        raise ValueError(f"event must be a number from 0 to {len(ptr) - 2}, got {event}: the batch has {len(ptr) - 1}")
     return ptr[event], ptr[event + 1]
 
 
@@ -47,30 +46,32 @@ def event_rows(batch: Data, event: int, feats_per_vec: Sequence[str]) -> Float[t
     if batch.x is None or batch.x.dim() != 2 or batch.x.shape[1] != len(feats_per_vec):
         found = None if batch.x is None else tuple(batch.x.shape)
         raise ValueError(
-            f"batch.x has shape {found}, expected a column for each of the feats_per_vec {[*feats_per_vec]}."
+            f"batch.x must have a column for each of the feats_per_vec {[*feats_per_vec]}, got the shape {found}"
         )
     first, end = event_bounds(batch.ptr.tolist() if "ptr" in batch else [0, len(batch.x)], event)
     return batch.x[first:end].detach().double().cpu()
 
 
 def event_columns(
-    batch: Data, event: int, feats_per_vec: Sequence[str], needed: Sequence[str] = ("px", "py")
+    batch: Data, event: int, feats_per_vec: Sequence[str] | None = None, needed: Sequence[str] = ("px", "py")
 ) -> dict[str, Float[np.ndarray, " particles"]]:
-    """Return the features of the particles of one event by name, all finite and those needed among them."""
+    """Return the features of the particles of one event by name; all must be finite, and the needed ones exist."""
+    feats_per_vec = feature_names(batch, feats_per_vec)
     missing = [name for name in needed if name not in feats_per_vec]
     if missing:
-        raise ValueError(f"feats_per_vec is {[*feats_per_vec]}, expected {' and '.join(missing)} among its names.")
+        raise ValueError(f"feats_per_vec must have {' and '.join(missing)} among its names, got {[*feats_per_vec]}")
     columns = dict(zip(feats_per_vec, event_rows(batch, event, feats_per_vec).T.numpy(), strict=True))
     for name, values in columns.items():
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} of event {event} is {values[~np.isfinite(values)][0]}, expected finite numbers.")
+            bad = values[~np.isfinite(values)][0]
+            raise ValueError(f"{name} of event {event} must be finite numbers, got {bad}")
     return columns
 
 
 def named_kinds(
     columns: dict[str, Float[np.ndarray, " particles"]], kinds: Mapping[int, str] | None
 ) -> Mapping[int, str]:
-    """Return the name of each code of ``kind``; a column that is added from flags ``is_MET``, ... if there is none."""
+    """Return the name of each code of ``kind``, a column that is made from flags ``is_MET``, ... if it is missing."""
     flags = [name for name in columns if name.startswith("is_")]
     if not flags or "kind" in columns:
         return _KINDS if kinds is None else kinds
@@ -79,7 +80,7 @@ def named_kinds(
 
 
 def coordinates(columns: Mapping[str, Float[np.ndarray, " particles"]]) -> Coordinates:
-    """Return transverse momentum, pseudorapidity and azimuth; along the beam eta is the largest that is shown."""
+    """Return transverse momentum, pseudorapidity and azimuth; along the beam eta is the limit of the picture."""
     zero = np.zeros_like(columns["px"])
     p4 = torch.from_numpy(np.stack([columns["px"], columns["py"], columns.get("pz", zero), zero], axis=-1))
     eta = kinematics.eta(p4).numpy()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
+from ...events.batches import feature_names
 from .edges import edge_values
 from .event_columns import event_bounds, event_rows
 
@@ -20,7 +21,10 @@ _EVENT_FIELDS = ("u", "cat", "y", "weight")
 
 
 def to_networkx(
-    batch: Data, event: int, feats_per_vec: Sequence[str], edge_weights: ArrayLike | None = None
+    batch: Data,
+    event: int = 0,
+    feats_per_vec: Sequence[str] | None = None,
+    edge_weights: ArrayLike | None = None,
 ) -> nx.DiGraph:
     """Make a networkx graph of an event: its particles with their features, and an edge for every ordered pair.
 
@@ -31,30 +35,32 @@ def to_networkx(
     event
         Number of the event in the batch.
     feats_per_vec
-        Names of the columns of ``x``.
+        Names of the columns of ``x``; not needed for a Batch that knows its names.
     edge_weights
-        A number for each of the n(n-1) ordered edges, by receiver, then sender, as `message_strengths` gives them: it
-        becomes the attribute ``weight`` of the edge.
+        A number for each of the n(n-1) ordered edges, by receiver, then sender, as `message_strengths` returns: the
+        attribute ``weight`` of the edges.
 
     Returns
     -------
     networkx.DiGraph
-        A node has its features by name, and its ``slot`` where the batch has one; an edge goes from the sender to
-        the receiver. ``graph.graph`` holds what the batch has of ``u``, ``cat``, ``y`` (lists) and ``weight``
-        of the event.
+        A node has its features by name, and its ``slot`` if the batch has one; an edge goes from the sender to the
+        receiver. ``graph.graph`` holds ``u``, ``cat``, ``y`` (lists) and ``weight`` of the event, if they exist.
 
     Raises
     ------
     ValueError
-        If the event does not exist, or names or ``edge_weights`` do not fit.
+        If the event does not exist, names are missing or contradict those of the batch, or ``edge_weights`` do not fit.
 
     Examples
     --------
-    >>> data = Data(x=torch.tensor([[30.0, 0.0], [20.0, 5.0]]), y=torch.tensor([[1.0]]))
-    >>> graph = to_networkx(data, 0, ["px", "py"])
-    >>> graph.nodes[1], list(graph.edges), graph.graph
-    ({'px': 20.0, 'py': 5.0}, [(0, 1), (1, 0)], {'y': [1.0]})
+    >>> from lumigraph import from_jagged
+    >>> x, lengths = torch.tensor([[30.0, 0.0], [20.0, 5.0]]), torch.tensor([0, 2])
+    >>> batch = from_jagged(x, lengths=lengths, feats_per_vec=["px", "py"])
+    >>> graph = to_networkx(batch, 1)
+    >>> graph.nodes[1], list(graph.edges)
+    ({'px': 20.0, 'py': 5.0, 'slot': 1}, [(0, 1), (1, 0)])
     """
+    feats_per_vec = feature_names(batch, feats_per_vec)
     rows = event_rows(batch, event, feats_per_vec).tolist()
     graph = nx.DiGraph(**_event_features(batch, event))
     graph.add_nodes_from((i, dict(zip(feats_per_vec, row, strict=True))) for i, row in enumerate(rows))

@@ -1,8 +1,8 @@
-"""The head that a picture is about, wherever it stands: alone, in a MultiHead, or in a whole model."""
+"""The head that a picture is about: alone, in a MultiHead, or in a whole model."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -18,15 +18,15 @@ __all__ = ["find_head", "model_name", "particles_of_event"]
 Head = TypeVar("Head", bound=nn.Module)
 
 
-def find_head(owner: Any, kind: type[Head]) -> Head:
+def find_head(owner: nn.Module | Model, kind: type[Head]) -> Head:
     """Return the one block of a kind in a model, a module, or among the parts of a `MultiHead`.
 
     Raises
     ------
     TypeError
-        If ``owner`` is no model.
+        If ``owner`` is not a model.
     ValueError
-        If there is none, or more than one.
+        If there is no such block, or more than one.
 
     Examples
     --------
@@ -35,11 +35,11 @@ def find_head(owner: Any, kind: type[Head]) -> Head:
     """
     module = owner.model if isinstance(owner, Model) else owner
     if not isinstance(module, nn.Module):
-        raise TypeError(f"a picture of a {kind.__name__} needs one, or a model that has one, got {owner!r:.80}")
+        raise TypeError(f"the model must be a {kind.__name__}, or a module or Model that has one, got {owner!r:.80}")
     found = [part for part in module.modules() if isinstance(part, kind)]
     if len(found) != 1:
-        has = f"{len(found)} of them: pass the one to draw" if found else "none: build it with one as its head"
-        raise ValueError(f"a picture of a {kind.__name__} needs one, the {type(module).__name__} has {has}")
+        got = f"{len(found)}: pass the one to draw" if found else "none: build it with one as its head"
+        raise ValueError(f"the {type(module).__name__} must have one {kind.__name__}, got {got}")
     return found[0]
 
 

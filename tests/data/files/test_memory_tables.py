@@ -6,7 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lumigraph.data.files.tables import checked_columns, memory_columns
+from lumigraph.data.files.memory_tables import memory_columns
+from lumigraph.data.files.tables import checked_columns
 from lumigraph.events.errors import SchemaError
 
 JETS = [[1.5, 2.5], [], [3.5]]
@@ -81,7 +82,7 @@ def test_what_a_pyarrow_table_holds_beside_numbers():
 def test_integers_beside_a_missing_one_that_would_lose_digits():
     frame = pd.DataFrame({"event": pd.array([2**53 + 1, None], dtype="Int64")})
     for table in (frame, pa.Table.from_pandas(frame)):
-        with pytest.raises(SchemaError, match="column 'event' is of type int64 and has a null in event 1"):
+        with pytest.raises(SchemaError, match="event 1: column 'event' is of type int64 and has a null"):
             memory_columns(table)
 
 

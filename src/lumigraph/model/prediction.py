@@ -61,7 +61,7 @@ def chunks(inputs: Any, batch_size: int, module: nn.Module, names: Sequence[str]
         matrix = table_to_tensor(second).to(device, dtype)
         check_matrix(matrix, "of the shape with three axes, events first")
         if flat is not None and len(flat) != len(matrix):
-            raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
+            raise ValueError(f"the flat part must have {len(matrix)} events, as the particles have, got {len(flat)}")
         for start in range(0, len(matrix), batch_size):
             step = slice(start, start + batch_size)
             yield (None if flat is None else flat[step], matrix[step])
@@ -206,8 +206,11 @@ def predict_to_file(
                     )
                 found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
                 found[name][table.events.numbers - table.numbers[:1]] = values
-            with located(table.path):  # one file may not be like the others
+            try:
                 writer.append(found)
+            except SchemaError as error:  # what is written is not at fault, but a file that is not like the others
+                error.file = table.path
+                raise
             written += len(table.numbers)
     return {"events": written, "columns": list(found), "left_out": stream.without_numbers if columns == "all" else []}
 

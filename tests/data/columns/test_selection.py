@@ -188,7 +188,7 @@ def test_selections_agree_with_loops_over_events(lists, cut, least):
         ({"object_selection": {"Jet": "MET_px > 0"}}, "must give yes or no for each of its objects, as column 'Jet_p"),
         ({"object_selection": {"Jet": "Jet_px * 2"}}, "must give yes or no, got float32; write a comparison"),
         ({"object_selection": {"Jet": "Muon_px > 0"}}, "event 0: column 'Jet_px' has 2 objects, .* is about 1"),
-        ({"object_selection": {"Muon": "Muon_px > 0"}}, "object_selection names 'Muon', which is no object"),
+        ({"object_selection": {"Muon": "Muon_px > 0"}}, "object_selection must name objects, got 'Muon'"),
         ({"event_selection": "Jet_px > 0"}, "must give one yes or no per event; any"),
         (
             {"event_selection": "MET_px"},

@@ -317,7 +317,7 @@ class TestEventFields:
             ({"y": torch.tensor(0.0)}, r"y must have the shape (3, columns), got ()"),
             ({"weight": torch.ones(3, 1)}, r"weight must have the shape (3,), got (3, 1)"),
             ({"weight": torch.ones(2)}, r"weight must have the shape (3,), got (2,)"),
-            ({"cat": torch.zeros(3)}, r"cat must be integers (codes from 0), got torch.float32; convert with .long()"),
+            ({"cat": torch.zeros(3)}, r"cat must be integers (codes from 0), got torch.float32: convert with .long()"),
         ],
     )
     def test_that_do_not_fit(self, fields, message):
@@ -458,7 +458,7 @@ class TestErrors:
             from_flat(torch.zeros(1, 3), **self.NAMES)
 
     def test_features_that_are_not_named(self):
-        with pytest.raises(ValueError, match=r"batch\.x has 2 features, feats_per_vec has 1 names"):
+        with pytest.raises(ValueError, match=r"feats_per_vec must name the 2 features of batch\.x, got 1 names"):
             to_flat(from_rows(torch.zeros(1, 1, 2)), **self.NAMES)
 
     @pytest.mark.parametrize(("make", "axes"), [(from_rows, "slots, features"), (from_columns, "features, slots")])
@@ -476,8 +476,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({}, "give either lengths .* or offsets .*, not both and not neither"),
-            ({"lengths": torch.tensor([3]), "offsets": torch.tensor([0, 3])}, "not both"),
+            ({}, "exactly one of lengths .* and offsets .* must be given, got neither"),
+            ({"lengths": torch.tensor([3]), "offsets": torch.tensor([0, 3])}, "must be given, got both"),
             ({"lengths": torch.tensor([2])}, "lengths must describe the 3 particles"),
             ({"lengths": torch.tensor([2, 2])}, "lengths must describe the 3 particles"),
             ({"lengths": torch.tensor([4, -1])}, "lengths must be .*integers of at least 0"),
@@ -517,9 +517,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("slot", [[-1, 0], [0], [0.0, 1.0], [[0], [1]], [True, False]])
     def test_slots_that_are_none(self, slot):
-        with pytest.raises(
-            ValueError, match="slot of the batch must hold a place from 0 on for each of the 2 particles"
-        ):
+        with pytest.raises(ValueError, match="slot of the batch must be 2 integers of at least 0, one per particle"):
             to_rows(Data(x=torch.zeros(2, 1), slot=torch.tensor(slot)))
 
     def test_two_particles_in_one_place(self):
@@ -527,7 +525,7 @@ class TestErrors:
             to_rows(Data(x=torch.zeros(2, 1), slot=torch.tensor([1, 1])))
 
     def test_a_batch_without_offsets(self):
-        with pytest.raises(ValueError, match="the batch has the field batch, but no ptr"):
+        with pytest.raises(ValueError, match="the batch must have the field ptr beside batch, got none"):
             to_rows(Data(x=torch.zeros(3, 1), batch=torch.tensor([0, 0, 1])))
 
     def test_what_is_no_batch(self, plain_python):

@@ -181,7 +181,9 @@ class TestFeatureNames:
         assert feature_names(Data(x=batch.x), ["a", "b"]) == ["a", "b"]
 
     def test_neither(self):
-        with pytest.raises(ValueError, match="does not know the names of its features: give feats_per_vec"):
+        with pytest.raises(
+            ValueError, match="the batch must know the names of its features, got none: give feats_per_vec"
+        ):
             feature_names(Data(x=torch.ones(1, 2)))
 
     def test_names_that_contradict(self):

@@ -1,7 +1,7 @@
 """Turn tensors of events into PyG Batches and back: flat tables, row- and column-wise matrices, jagged lists.
 
-An object all of whose existing columns are NaN in an event is absent from it: it becomes no node. A NaN in part of an
-object is an error. What stands in a masked place is never looked at.
+An object whose existing columns are all NaN in an event is absent from it and does not become a node. A NaN in part of
+an object is an error. Numbers in masked slots are never used.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from .batches import EventFields, NamedFields, make_batch, particles_of
+from .batches import EventFields, NamedFields, check_names, make_batch, particles_of
 from .graph import lengths_to_ptr, ptr_to_slot
 from .names import Names
 from .particles import (
@@ -109,11 +109,11 @@ def from_rows(
     matrix
         Matrices (B, slots, F).
     mask
-        True where there is a particle, (B, slots). Holes keep the slots of the particles behind them.
+        True where there is a particle, (B, slots). Particles after a hole keep their slots.
     lengths
-        Instead of a mask: the first so many slots of each event hold particles, (B,).
+        Instead of a mask: the number of particles of each event, (B,), which take the first slots.
     feats_per_vec
-        Names of the features: the Batch knows them from then on.
+        Names of the features, which the Batch keeps.
     **fields
         Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
         names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
@@ -126,7 +126,7 @@ def from_rows(
     Raises
     ------
     ValueError
-        If shapes disagree, or a particle is partly NaN (or at all, where mask or lengths say that it is there).
+        If shapes disagree, or a particle is partly NaN; with a mask or lengths also if it is NaN throughout.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def from_columns(
     feats_per_vec: Sequence[str] = (),
     **fields: Unpack[NamedFields],
 ) -> Batch:
-    """Make a Batch from matrices with one column per particle, (B, F, slots); otherwise as `from_rows`.
+    """Make a Batch from matrices with one column per particle, (B, F, slots); see `from_rows`.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def from_jagged(
     feats_per_vec: Sequence[str] = (),
     **fields: Unpack[NamedFields],
 ) -> Batch:
-    """Make a Batch from the particles of all events, one after the other.
+    """Make a Batch from the concatenated particles of all events.
 
     Parameters
     ----------
@@ -176,9 +176,9 @@ def from_jagged(
     lengths
         Particles per event, (B,); or
     offsets
-        where each event begins and the last one ends, (B+1,), from 0 to N.
+        the first particle of each event and the end of the last event, (B+1,), from 0 to N.
     feats_per_vec
-        Names of the features: the Batch knows them from then on.
+        Names of the features, which the Batch keeps.
     **fields
         Event features ``u`` (B, G), categories ``cat`` (B, C), targets ``y`` (B, T) and weights ``weight`` (B,); the
         names of their columns as ``event_feats``, ``cat_feats`` and ``targets``.
@@ -203,15 +203,18 @@ def from_jagged(
     if values.dim() != 2:
         raise ValueError(f"values must have the shape (particles, features), got {tuple(values.shape)}")
     if (lengths is None) == (offsets is None):
-        raise ValueError("give either lengths (particles per event) or offsets (B+1 of them), not both and not neither")
+        raise ValueError(
+            "exactly one of lengths (particles per event) and offsets (B+1 of them) must be given, got "
+            + ("both" if lengths is not None else "neither")
+        )
     ptr = lengths_to_ptr(integers("lengths", lengths)) if lengths is not None else integers("offsets", offsets).long()
     ptr = ptr.to(values.device)
     falls = offsets is not None and bool((ptr.diff() < 0).any())
     if falls or ptr.numel() == 0 or int(ptr[0]) != 0 or int(ptr[-1]) != values.size(0):
         what = "lengths" if lengths is not None else "offsets"
         raise ValueError(
-            f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths are at "
-            f"least 0 and add up to it, offsets rise from 0 to it"
+            f"{what} must describe the {values.size(0)} particles of values without gap or overlap: lengths add up to "
+            f"{values.size(0)}, offsets rise from 0 to {values.size(0)}"
         )
     return _named(drop_absent(Particles(values, ptr_to_slot(ptr), ptr)), feats_per_vec, **fields)
 
@@ -227,7 +230,9 @@ def _named(
     **fields: Unpack[EventFields],
 ) -> Batch:
     names = Names(feats_per_vec, vecs, event_feats=event_feats, cat_feats=cat_feats, targets=targets)
-    return make_batch(particles, names=names, **fields)
+    batch = make_batch(particles, names=names, **fields)
+    check_names(batch)
+    return batch
 
 
 # -------------------------------------------------------------------------------------------------- from a Batch
@@ -241,7 +246,7 @@ def to_flat(
     Raises
     ------
     ValueError
-        If an event has a particle beyond the last of ``vecs``.
+        If an event has a particle in a slot after the last of ``vecs``.
 
     Examples
     --------
@@ -252,26 +257,28 @@ def to_flat(
     cells = CellMap(cont_feats, vecs, feats_per_vec)
     matrix, mask = to_rows(batch, len(cells.vecs))
     if matrix.size(2) != len(cells.feats_per_vec):
-        raise ValueError(f"batch.x has {matrix.size(2)} features, feats_per_vec has {len(cells.feats_per_vec)} names")
+        raise ValueError(
+            f"feats_per_vec must name the {matrix.size(2)} features of batch.x, got {len(cells.feats_per_vec)} names"
+        )
     matrix = matrix.masked_fill(~mask.unsqueeze(-1), torch.nan)
     column = {int(c): i for i, c in enumerate(cells.lookup) if c >= 0}
     return matrix.flatten(1)[:, [column[c] for c in range(len(cells.cont_feats))]]
 
 
 def to_rows(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "events slots features"], Tensor]:
-    """Return matrices (B, slots, F) with 0 where there is no particle, and the mask (B, slots) of particles.
+    """Return matrices (B, slots, F) with 0 in empty slots, and the mask (B, slots) of particles.
 
     Parameters
     ----------
     batch
         Events.
     num_slots
-        Slots of the matrices; as many as needed if not given.
+        Number of slots; by default as many as needed.
 
     Raises
     ------
     ValueError
-        If an event has a particle beyond the last slot.
+        If an event has a particle in a slot after the last one.
 
     Examples
     --------
@@ -284,7 +291,7 @@ def to_rows(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "e
 
 
 def to_columns(batch: Data, num_slots: int | None = None) -> tuple[Float[Tensor, "events features slots"], Tensor]:
-    """Return matrices (B, F, slots) with 0 where there is no particle, and the mask (B, slots); see `to_rows`."""
+    """Return matrices (B, F, slots) with 0 in empty slots, and the mask (B, slots); see `to_rows`."""
     matrix, mask = to_rows(batch, num_slots)
     return matrix.transpose(1, 2).contiguous(), mask
 

@@ -1,4 +1,4 @@
-"""PyG Batches made of the plain tensors of events, and taken apart again."""
+"""PyG Batches: made from the plain tensors of events, and taken apart into them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -14,7 +14,16 @@ from .graph import ptr_to_batch, ptr_to_slot
 from .names import Names, difference
 from .particles import Particles, as_tensor, floating
 
-__all__ = ["EventFields", "NamedData", "NamedFields", "feature_names", "make_batch", "names_of", "particles_of"]
+__all__ = [
+    "EventFields",
+    "NamedData",
+    "NamedFields",
+    "check_names",
+    "feature_names",
+    "make_batch",
+    "names_of",
+    "particles_of",
+]
 
 #: Which field of `Names` names the columns of which field of a Batch.
 _NAMED_FIELDS = {"feats_per_vec": "x", "event_feats": "u", "cat_feats": "cat", "targets": "y"}
@@ -46,18 +55,18 @@ class NamedFields(EventFields, total=False):
 
 
 class NamedStorage(GlobalStorage):
-    """What PyG keeps the fields of an event or a Batch in; the names of several events become those of all of them."""
+    """PyG's store of the fields of an event or a Batch, which joins the names of several events into one."""
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key == "names" and not isinstance(value, Names):  # those of all events, from PyG's collation
+        if key == "names" and not isinstance(value, Names):  # PyG's collation sets a list, one of each event
             value = Names.common(value)
         super().__setitem__(key, value)
 
 
 class NamedData(Data):
-    """PyG's Data of one event, which knows the names of what it holds; as a Batch it is a ``NamedDataBatch``.
+    """PyG's Data of one event, with the names of its columns; PyG calls a Batch of them ``NamedDataBatch``.
 
-    The names are an attribute and not a field: ``keys()`` lists the tensors alone.
+    The attribute ``names`` is not a field: ``keys()`` lists tensors only.
 
     Examples
     --------
@@ -70,7 +79,7 @@ class NamedData(Data):
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
-        # PyG has made a storage of its own class; to make a second one would take as long again
+        # PyG's __init__ has made a store of its own class; making a second one would double the time
         object.__setattr__(self._store, "__class__", NamedStorage)
         self._store._mapping.setdefault("names", _NO_NAMES)
 
@@ -96,12 +105,12 @@ def make_batch(
     y: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Batch:
-    """Put plain tensors into a Batch that can be indexed, split and collated again like any that PyG makes.
+    """Make a Batch of plain tensors, which can be indexed, split and collated like those that PyG makes.
 
     Raises
     ------
     ValueError
-        If the fields do not describe the same number of events, or there are not as many names as columns.
+        If the fields do not describe the same number of events.
     """
     fields = {"u": _table("u", u), "cat": _table("cat", cat), "y": _table("y", y), "weight": _table("weight", weight)}
     if particles is not None:
@@ -109,8 +118,8 @@ def make_batch(
     else:
         num_events = next((v.size(0) for v in fields.values() if v is not None and v.dim()), 0)
     batch = _NAMED_BATCH.__new__(_NAMED_BATCH)
-    NamedData.__init__(batch)  # as Batch(_base_cls=NamedData) does, which takes a good part of the time of all the rest
-    store = batch._store  # where its attributes are kept: to set them there takes a fraction of the time
+    NamedData.__init__(batch)  # Batch(_base_cls=NamedData) does the same, much more slowly
+    store = batch._store  # setting fields here is much faster than setting attributes of the batch
     kept = store._mapping
     per_event = torch.arange(num_events + 1)
     slices = {"names": per_event}
@@ -128,8 +137,7 @@ def make_batch(
         slices[name] = per_event
     if names is not None:
         kept["names"] = names
-        _check_widths(names, kept)
-    # what Batch.from_data_list records: without it batch[i], to_data_list and empty events at the end would be lost
+    # as Batch.from_data_list records: batch[i], to_data_list and empty events at the end depend on it
     store._num_graphs = num_events
     store._slice_dict = slices
     store._inc_dict = dict.fromkeys(slices, torch.zeros(num_events, dtype=torch.long))
@@ -137,7 +145,7 @@ def make_batch(
 
 
 def names_of(batch: Data) -> Names:
-    """Return the names of a Batch, or of the Data of one event; none of a field that has another width by now."""
+    """Return the names of a Batch, or of the Data of one event, except of fields whose width has changed since."""
     if not isinstance(batch, NamedData):
         return _NO_NAMES
     names, kept = batch.names, batch._store._mapping
@@ -146,12 +154,12 @@ def names_of(batch: Data) -> Names:
 
 
 def feature_names(batch: Data, feats_per_vec: Sequence[str] | None = None) -> Sequence[str]:
-    """Return the names of the features of particles: those given, or those that the Batch knows.
+    """Return the names of the features of particles, given or known to the Batch.
 
     Raises
     ------
     ValueError
-        If neither is there, or both are and contradict each other.
+        If there are none, or the given names contradict those of the Batch.
 
     Examples
     --------
@@ -161,7 +169,7 @@ def feature_names(batch: Data, feats_per_vec: Sequence[str] | None = None) -> Se
     known = names_of(batch).feats_per_vec
     if feats_per_vec is None and not known:
         raise ValueError(
-            "the batch does not know the names of its features: give feats_per_vec, here or where the batch is made"
+            "the batch must know the names of its features, got none: give feats_per_vec, here or where it is made"
         )
     if feats_per_vec is None or not known or tuple(feats_per_vec) == known:
         return known if feats_per_vec is None else feats_per_vec
@@ -171,17 +179,19 @@ def feature_names(batch: Data, feats_per_vec: Sequence[str] | None = None) -> Se
     )
 
 
+def check_names(batch: Data) -> None:
+    """Raise a ValueError unless a Batch has as many names as columns, where it has names."""
+    names = batch.names
+    for field, column, width in _widths(names, batch._store._mapping):
+        if len(told := getattr(names, field)) != width:
+            raise ValueError(f"{field} must name the {width} columns of {column}, got {len(told)} names: {told}")
+
+
 def _widths(names: Names, kept: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """Yield the fields of names that are not empty, what they name the columns of, and how many there are."""
+    """Yield each list of names, the field whose columns it names, and the number of these columns."""
     for field, column in _NAMED_FIELDS.items():
         if getattr(names, field) and isinstance(value := kept.get(column), Tensor) and value.dim() == 2:
             yield field, column, value.size(1)
-
-
-def _check_widths(names: Names, kept: Mapping[str, Any]) -> None:
-    for field, column, width in _widths(names, kept):
-        if len(told := getattr(names, field)) != width:
-            raise ValueError(f"{field} must name the {width} columns of {column}, got {len(told)} names: {told}")
 
 
 def particles_of(batch: Data) -> Particles:
@@ -190,9 +200,9 @@ def particles_of(batch: Data) -> Particles:
     Raises
     ------
     TypeError
-        If it is no Batch.
+        If it is not a Batch.
     ValueError
-        If there is no ``x`` of two dimensions, or ``ptr`` or ``slot`` does not fit it.
+        If ``x`` is missing or does not have two dimensions, or ``ptr`` or ``slot`` does not fit it.
     """
     if not isinstance(batch, Data):
         raise TypeError(f"events must be a Batch, or the Data of one event, got {type(batch).__name__}")
@@ -206,18 +216,22 @@ def particles_of(batch: Data) -> Particles:
     elif _is_vector(batch.slot) and batch.slot.numel() == x.size(0) and not bool((batch.slot < 0).any()):
         slot = batch.slot.long()
     else:
-        raise ValueError(f"slot of the batch must hold a place from 0 on for each of the {x.size(0)} particles of x")
+        raise ValueError(
+            f"slot of the batch must be {x.size(0)} integers of at least 0, one per particle, got {batch.slot}"
+        )
     return Particles(floating(x), slot, ptr)
 
 
 def _ptr_of(batch: Data, x: Tensor) -> Tensor:
     if "ptr" not in batch:
         if "batch" in batch:
-            raise ValueError("the batch has the field batch, but no ptr: make it with from_jagged(x, lengths=...)")
+            raise ValueError(
+                "the batch must have the field ptr beside batch, got none: make it with from_jagged(x, lengths=...)"
+            )
         return torch.tensor([0, x.size(0)], device=x.device)
     ptr, n = batch.ptr, x.size(0)
     fits = _is_vector(ptr) and ptr.numel() > 0 and int(ptr[0]) == 0 and int(ptr[-1]) == n
-    if not fits or bool((ptr.diff() < 0).any()):  # torch would write beyond the memory of what is made from them
+    if not fits or bool((ptr.diff() < 0).any()):  # with such offsets torch would write out of bounds
         raise ValueError(f"ptr of the batch must rise from 0 to {n}, the number of particles in x, got {ptr}")
     return ptr.long()
 
@@ -234,6 +248,6 @@ def _table(name: str, value: Tensor | None) -> Tensor | None:
         return value
     if name == "cat":
         if value.is_floating_point() or value.is_complex():
-            raise ValueError(f"cat must be integers (codes from 0), got {value.dtype}; convert with .long()")
+            raise ValueError(f"cat must be integers (codes from 0), got {value.dtype}: convert with .long()")
         value = value.long()
     return value.unsqueeze(1) if value.dim() == 1 else value

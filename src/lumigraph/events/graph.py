@@ -1,4 +1,4 @@
-"""The complete graph of each event, implicit: all ordered pairs of different particles, no edge list."""
+"""The complete graph of each event: all ordered pairs of different particles, without a list of edges."""
 
 from contextlib import suppress
 from functools import cached_property
@@ -12,7 +12,7 @@ __all__ = ["CompleteGraph", "complete_pairs", "lengths_to_ptr", "ptr_to_batch", 
 
 
 def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus_1"]:
-    """Return the offsets of events with so many particles each.
+    """Return the offsets of events with these numbers of particles.
 
     Examples
     --------
@@ -23,12 +23,12 @@ def lengths_to_ptr(lengths: Int[Tensor, " events"]) -> Int[Tensor, " events_plus
 
 
 def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = None) -> Int[Tensor, " particles"]:
-    """Return the number of the event that each particle belongs to.
+    """Return the event of each particle.
 
     Raises
     ------
     ValueError
-        If there are not ``num_nodes`` particles, where that is given; checked on the CPU only.
+        If ``num_nodes`` is given and is not the number of particles; checked on the CPU only.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def ptr_to_batch(ptr: Int[Tensor, " events_plus_1"], num_nodes: int | None = Non
     if num_nodes is not None and ptr.device.type == "cpu" and not torch.compiler.is_compiling():
         found = int(ptr[-1]) - int(ptr[0])
         if found != num_nodes:  # torch would write past the end
-            raise ValueError(f"ptr has offsets for {found} particles, but there are {num_nodes}")
+            raise ValueError(f"ptr must have offsets for {num_nodes} particles, got offsets for {found}")
     events = torch.arange(ptr.numel() - 1, device=ptr.device)
     return _repeat(events, ptr, num_nodes)
 
@@ -54,7 +54,7 @@ def ptr_to_slot(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, " particles"]
     first = _repeat(ptr[:-1], ptr, None)
     if first.device.type == "cpu":
         slot = np.arange(first.numel())
-        slot -= first.numpy()  # in place: another array of this size would take as long as all the rest
+        slot -= first.numpy()  # in place: allocating another array would double the time
         return torch.from_numpy(slot)
     return torch.arange(first.numel(), device=ptr.device) - first
 
@@ -62,9 +62,9 @@ def ptr_to_slot(ptr: Int[Tensor, " events_plus_1"]) -> Int[Tensor, " particles"]
 def _repeat(values: Tensor, ptr: Tensor, total: int | None) -> Tensor:
     """Return the value of its event for each particle."""
     if type(ptr) is Tensor and ptr.device.type == "cpu" and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # of transforms, whose tensors have no numbers
+        with suppress(RuntimeError):  # tensors of torch.func transforms have no NumPy array
             offsets = ptr.numpy()
-            # in a third of torch's time
+            # NumPy takes a third of torch's time
             return torch.from_numpy(np.repeat(values.numpy(), offsets[1:] - offsets[:-1]))
     return values.repeat_interleave(ptr.diff(), output_size=total)
 
@@ -102,7 +102,7 @@ class CompleteGraph:
                 f"ptr must be a one-dimensional integer tensor of B+1 offsets, got shape {tuple(ptr.shape)} and "
                 f"{ptr.dtype}; from particles per event use CompleteGraph.from_lengths"
             )
-        ptr = ptr.long().contiguous()  # first: differences of unsigned integers never fall
+        ptr = ptr.long().contiguous()  # before the check: differences of unsigned integers are never negative
         if int(ptr[0]) != 0 or bool((ptr.diff() < 0).any()):
             raise ValueError(f"ptr must start at 0 and never fall, got {ptr[:8].tolist()}...")
         self.ptr = ptr
@@ -144,7 +144,7 @@ class CompleteGraph:
         return int(n.dot(n - 1))
 
     def edge_index(self) -> Int[Tensor, "2 edges"]:
-        """Write the pairs out: senders in row 0, receivers in row 1, ordered by receiver, then sender."""
+        """Return the list of pairs: senders in row 0, receivers in row 1, ordered by receiver, then sender."""
         batch = self.batch
         degree = (self.lengths - 1)[batch]
         receiver = torch.arange(batch.numel(), device=self.ptr.device).repeat_interleave(degree)
@@ -159,7 +159,7 @@ class CompleteGraph:
         Returns
         -------
         order
-            The particles, events of the same multiplicity one behind the other; None if they stand so already.
+            The particles, sorted by the multiplicity of their event; None if they are sorted already.
         groups
             For each multiplicity n: the first particle in that order, the number of events, and n.
 
@@ -209,8 +209,8 @@ def complete_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events sl
 def ring_pairs(mask: Bool[Tensor, "events slots"]) -> Int[Tensor, "events slots slots"]:
     """Return LUMIN's edges of padded events: how often receiver i (axis 1) hears sender j (axis 2).
 
-    Each particle hears the next one of its event, the last one the first, n-1 times over: as many edges as the complete
-    graph has. With these a model of LUMIN up to 0.9.1 gives its published results.
+    Each particle hears the next one of its event n-1 times, and the last one hears the first: as many edges as the
+    complete graph has. With these edges a model of LUMIN up to 0.9.1 reproduces its published results.
 
     Examples
     --------

@@ -26,7 +26,7 @@ _EXPRESSION_FIELDS = ("derived", "object_selection")
 
 
 def different_names(field: str, value: Any) -> list[str]:
-    """Return a list of names, or raise a SchemaError that names the argument which holds something else."""
+    """Return a list of names, or raise a SchemaError unless the value is a list of different strings."""
     names: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise SchemaError(f"{field} must be a list of different names, got {value!r}")
@@ -41,7 +41,7 @@ def _as_names(field_: str, value: Any) -> tuple[str, ...]:
             raise SchemaError(f"{field_} must hold non-empty names, got {name!r}")
     repeated = sorted({name for name in value if list(value).count(name) > 1})
     if repeated:
-        raise SchemaError(f"{field_} names {repeated[0]!r} twice; each name may stand there once")
+        raise SchemaError(f"{field_} must hold each name once, got {repeated[0]!r} twice")
     return tuple(value)
 
 
@@ -63,13 +63,13 @@ class EventSchema:
 
     The column of a feature of an object is called ``{object}_{feature}``, as in ``Jet_px``. Objects come in one of
     two ways. *Named* objects (``vecs``) have one number per event in each column, and their slot is their place in
-    ``vecs``. *Collections* have a list per event in each column, any number of objects; several of them (a single
-    object such as MET among them) are merged into one list of particles in the order given.
+    ``vecs``. *Collections* have a list per event in each column, with any number of objects. Several collections (also
+    a single object such as MET) are merged into one list of particles, in the order given.
 
     Parameters
     ----------
     feats_per_vec
-        Features per particle: the F columns of ``x``. A feature that an object does not have is 0 for it.
+        Features per particle: the F columns of ``x``. A feature that an object does not have is 0.
     vecs
         Named objects; not together with ``collections``.
     collections
@@ -85,18 +85,18 @@ class EventSchema:
     ids
         Columns that identify an event; predictions are written beside them.
     derived
-        New columns by name, each an expression of columns or of new ones before it, such as
+        New columns by name, each an expression of columns or of earlier new ones, such as
         ``{"ht": "sum(Jet_pt)", "Jet_dphi": "delta_phi(Jet_phi, MET_phi)"}``; computed from all that a file holds,
-        before any selection. What may stand in it is said in `lumigraph.data.Expression`.
+        before any selection. See `lumigraph.data.Expression` for the syntax.
     object_selection
-        Conditions by object, such as ``{"Jet": "Jet_pt > 30 and abs(Jet_eta) < 2.5"}``: objects that do not fulfil
-        theirs are absent.
+        Conditions by object, such as ``{"Jet": "Jet_pt > 30 and abs(Jet_eta) < 2.5"}``: objects that fail their
+        condition are absent.
     event_selection
-        Condition on the event, such as ``"nJet >= 4"``: events that do not fulfil it are left out. It sees the selected
-        objects only, and ``n{collection}`` is their number.
+        Condition on the event, such as ``"nJet >= 4"``: events that fail it are left out. It sees the selected objects
+        only, and ``n{collection}`` is their number.
     max_particles
-        With ``collections``: keep the first so many particles of an event and drop the others. It gives heads with
-        a fixed number of slots (``LorentzBoostNet``, ``agg_method='flatten'``) their number.
+        With ``collections``: keep this many particles of an event, the first ones, and drop the others. Heads with a
+        fixed number of slots (``LorentzBoostNet``, ``agg_method='flatten'``) have this number of slots.
 
     Raises
     ------
@@ -132,7 +132,7 @@ class EventSchema:
             object.__setattr__(self, name, _as_expressions(name, getattr(self, name)))
         for name in self.object_selection:
             if name not in self.objects:
-                raise SchemaError(f"object_selection names {name!r}, which is no object: {near(name, self.objects)}")
+                raise SchemaError(f"object_selection must name objects, got {name!r}: {near(name, self.objects)}")
         if not isinstance(self.event_selection, str | None):
             raise SchemaError(f"event_selection must be an expression in quotes, got {self.event_selection!r}")
         if self.vecs and self.collections:
@@ -148,7 +148,7 @@ class EventSchema:
         whole = isinstance(most, Integral) and not isinstance(most, bool)
         if most is not None and (not whole or most < 1 or not self.collections):
             raise SchemaError(
-                f"max_particles is {most!r}: it must be a whole number of at least 1 and goes with collections only"
+                f"max_particles must be a whole number of at least 1, and go with collections only, got {most!r}"
             )
         cells = {*cell_names(self.objects, self.feats_per_vec), *cell_names(self.slot_names, self.feats_per_vec)}
         for name in self.event_feats:
@@ -166,8 +166,8 @@ class EventSchema:
     def slot_names(self) -> tuple[str, ...]:
         """The ``vecs`` of a head for these events: one name per slot.
 
-        Collections without ``max_particles`` have no fixed number of slots: the one name ``particle`` then stands
-        for every particle, and a head must be one that takes any multiplicity.
+        Collections without ``max_particles`` have no fixed number of slots: the single name ``particle`` then stands
+        for every particle, and the head must take any multiplicity.
         """
         if not self.collections:
             return tuple(self.vecs)
@@ -192,7 +192,7 @@ class EventSchema:
         Raises
         ------
         SchemaError
-            If a key is unknown, or its value no list of names where one is expected.
+            If a key is unknown, or its value is not what the field takes.
         """
         if not isinstance(values, Mapping):
             raise SchemaError(f"a schema must map its entries to their values, got {values!r}")

@@ -1,7 +1,7 @@
-"""Pictures of events, trainings and classifiers; matplotlib and networkx are used here and nowhere else.
+"""Pictures of events, trainings and classifiers, with matplotlib and networkx.
 
 Every function that draws one pair of axes takes ``ax=None``, draws on these axes or on new ones, and returns them.
-``plt.show()`` and ``plt.close(ax.figure)`` are yours.
+Call ``plt.show()`` and ``plt.close(ax.figure)`` yourself.
 """
 
 from .calibration import plot_calibration

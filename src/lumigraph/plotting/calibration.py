@@ -1,4 +1,4 @@
-"""Calibration curves: whether a score is the probability that it looks like."""
+"""Calibration curves: whether a score is a probability."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def plot_calibration(
     bins: int | ArrayLike = 10,
     settings: PlotSettings | None = None,
 ) -> Axes:
-    """Plot the share of signal among events of a score against this score, with the calibration error.
+    """Plot the fraction of signal among events with a score against the score, with the calibration error.
 
     Parameters
     ----------
     curves
-        For each classifier's name its ``(labels, scores)`` or ``(labels, scores, weights)``.
+        ``(labels, scores)`` or ``(labels, scores, weights)`` by the name of the classifier.
     ax
         Axes to draw on; new ones if None.
     bins
-        Number of bins of equal width from 0 to 1; or their edges.
+        Number of bins of equal width from 0 to 1, or their edges.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If there is no curve, or an input is not as `lumigraph.metrics.calibration` wants it.
+        If there is no curve, or `lumigraph.metrics.calibration` refuses an input.
 
     Notes
     -----
-    **Limits.** The weights decide how much signal there is, and thereby the curve.
+    **Limits.** The weights set the fraction of signal, and thereby the curve.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def plot_calibration(
         ax.errorbar(points.score[filled], points.fraction[filled], errors[:, filled], label=label, **style)
     low = min(0.0, *(np.nanmin(points.lower) for points in found.values()))
     high = max(1.0, *(np.nanmax(points.upper) for points in found.values()))
-    ax.set_xlim(-0.02, 1.02)  # markers at the ends stay whole
+    ax.set_xlim(-0.02, 1.02)  # so that markers at the ends are not cut off
     ax.set_ylim(low - 0.02, high + 0.02)
     ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""Confusion matrices: which classes are taken for which."""
+"""Confusion matrices: which classes are mistaken for which."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .style import PlotSettings, label_axes
 
 __all__ = ["plot_confusion"]
 
-#: Numbers are written into the cells of a matrix of so many classes, with their uncertainties of so many.
+#: Most classes for which numbers are written into the cells, and for which their uncertainties are.
 _WRITTEN, _WITH_UNCERTAINTY = 8, 4
 
 _LABELS = {"truth": "Share of the true class", "prediction": "Share of the predicted class", None: "Sum of weights"}
@@ -32,12 +32,12 @@ def plot_confusion(
     threshold: float = 0.5,
     settings: PlotSettings | None = None,
 ) -> Axes:
-    """Plot how much of each true class is put into each class, true classes in rows.
+    """Plot the share of each true class that is assigned to each class; true classes are rows.
 
     Parameters
     ----------
     labels, predictions, weights, normalise, threshold
-        As of `lumigraph.metrics.confusion_matrix`.
+        See `lumigraph.metrics.confusion_matrix`.
     class_names
         Names of the classes; their numbers if None.
     ax
@@ -48,7 +48,7 @@ def plot_confusion(
     Raises
     ------
     ValueError
-        If there are more or fewer names than classes, or an input is not as described.
+        If the number of names is not that of the classes, or `lumigraph.metrics.confusion_matrix` refuses an input.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def plot_confusion(
 
 
 def _write(ax: Axes, found: Confusion, image: AxesImage, settings: PlotSettings) -> None:
-    """Write the numbers into the cells, black on bright ones."""
+    """Write the numbers into the cells, black on bright colours and white on dark ones."""
     count = len(found.value)
     shares = bool(np.nanmax(found.value) <= 1.0)
     for (row, column), value in np.ndenumerate(found.value):

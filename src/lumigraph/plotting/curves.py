@@ -1,4 +1,4 @@
-"""Curves of a training and of a classifier: losses, ROC curves and distributions of scores."""
+"""Losses of a training, and ROC curves and distributions of scores of classifiers."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def plot_history(
     Parameters
     ----------
     history
-        Mapping or DataFrame of columns of equal length: ``epoch``, the losses, optionally ``learning_rate`` and others,
-        which are left alone. NaN (an epoch without validation) is skipped.
+        Mapping or DataFrame of columns of equal length: ``epoch``, the losses, and optionally ``learning_rate``. Other
+        columns are ignored. NaN (an epoch without validation) is skipped.
     ax
         Axes to draw on; new ones if None.
     columns
-        The losses to draw, those of them that there are. The epoch with the lowest ``val_loss`` is marked, without
-        one that with the lowest value of the first column.
+        The losses to draw, if they exist. The epoch with the lowest ``val_loss`` is marked; without ``val_loss`` the
+        one with the lowest value of the first column.
     learning_rate
-        Whether a column ``learning_rate`` is drawn, on a logarithmic axis of its own to the right.
+        Whether to draw the column ``learning_rate``, on a separate logarithmic axis on the right.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If there is no ``epoch``, none of the columns or no finite value in one, or lengths differ.
+        If ``epoch`` or all of the columns are missing, a column has no finite value, or lengths differ.
 
     Examples
     --------
@@ -67,12 +67,12 @@ def plot_history(
     ax = settings.axes() if ax is None else ax
     for i, (name, (epochs, values)) in enumerate(curves.items()):
         style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
-        marker = "." if len(epochs) == 1 else ""  # a line of one point is none
+        marker = "." if len(epochs) == 1 else ""  # a line of one point is invisible
         ax.plot(epochs, values, label=_NAMES.get(name, name), linewidth=1.8, marker=marker, **style)
     best = _mark_best(ax, *curves.get("val_loss", next(iter(curves.values()))))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len({epoch for epochs, _ in curves.values() for epoch in epochs}) == 1:
-        ax.set_xlim(best - 1, best + 1)  # or the ticks would be fractions of the only epoch
+        ax.set_xlim(best - 1, best + 1)  # with a single epoch the ticks would be fractions
     label_axes(ax, "Epoch", "Loss", settings)
     handles = list(ax.get_legend_handles_labels()[0])
     if rate is not None:
@@ -85,7 +85,7 @@ def plot_history(
 
 
 def _finite_curves(history: Any, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Epochs and values of each column, where both are finite."""
+    """Return the epochs and values of each column, where both are finite."""
     if "epoch" not in history.keys():  # noqa: SIM118
         raise ValueError(f"history must have a column 'epoch', got {list(history.keys())}")
     epochs = np.asarray(history["epoch"], dtype=np.float64)
@@ -128,29 +128,29 @@ def plot_roc(
     Parameters
     ----------
     curves
-        For each classifier's name its ``(labels, scores)`` or ``(labels, scores, weights)``.
+        ``(labels, scores)`` or ``(labels, scores, weights)`` by the name of the classifier.
     ax
         Axes to draw on; new ones if None.
     band
-        Whether the 68 % bootstrap band of each curve is drawn.
+        Whether to draw the 68 % bootstrap band of each curve.
     against
         ``"rejection"``: :math:`1/\varepsilon_B` on a logarithmic axis; ``"efficiency"``: :math:`\varepsilon_B`.
     signal_efficiency
-        Where the curves are evaluated; 0.01, 0.02, ..., 1 if None.
+        Signal efficiencies at which the curves are evaluated; 0.01, 0.02, ..., 1 if None.
     n_bootstrap
-        Replicas for the band.
+        Number of replicas for the band.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If there is no curve, ``against`` is neither of the two, or labels, scores or weights are not as
-        `lumigraph.metrics` wants them.
+        If there is no curve, ``against`` is not one of the two, or `lumigraph.metrics` refuses labels, scores or
+        weights.
 
     Notes
     -----
-    **Limits.** A rejection ends where no background is left.
+    **Limits.** The rejection is not drawn where no background is left.
 
     Examples
     --------
@@ -172,7 +172,10 @@ def plot_roc(
         style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
         ax.plot(points.signal_efficiency, points.central, linewidth=1.8, label=label, **style)
         if band:
-            edges = np.minimum(points.lower, 1e12), np.minimum(points.upper, 1e12)  # a band to infinity leaves the axes
+            edges = (
+                np.minimum(points.lower, 1e12),
+                np.minimum(points.upper, 1e12),
+            )  # an infinite band reaches beyond the axes
             ax.fill_between(points.signal_efficiency, *edges, color=settings.color(i), alpha=0.25, linewidth=0)
     highest = max(np.nanmax(points.central, initial=1.0) for _, points in drawn)
     _finish_roc(ax, against, highest, settings)
@@ -180,7 +183,7 @@ def plot_roc(
 
 
 def _rejection(band: RocBand) -> RocBand:
-    """Inverse of the band's efficiencies: without a value where there is no background left."""
+    """Return the inverse efficiencies of a band, NaN where no background is left."""
 
     def inverse(efficiency: Float[np.ndarray, " grid"], empty: float) -> Float[np.ndarray, " grid"]:
         return np.divide(1.0, efficiency, out=np.full_like(efficiency, empty), where=efficiency > 0)
@@ -232,24 +235,24 @@ def plot_scores(
     Parameters
     ----------
     labels
-        Classes of the events: integers that count from 0, in the order of ``class_names``.
+        Classes of the events: integers from 0, in the order of ``class_names``.
     scores
-        One finite score an event: that of the signal, or of one class among many.
+        A finite score per event: that of the signal, or of one of several classes.
     weights
         Weights of the events.
     class_names
-        Names of the classes; one without events is left out.
+        Names of the classes; classes without events are left out.
     ax
         Axes to draw on; new ones if None.
     bins
-        Number of bins, from 0 to 1 where all scores lie there, else over all scores; or the edges.
+        Number of bins, or the edges. Bins reach from 0 to 1 if all scores do, otherwise over all scores.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If lengths differ, a label has no name, a score is not finite or a class's weight is not positive.
+        If lengths differ, a label has no name, a score is not finite or the weight of a class is not positive.
 
     Examples
     --------

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import Formatter, MaxNLocator
+from numpy.typing import ArrayLike
 
 from .style import PlotSettings, label_axes
 
 __all__ = ["plot_embeddings"]
 
-#: Numbers are written into the cells of an embedding up to this size.
+#: Largest embedding (codes, dimensions) with numbers written into its cells.
 _WRITTEN = (12, 4)
 
-#: More panels than this would be too small in one row.
+#: Most panels in a row; more would be too small.
 _PANELS = 3
 
 
-def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None = None) -> list[Axes]:
-    """Draw the embedding of each category: a row per code, a column per dimension, one scale of colours for all.
+def plot_embeddings(embeddings: Mapping[str, ArrayLike], settings: PlotSettings | None = None) -> list[Axes]:
+    """Draw the embedding of each category: a row per code, a column per dimension, with a common colour scale.
 
     Parameters
     ----------
     embeddings
         Matrices (codes, dimensions) by the name of the category.
     settings
-        How the picture looks.
+        Colours, sizes and fonts.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no embedding.
 
     Examples
     --------
@@ -78,10 +78,10 @@ def plot_embeddings(embeddings: Mapping[str, Any], settings: PlotSettings | None
 
 
 def _write(ax: Axes, matrix: np.ndarray, image: AxesImage, settings: PlotSettings) -> None:
-    """Write the numbers into the cells, black on bright ones."""
+    """Write the numbers into the cells, black on bright colours and white on dark ones."""
     for (row, column), value in np.ndenumerate(matrix):
         bright = np.dot(image.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.5
-        number = Formatter.fix_minus(f"{round(value, 1) + 0.0:.1f}")  # with a true minus sign, and none for zero
+        number = Formatter.fix_minus(f"{round(value, 1) + 0.0:.1f}")  # a true minus sign, but not in front of zero
         ax.text(
             column, row, number, color="black" if bright else "white", ha="center", va="center",
             fontsize=settings.small_font_size - 2,

@@ -1,4 +1,4 @@
-"""What a model looks at: bars of permutation importance, and one event with what its particles add to the output."""
+"""What a model relies on: bars of permutation importance, and the contributions of the particles of an event."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def plot_importance(
     Parameters
     ----------
     table
-        What `lumigraph.model.importance.permutation_importance` or ``Model.get_feat_importance`` returned.
+        Result of `lumigraph.model.importance.permutation_importance` or ``Model.get_feat_importance``.
     ax
-        Axes to draw on; new ones if None, which get higher with the number of bars.
+        Axes to draw on; new ones if None, whose height follows the number of bars.
     largest
-        So many of the most important are drawn; how many are left out is said below.
+        Most bars to draw; the title gives the number of entries that are left out.
     settings
         Colours, sizes and fonts.
 
@@ -95,19 +95,19 @@ def plot_attributions(
     ax: Axes | None = None,
     settings: PlotSettings | None = None,
 ) -> Axes:
-    """Draw an event in the eta-phi plane with a halo around each particle for what it adds to the output.
+    """Draw an event in the eta-phi plane, with a halo around each particle for its contribution to the output.
 
-    The area of a halo is proportional to the attribution; it is filled where the output rises, and a dashed ring where
-    it falls. The particles are drawn as `plot_event` does.
+    The area of a halo is proportional to the attribution. Halos are filled where the output rises, and dashed rings
+    where it falls. Particles look as in `plot_event`.
 
     Parameters
     ----------
     batch, event, feats_per_vec, kinds
-        As in `plot_event`.
+        See `plot_event`.
     attributions
-        A number for each particle of the event, such as `lumigraph.model.importance.particle_attributions` returns.
+        A number for each particle of the event, as `lumigraph.model.importance.particle_attributions` returns.
     output
-        What it is that rises and falls, with its unit, for the legend, such as ``"log-odds"`` or ``"mass [GeV]"``.
+        The output, with its unit, for the legend, such as ``"log-odds"`` or ``"mass [GeV]"``.
     ax
         Axes to draw on; new ones if None.
     settings
@@ -116,7 +116,7 @@ def plot_attributions(
     Raises
     ------
     ValueError
-        If ``attributions`` is not a finite number for each particle, or an input is not as in `plot_event`.
+        If ``attributions`` is not a finite number for each particle, or `plot_event` refuses an input.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def plot_attributions(
     ptr = batch.ptr.tolist() if "ptr" in batch else [0, 0 if batch.x is None else len(batch.x)]
     first, end = (
         ptr[event : event + 2] if 0 <= event < len(ptr) - 1 else (0, len(values))
-    )  # plot_event says what's wrong
+    )  # otherwise plot_event raises an error
     if values.shape != (end - first,) or not np.isfinite(values).all():
         raise ValueError(
             f"attributions must be a finite number for each of the {end - first} particles of event {event}, got the "
@@ -157,19 +157,19 @@ def plot_attributions(
 
 
 def _largest_halo(num_particles: int) -> float:
-    """Area in square points of the halo of the particle that adds most: seven times that of the largest marker."""
+    """Return the area in square points of the largest halo: seven times that of the largest marker."""
     return 7.0 * largest_area(num_particles)
 
 
 def _halo(rises: bool, settings: PlotSettings) -> dict[str, Any]:
-    """How a halo looks: filled, or a dashed ring, so that it also reads in grey."""
+    """Return the style of a halo: filled, or a dashed ring, so that it can be read in grey."""
     if rises:
         return {"facecolor": to_rgba(settings.color(3), 0.45), "edgecolor": settings.color(3), "linewidth": 1.0}
     return {"facecolor": "none", "edgecolor": "black", "linewidth": 1.2, "linestyle": (0, (3, 2))}
 
 
 def _halo_legend(ax: Axes, output: str, largest: float, halo: float, settings: PlotSettings) -> None:
-    """Say below the axes what a halo of a quarter of the largest area means; the legend of the event stays."""
+    """Put the value of a halo of about a quarter of the largest area below the axes, beside the legend of the event."""
     legend = ax.get_legend()
     step = float(f"{largest / 4:.1g}")
     handles = []
@@ -180,4 +180,4 @@ def _halo_legend(ax: Axes, output: str, largest: float, halo: float, settings: P
     ax.legend(handles=handles, ncols=2, fontsize=settings.small_font_size, frameon=False, **place)
     if legend is not None:
         ax.add_artist(legend)
-        legend.set_clip_on(False)  # it is outside the axes, and would be left out of the saved picture
+        legend.set_clip_on(False)  # otherwise a saved picture lacks it, as it is outside the axes

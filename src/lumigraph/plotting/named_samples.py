@@ -10,7 +10,7 @@ __all__ = ["named_samples"]
 
 
 def named_samples(what: str, curves: Mapping[str, tuple[ArrayLike, ...]]) -> Mapping[str, tuple[ArrayLike, ...]]:
-    """Return what was given for each name, or raise a ValueError unless it is a pair, or one with weights.
+    """Return the samples, or raise a ValueError unless each is a pair, with or without weights.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One page of HTML that holds all of itself: headings, tables and pictures, no script and nothing from elsewhere."""
+"""A self-contained page of HTML: headings, tables and pictures, without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 __all__ = ["cards", "details", "figure", "gallery", "page", "paragraph", "png", "section", "table"]
 
-#: Dots an inch of pictures, and of the screen that they are laid out for.
+#: Dots per inch of pictures, and of the screen that they are laid out for.
 _DPI, _SCREEN = 160, 96
 
 _STYLE = """
@@ -50,12 +50,12 @@ summary { cursor: pointer; color: #0072b2; }
 @media print { body { max-width: none; padding: 0; } nav { display: none; } }
 """
 
-# Browsers obey it: the page cannot load anything, whatever stands in a name or a caption.
+# Browsers then load nothing, whatever is in a name or a caption.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(title: str, subtitle: str, sections: Iterable[tuple[str, str]]) -> str:
-    """Return a page of sections, each a heading with the HTML below it; the headings are listed on top.
+    """Return a page of sections, each a heading and its HTML, with a list of the headings at the top.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def _anchor(heading: str) -> str:
 
 
 def section(heading: str, *content: str) -> str:
-    """Return content below a heading of the second rank; nothing if there is no content."""
+    """Return content below a subheading; an empty string without content."""
     text = "\n".join(part for part in content if part)
     return f"<h3>{html.escape(heading)}</h3>\n{text}" if text else ""
 
@@ -92,13 +92,13 @@ def paragraph(text: str) -> str:
 
 
 def cards(values: Iterable[tuple[str, str]]) -> str:
-    """Return names and values, as the first thing to be seen."""
+    """Return names and values as cards, to be seen first."""
     made = [f'<div class="card"><b>{html.escape(v)}</b><span>{html.escape(name)}</span></div>' for name, v in values]
     return f'<div class="cards">{"".join(made)}</div>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int | None = None) -> str:
-    """Return a table; all columns behind the first ``texts`` ones are numbers, aligned to the right."""
+    """Return a table; all columns after the first ``texts`` are numbers, aligned to the right."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         looks = [' class="number"' if texts is not None and i >= texts else "" for i in range(len(cells))]
@@ -110,29 +110,31 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int | None 
 
 
 def details(summary: str, text: str) -> str:
-    """Return text of fixed width that unfolds."""
+    """Return text of fixed width that unfolds below its summary."""
     return f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
 
 
 def figure(draw: Callable[[], Axes], caption: str) -> str:
-    """Return a picture with its caption; where it cannot be drawn, the sentence that says why."""
+    """Return a picture with its caption, or the reason if it cannot be drawn."""
     before = set(plt.get_fignums())
     try:
         picture = png(draw(), _DPI)
     except ValueError as error:
-        for number in set(plt.get_fignums()) - before:  # what was begun
+        for number in set(plt.get_fignums()) - before:  # figures that were left unfinished
             plt.close(number)
         return (
             f'<figure><div class="missing">{html.escape(caption)} Not drawn: {html.escape(str(error))}</div></figure>'
         )
-    width = int.from_bytes(base64.b64decode(picture[:64])[16:20], "big") * _SCREEN // _DPI  # as the file says itself
+    width = (
+        int.from_bytes(base64.b64decode(picture[:64])[16:20], "big") * _SCREEN // _DPI
+    )  # the width in the header of the PNG file
     text = html.escape(caption)
     image = f'<img src="data:image/png;base64,{picture}" width="{width}" alt="{text}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def gallery(figures: Iterable[str], least: str = "26rem") -> str:
-    """Return figures side by side, as many as there is room for if each is ``least`` wide."""
+    """Return figures side by side, each at least ``least`` wide."""
     made = "\n".join(figures)
     return f'<div class="gallery" style="--least: {least}">{made}</div>' if made else ""
 

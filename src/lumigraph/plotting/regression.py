@@ -1,4 +1,4 @@
-"""How good a regression is: its residuals, and bias and resolution along the target."""
+"""The quality of a regression: residuals, and bias and resolution as functions of the target."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def plot_residuals(
     Parameters
     ----------
     curves
-        For each model's name its ``(target, prediction)`` or ``(target, prediction, weights)``.
+        ``(target, prediction)`` or ``(target, prediction, weights)`` by the name of the model.
     ax
         Axes to draw on; new ones if None.
     quantity, unit
-        What is predicted, such as ``"mass"``, and its unit, such as ``"GeV"``, for the labels.
+        The predicted quantity, such as ``"mass"``, and its unit, such as ``"GeV"``, for the labels.
     relative
         Whether residuals are divided by the target, which must then be positive.
     bins
-        Number of bins over the middle 99 % of all residuals; or the edges. How much of the weight lies beyond is said
-        in the legend; bias and resolution hold for all events.
+        Number of bins over the middle 99 % of all residuals, or the edges. The legend gives the share of the weight
+        outside of them; bias and resolution are those of all events.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If there is no model, or an input is not as `lumigraph.metrics.resolution` wants it.
+        If there is no model, or `lumigraph.metrics.resolution` refuses an input.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def _draw_distribution(
     label: str,
     settings: PlotSettings,
 ) -> None:
-    """Draw residuals as steps with error bars; the area of all of them, those beyond the edges included, is 1."""
+    """Draw residuals as steps with error bars, with unit area including the residuals outside of the edges."""
     scale = weights.sum() * np.diff(edges)
     counts = np.histogram(values, edges, weights=weights)[0]
     error = np.sqrt(np.histogram(values, edges, weights=weights**2)[0]) / scale
@@ -120,26 +120,26 @@ def plot_resolution(
     Parameters
     ----------
     curves
-        For each model's name its ``(target, prediction)`` or ``(target, prediction, weights)``.
+        ``(target, prediction)`` or ``(target, prediction, weights)`` by the name of the model.
     ax
         Axes to draw on; new ones if None.
     quantity, unit
-        What is predicted, such as ``"mass"``, and its unit, such as ``"GeV"``, for the labels.
+        The predicted quantity, such as ``"mass"``, and its unit, such as ``"GeV"``, for the labels.
     relative
         Whether residuals are divided by the target, which must then be positive.
     bins
-        Number of bins of equal width over all targets; or their edges.
+        Number of bins of equal width over all targets, or their edges.
     settings
         Colours, sizes and fonts.
 
     Raises
     ------
     ValueError
-        If there is no model, or an input is not as `lumigraph.metrics.binned_resolution` wants it.
+        If there is no model, or `lumigraph.metrics.binned_resolution` refuses an input.
 
     Notes
     -----
-    **Limits.** A bin of fewer than two events is left out.
+    **Limits.** Bins with fewer than two events are left out.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def plot_resolution(
 
 
 def _shared_edges(pairs: Mapping[str, tuple[ArrayLike, ...]], bins: int | ArrayLike) -> Float[np.ndarray, " edges"]:
-    """Return the edges of the same bins for all models."""
+    """Return common edges of the bins of all models."""
     targets = np.concatenate([event_columns(None, target=pair[0])[0] for pair in pairs.values()])
     return np.histogram_bin_edges(targets.astype(np.float64), bins)
 

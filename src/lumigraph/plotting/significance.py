@@ -22,7 +22,7 @@ def plot_significance(
     Parameters
     ----------
     scans
-        What `lumigraph.metrics.significance_scan` returned, by the classifier's name.
+        Results of `lumigraph.metrics.significance_scan` by the name of the classifier.
     ax
         Axes to draw on; new ones if None.
     settings
@@ -35,8 +35,8 @@ def plot_significance(
 
     Notes
     -----
-    **Limits.** The mark of the best cut, and the number beside its name, are less the optimism of its choice, and may
-    thus be below the curve, whose band is that of each cut by itself.
+    **Limits.** The mark of the best cut, and the number in the legend, are corrected for the optimism of choosing the
+    best cut. They may lie below the curve, whose band holds for each cut alone.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How pictures look: the settings, the axes made from them, and saving."""
+"""Settings of pictures, axes made with them, and saving."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ..events.errors import near
 
 __all__ = ["LINE_STYLES", "MARKERS", "PlotSettings", "label_axes", "legend_above", "save"]
 
-#: The colours of Okabe and Ito (2008), told apart with every kind of colour vision; yellow is left out on white.
+#: The colours of Okabe and Ito (2008), distinct for every kind of colour vision, without the yellow, which is faint.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-#: Used along with the colours, so that pictures also read in grey.
+#: Used together with colours, so that pictures can be read in grey.
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-#: What LUMIN calls the settings that it has as well.
+#: LUMIN's names of the settings that it has as well.
 _LUMIN = {
     "cat_palette": "palette",
     "seq_palette": "colormap",
@@ -45,32 +45,32 @@ _LUMIN = {
 
 @dataclass(frozen=True, init=False)
 class PlotSettings:
-    """What all pictures have in common; the defaults read well at half the width of a page.
+    """Settings that all pictures share; the defaults are legible at half the width of a page.
 
     Settings are given by name; the names ``cat_palette``, ``seq_palette``, ``lbl_sz``, ``title_sz``, ``tk_sz``,
-    ``leg_sz``, ``w_mid`` and ``format`` of LUMIN are understood as well.
+    ``leg_sz``, ``w_mid`` and ``format`` of LUMIN are also accepted.
 
     Parameters
     ----------
     palette
-        Colours, used in turn, or the name of one of matplotlib's palettes of them.
+        Colours, used in turn, or the name of one of matplotlib's qualitative palettes.
     colormap
-        Matplotlib's name of the colours of a heat map; they should get steadily lighter, to read in grey.
+        Matplotlib's name of the colour map of heat maps; its lightness should rise steadily, to be legible in grey.
     width
-        Of the figure, in inches.
+        Width of the figure in inches.
     aspect
         Width of the figure over its height.
     font_size, small_font_size
-        In points: of the axis labels and titles, and of tick labels and legends.
+        Sizes in points: of axis labels and titles, and of tick labels and legends.
     dpi
-        Dots an inch of saved bitmaps.
+        Dots per inch of saved bitmaps.
     file_format
-        Of files that are saved without a suffix.
+        Format of files that are saved without a suffix.
 
     Raises
     ------
     TypeError
-        If there is no such setting.
+        If a setting is unknown.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def draw_steps(
     label: str,
     settings: PlotSettings,
 ) -> None:
-    """Draw a histogram as steps with error bars, in the colour and line style of its number."""
+    """Draw a histogram as steps with error bars, in the colour and line style with this number."""
     color = settings.color(number)
     style = LINE_STYLES[number % len(LINE_STYLES)]
     ax.stairs(density, edges, color=color, linewidth=1.6, linestyle=style, label=label)
@@ -138,7 +138,7 @@ def draw_steps(
 
 
 def legend_above(ax: Axes, settings: PlotSettings, ncols: int = 1, handles: Sequence[Artist] | None = None) -> None:
-    """Put the legend over the axes, where it hides no data."""
+    """Put the legend above the axes, where it does not hide data."""
     ax.legend(
         handles=ax.get_legend_handles_labels()[0] if handles is None else list(handles),
         loc="lower left",
@@ -158,8 +158,8 @@ def save(picture: Axes | Figure, path: str | os.PathLike[str], settings: PlotSet
     picture
         What a plotting function returned, or a figure. It stays open: ``plt.close(ax.figure)`` closes it.
     path
-        Of the file. Its suffix decides the format; without a known one ``settings.file_format`` does, and is added.
-        Missing folders are made.
+        Path of the file. Its suffix sets the format; without a known suffix ``settings.file_format`` is appended.
+        Missing folders are created.
     settings
         Resolution and format.
 
@@ -175,11 +175,11 @@ def save(picture: Axes | Figure, path: str | os.PathLike[str], settings: PlotSet
     """
     settings = settings or PlotSettings()
     target = Path(path)
-    if target.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():  # the .5 of a name is no format
+    if target.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():  # a name may end in .5
         target = target.with_name(f"{target.name}.{settings.file_format}")
     target.parent.mkdir(parents=True, exist_ok=True)
     figure: Any = picture
-    while not isinstance(figure, Figure):  # axes may lie in a figure within a figure
+    while not isinstance(figure, Figure):  # axes may be in a subfigure
         figure = figure.figure
     figure.savefig(target, dpi=settings.dpi, bbox_inches="tight")
     return target

@@ -1,4 +1,4 @@
-"""Events that a model is checked on: made at random or given, taken apart and put together."""
+"""Events that a model is checked on: random or given ones, selected and joined."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .momentum_columns import Momenta
 
 __all__ = ["Events", "given_events", "joined", "random_events"]
 
-#: Particles per event: none, one, two, some and many; events without particles first, in the middle and last.
+#: Particles per event: zero, one, two, some and many; events without particles come first, in the middle and last.
 MULTIPLICITIES = (0, 2, 1, 0, 12, 3, 25, 7, 0)
 
 
@@ -56,7 +56,7 @@ class Events(NamedTuple):
 
 
 def joined(parts: Sequence[Events]) -> Events:
-    """Return all events, one part behind the other."""
+    """Return the events of all parts, concatenated."""
     x, slot = (torch.cat([part.particles[i] for part in parts]) for i in (0, 1))
     ptr = lengths_to_ptr(torch.cat([part.lengths for part in parts]))
     u = None if parts[0].u is None else torch.cat([part.u for part in parts if part.u is not None])
@@ -67,10 +67,11 @@ def joined(parts: Sequence[Events]) -> Events:
 def random_events(
     momenta: Momenta, random: torch.Generator, most: int | None, n_event_feats: int, cat_sizes: Sequence[int]
 ) -> Events:
-    """Make events of 0, 1, 2 and more particles, of at most so many each.
+    """Make events of 0, 1, 2 and more particles, at most ``most`` each.
 
-    Momenta are of the order of 1, so that activations of a network that does not scale its inputs are not saturated;
-    a third of the particles is massless, the others have masses of the order of pt. Other features are normal.
+    Momenta are of the order of 1, so that they do not saturate the activations of a network that does not scale its
+    inputs. A third of the particles is massless, the others have masses of the order of pt. Other features are normally
+    distributed.
     """
     lengths = torch.tensor(MULTIPLICITIES).clamp(max=max(MULTIPLICITIES) if most is None else most)
     n, b = int(lengths.sum()), len(lengths)
@@ -97,9 +98,9 @@ def given_events(inputs: Data, feats: Sequence[str]) -> Events:
     Raises
     ------
     TypeError
-        If it is none.
+        If it is not a Batch.
     ValueError
-        If it holds what nobody knows the change of, or no events.
+        If it has a field that may depend on the particles in an unknown way, or no particles.
     """
     if not isinstance(inputs, Data):
         raise TypeError(
@@ -109,15 +110,15 @@ def given_events(inputs: Data, feats: Sequence[str]) -> Events:
     unknown = [name for name in inputs.keys() if name not in BATCH_FIELDS]  # noqa: SIM118 (no mapping)
     if unknown:
         raise ValueError(
-            f"inputs has the field {unknown[0]!r}, of which it is not known how it changes with the particles: give x "
-            "alone, and compute the rest from it in call=lambda model, batch: ..."
+            f"inputs must have documented fields only, got {unknown[0]!r}, which may depend on the particles: give x "
+            "alone and compute the rest from it in call=lambda model, batch: ..."
         )
     found = drop_absent(particles_of(inputs))
     refuse_nan(found.x.isnan(), found.slot, ptr_to_batch(found.ptr, found.x.size(0)))
     if found.x.size(1) != len(feats):
-        raise ValueError(f"inputs has {found.x.size(1)} features per particle, but feats are {list(feats)}")
+        raise ValueError(f"inputs must have the features {list(feats)}, got {found.x.size(1)} per particle")
     if not len(found.x):
-        raise ValueError("inputs has no particles: give at least one event, better one of each multiplicity")
+        raise ValueError("inputs must have particles, got none: give events of several multiplicities")
     particles = Particles(found.x.detach().cpu().double(), found.slot.cpu(), found.ptr.cpu())
     u, cat = (inputs[name].detach().cpu() if name in inputs else None for name in ("u", "cat"))
     return Events(particles, None if u is None else u.double(), cat, names_of(inputs))

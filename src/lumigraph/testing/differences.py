@@ -1,4 +1,4 @@
-"""How far outputs differ, in units of how strongly a model reacts to its particles, and what of it is rounding."""
+"""How far outputs differ, relative to how strongly a model reacts to its particles, and how much of it is rounding."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ from .symmetries import Change, moved_by_rounding
 
 __all__ = ["Baseline", "Difference"]
 
-#: So many times what rounding does to an output is no broken symmetry, up to this part of its scale.
+#: A symmetry is not broken by this many times the effect of rounding, if that is at most this share of the scale.
 _NOISE, _MOST_NOISE = 30.0, 1e-3
-#: An event whose output changes by a smaller part of its size with other particles does not react to them.
+#: An event does not react to its particles if other ones change its output by a smaller share of the output than this.
 _NO_REACTION = 1e-9
-#: The scale of no number of the output is a smaller part of the largest one.
+#: The scale of each number of the output is at least this share of the largest scale.
 _LEAST_PART = 0.1
 
 
@@ -46,9 +46,9 @@ class Baseline:
     subject, events, momenta
         The model, the events and their four-momenta.
     tolerance
-        Largest deviation, relative to the scale, that needs no further look.
+        Largest deviation, relative to the scale, that is not compared with rounding.
     random
-        What draws other particles, and what rounding does.
+        Generator of other particles and of rounding errors.
 
     Raises
     ------
@@ -67,14 +67,14 @@ class Baseline:
         if bool(bad.any()):
             event = int(self.event_of_rows(events)[bad.nonzero()[0]])
             raise ValueError(
-                f"{subject.name} gives {self.output[bad][0].tolist()[:4]} for event {event} of {lengths[event]} "
-                "particles: that is no output to compare with; inputs=... chooses other events"
+                f"{subject.name} must return finite numbers, got {self.output[bad][0].tolist()[:4]} for event {event} "
+                f"of {lengths[event]} particles: choose other events with inputs=..."
             )
         size = float(self.output.abs().max()) if self.output.numel() else 0.0
         if not torch.allclose(subject(events), self.output, rtol=1e-10, atol=1e-12 * size):
             raise ValueError(
-                f"{subject.name} gives another output when it is called again, in evaluation mode: something in it is "
-                "random (dropout by torch.nn.functional without training=self.training?) or keeps a state"
+                f"{subject.name} must return the same output when it is called again in evaluation mode: something in "
+                "it is random (dropout by torch.nn.functional without training=self.training?) or keeps a state"
             )
         self.scale, self.reacts = self._scale()
 
@@ -85,7 +85,7 @@ class Baseline:
         return torch.arange(len(events.lengths))
 
     def expected(self, change: Change, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows of the output after a change that are known beforehand, and what they must be."""
+        """Return the rows of the output that a symmetry determines after a change, and what they must be."""
         if self.subject.output == "events":
             rows, wanted = torch.arange(len(before)), before
         else:
@@ -110,14 +110,14 @@ class Baseline:
             reaction = reaction.maximum(self._reaction(fewer, kept))
         size, found = self.output.abs().amax(0), reaction.amax(0)
         reacts = (reaction > _NO_REACTION * size.max()).any(1)[lengths[self.event_of_rows(self.events)] > 0]
-        # a number that these events leave as it is, such as a hidden unit that is off, has a part of the largest scale
+        # a number that does not react, such as a hidden unit that is off, gets a share of the largest scale
         scale = torch.maximum(found, 1e-6 * size).clamp(min=max(_LEAST_PART * float(found.max()), 1e-300))
-        if self.subject.equivariant:  # components of a vector have a common one
+        if self.subject.equivariant:  # the components of a vector share a scale
             scale = scale.unflatten(0, (-1, 4)).amax(1, keepdim=True).expand(-1, 4).flatten()
         return scale, 2 * int(reacts.sum()) >= len(reacts)
 
     def _reaction(self, particles: Particles, rows: Tensor) -> Tensor:
-        """Return how much each row of the output changes with other particles, which are these ones of before."""
+        """Return how much each row of the output changes with other particles, which replace those in ``rows``."""
         found = self.subject(self.events._replace(particles=particles))
         before = self.output if self.subject.output == "events" else self.output[rows]
         change = torch.zeros_like(self.output)
@@ -125,7 +125,7 @@ class Baseline:
         return change
 
     def rounding(self, events: Events, output: Tensor) -> Float[Tensor, " rows"]:
-        """Return how much each row of the output changes, relative to the scale, by the last digits of the input."""
+        """Return how much each row of the output changes, relative to the scale, with the last digits of the input."""
         moved = [self.subject(moved_by_rounding(events, self.random, self.momenta)) - output for _ in range(3)]
         return (torch.stack(moved).abs() / self.scale).nan_to_num(torch.inf).amax((0, 2))
 
@@ -138,7 +138,7 @@ class Baseline:
     ) -> Difference:
         """Return the largest difference between outputs and what they must be, of events with these numbers.
 
-        ``noise`` is what rounding does to each row, where it is known.
+        ``noise`` is the effect of rounding on each row, if known.
         """
         if after.numel() == 0:
             return Difference(0.0, self.tolerance, 0.0, 0, (0.0, 0.0))

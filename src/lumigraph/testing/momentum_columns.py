@@ -1,4 +1,4 @@
-"""Four-momenta in the features of particles, found by their names, and put back after they were changed."""
+"""Four-momenta in the features of particles: found by their names, and written back after a change."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,8 @@ class Momenta:
     Parameters
     ----------
     feats
-        Names of the features: (px, py, pz, E or energy) or (pt, eta, phi, mass, E or energy), in any order, in capitals
-        or not, with others among them. Without an energy and a mass particles are massless; log_pt and log_E are
-        functions of the others.
+        Names of the features: (px, py, pz, E or energy) or (pt, eta, phi, mass, E or energy), in any order and case,
+        with others among them. Without energy and mass, particles are massless; log_pt and log_E follow from the rest.
 
     Examples
     --------
@@ -47,14 +46,14 @@ class Momenta:
 
     @property
     def missing(self) -> str:
-        """Why there are no four-momenta, nothing if there are."""
+        """Why there are no four-momenta; empty if there are."""
         if self.columns:
             return ""
-        return f"the features {self.feats} hold no momenta, found by the names px, py, pz, E or pt, eta, phi, mass"
+        return f"the features {self.feats} hold no momenta, which have the names px, py, pz, E or pt, eta, phi, mass"
 
     @property
     def is_transverse(self) -> bool:
-        """Whether nothing tells the momenta along the beam."""
+        """Whether the features say nothing of the momenta along the beam."""
         return not _LONGITUDINAL & self.columns.keys()
 
     def read(self, x: Float[Tensor, "particles feats"]) -> Float[Tensor, "particles 4"]:
@@ -63,13 +62,13 @@ class Momenta:
         return torch.stack([torch.from_numpy(has[name]) for name in P4], dim=1)
 
     def masses(self, x: Float[Tensor, "particles feats"]) -> Float[Tensor, " particles"] | None:
-        """Return the masses where they are a feature: to compute them anew would cost half of the digits."""
+        """Return the masses if they are a feature: computed from four-momenta they would lose half of their digits."""
         return x[:, self.columns["mass"]] if "mass" in self.columns else None
 
     def write(
         self, x: Float[Tensor, "particles feats"], p4: Float[Tensor, "particles 4"], masses: Tensor | None = None
     ) -> Float[Tensor, "particles feats"]:
-        """Return the features with other four-momenta; those that are no function of them stay."""
+        """Return the features with other four-momenta; features that do not depend on them stay."""
         has = dict(zip(P4, p4.double().numpy().T, strict=True))
         has = completed(has if masses is None else {**has, "mass": masses.numpy()}, list(self.columns))
         x = x.clone()

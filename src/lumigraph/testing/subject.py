@@ -22,14 +22,14 @@ from .momentum_columns import P4
 __all__ = ["CallError", "Form", "OutputOf", "Subject", "double_precision"]
 
 #: What a model is called with: a Batch; a matrix (events, slots, features) and the mask (events, slots) of particles;
-#: or that matrix alone, 0 where there is no particle.
+#: or that matrix alone, 0 in empty slots.
 Form: TypeAlias = Literal["batch", "rows", "matrix"]
 #: What the output has a row of.
 OutputOf: TypeAlias = Literal["events", "particles"]
 
 
 class CallError(ValueError):
-    """A model that does not take events, or gives no output for each of them."""
+    """A model does not take events, or does not return an output for each of them."""
 
 
 class Subject:
@@ -55,13 +55,13 @@ class Subject:
         self.call, self.form, self.equivariant = call, form, equivariant
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
         parameters = self.model.parameters() if modules else []
-        #: parameters that are 0 throughout, such as biases before a training
+        #: parameters that are 0 throughout, such as biases before training
         self.unset = [p for p in parameters if p.requires_grad and not bool(p.any())]
         #: the outermost head, and the one that takes the particles
         self.outer = next((m for m in modules if isinstance(m, AbsHead)), None)
         self.head = next((m for m in modules if isinstance(m, AbsMatrixHead)), None)
         if self.takes_tuples and self.head is None:
-            raise TypeError(f"{self.name} takes no particles, so that no symmetry of theirs can be checked")
+            raise TypeError(f"the model must take particles, got {self.name}, which takes event features only")
         per_particle = isinstance(self.model, MessagePassing) and not isinstance(self.model, LorentzBoostConv)
         self.output: OutputOf = output or ("particles" if per_particle and call is None else "events")
         self.max_particles = self._most() if max_particles is None else max_particles
@@ -72,13 +72,13 @@ class Subject:
         return None if self.head is None else self.head.max_particles
 
     def draw(self, random: torch.Generator) -> None:
-        """Draw the parameters that are 0: a network with them may give 0 for an empty slot, masked or not."""
+        """Draw the parameters that are 0: with zero biases an empty slot may give 0 whether it is masked or not."""
         for parameter in self.unset:
             parameter.normal_(std=0.1, generator=random)
 
     @property
     def feats(self) -> list[str]:
-        """Names of the features per particle that the model takes, as far as it tells."""
+        """Names of the features per particle: those of the head, (px, py, pz, E) without a head."""
         return list(P4) if self.head is None else list(self.head.feats_per_vec)
 
     @property
@@ -96,7 +96,7 @@ class Subject:
         return self.call is None and self.form == "batch" and isinstance(first, AbsHead)
 
     def __call__(self, events: Events) -> Tensor:
-        """Return the output for events: one row per event or particle, all numbers of it in one axis."""
+        """Return the output for events: one row per event or particle, flattened to one axis."""
         if self.form == "batch":
             return self._checked(self._called(*self._arguments(events)), events)
         return self.padded(events, 0, None)
@@ -112,7 +112,7 @@ class Subject:
         return (batch,)
 
     def padded(self, events: Events, further: int, random: torch.Generator | None) -> Tensor:
-        """Return the output for events in a matrix with further slots; with ``random``, something stands in them."""
+        """Return the output for events in a matrix with further slots, which are random if ``random`` is given."""
         slots = self.max_particles
         needed = int(events.particles.slot.max()) + 1 if len(events.particles.slot) else 1
         rows, mask = rows_of_particles(events.particles, needed + further if slots is None else slots)
@@ -158,19 +158,20 @@ class Subject:
         if found.dim() == 0 or found.size(0) != rows:
             lost = int(events.lengths[-1]) == 0 and self.output == "events"
             raise CallError(
-                f"{self.name} returns the shape {tuple(found.shape)} for {len(events.lengths)} events with "
-                f"{len(events.particles.x)} particles; a row per {self.output[:-1]} is expected"
-                + (": the last event has none, a pooling needs to be told the number of events" if lost else "")
+                f"{self.name} must return a row per {self.output[:-1]}, got the shape {tuple(found.shape)} for "
+                f"{len(events.lengths)} events with {len(events.particles.x)} particles"
+                + (": the last event has no particles, tell the pooling the number of events" if lost else "")
                 + f"; output={'particles' if self.output == 'events' else 'events'!r} expects a row for each of those"
             )
         if found.dtype in (torch.float32, torch.float16, torch.bfloat16):
             raise ValueError(
-                f"{self.name} returns {found.dtype} although weights and events are float64: something in its forward "
-                "rounds (.float(), autocast), and a broken symmetry could not be told from that"
+                f"{self.name} must compute in float64, got an output of {found.dtype}: something in its forward rounds "
+                "(.float(), autocast), which would look like a broken symmetry"
             )
         if self.equivariant and (found.dim() < 2 or found.size(-1) != 4):
             raise ValueError(
-                f"equivariant=True takes outputs of four-momenta (..., 4) in px, py, pz, E, got {tuple(found.shape)}"
+                f"the output must be four-momenta (..., 4), px, py, pz and E, with equivariant=True, got the shape "
+                f"{tuple(found.shape)}"
             )
         found = found.detach().double()
         return found.flatten(1) if found.dim() > 1 else found.unsqueeze(1)
@@ -185,7 +186,7 @@ def _copied(model: nn.Module | Model | Callable[..., Any]) -> Any:
     try:
         return copy.deepcopy(model).cpu().double().eval()
     except (RuntimeError, TypeError) as error:
-        raise TypeError(f"{type(model).__name__} cannot be copied, and it must stay as it is: {error}") from error
+        raise TypeError(f"the model must be one that can be copied, got {type(model).__name__}: {error}") from error
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""Random changes of events that a model may be symmetric under: one for each event, drawn anew each time."""
+"""Random changes of events that a model may be symmetric under, drawn for each event and each time."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -43,16 +43,16 @@ class Change:
     events: Events
     #: the particle before the change that each one comes from
     source: Int[Tensor, " particles"]
-    #: which particles are the same as before, or the transformed ones of before: their outputs must be so too
+    #: which particles are unchanged or transformed as a whole: their outputs must be so, too
     kept: Bool[Tensor, " particles"]
-    #: what was done to the four-momenta of each event, nothing for None
+    #: transformation of the four-momenta of each event; None for the identity
     matrix: Float[Tensor, "events 4 4"] | None
     #: in words, per event
     words: Sequence[str]
 
 
 def permuted(events: Events, random: torch.Generator) -> Change:
-    """Exchange the particles of each event; the slots that are taken stay the same."""
+    """Exchange the particles of each event; the occupied slots stay the same."""
     x, slot, ptr = events.particles
     event = ptr_to_batch(ptr)
     shuffled = torch.randperm(len(x), generator=random)
@@ -72,7 +72,7 @@ def permuted(events: Events, random: torch.Generator) -> Change:
 
 # --------------------------------------------------------------------------------------- Lorentz transformations, scale
 
-#: Draws a matrix (4, 4) that acts on (px, py, pz, E), and says which.
+#: Draws a matrix (4, 4) that acts on (px, py, pz, E), and describes it in words.
 Draw = Callable[[torch.Generator, float], tuple[Tensor, str]]
 
 
@@ -90,7 +90,7 @@ def _shown(vector: Tensor) -> str:
 
 
 def _rotation(random: torch.Generator, _: float) -> tuple[Tensor, str]:
-    """Draw a rotation, each as probable as any other (Haar): of a quaternion of uniform direction in 4 dimensions."""
+    """Draw a rotation from the uniform (Haar) distribution, by a quaternion of uniform direction in 4 dimensions."""
     q = torch.randn(4, generator=random, dtype=torch.float64)
     q = q / q.norm()
     axis, angle = q[1:] / q[1:].norm(), 2 * math.atan2(float(q[1:].norm()), float(q[0]))
@@ -160,7 +160,7 @@ LORENTZ: dict[str, Draw] = {
 
 
 def transformed(name: str, events: Events, momenta: Momenta, random: torch.Generator, max_gamma: float) -> Change:
-    """Transform the four-momenta of each event by a matrix of its own."""
+    """Transform the four-momenta of each event by its own matrix."""
     x, slot, ptr = events.particles
     drawn = [LORENTZ[name](random, max_gamma) for _ in range(len(ptr) - 1)]
     matrix = torch.stack([one for one, _ in drawn])
@@ -176,18 +176,18 @@ def transformed(name: str, events: Events, momenta: Momenta, random: torch.Gener
 
 # ----------------------------------------------------------------------------------------- emissions: one particle more
 
-#: What goes to 0, from step to step: energies of emissions relative to the mean of the event, angles in radians.
+#: Steps of a limit: energies of emissions relative to the mean of the event, or angles in radians.
 LIMITS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
 
 
 def room_for_one(events: Events, most: int | None) -> list[int]:
-    """Return the events with a particle at least, and with room for another one."""
+    """Return the events that have a particle, and room for another one."""
     lengths = events.lengths.tolist()
     return [event for event, n in enumerate(lengths) if n and (most is None or n < most)]
 
 
 class _Emission(NamedTuple):
-    """Momenta of the particles of before and of the new ones, of those with the parts of the masses."""
+    """Momenta of the old and the new particles, and their shares of the masses."""
 
     old: Tensor
     new: Tensor
@@ -199,12 +199,12 @@ class _Emission(NamedTuple):
 def emissions(
     name: str, events: Events, momenta: Momenta, random: torch.Generator, steps: Sequence[float], most: int | None
 ) -> list[Change]:
-    """Return the events with a particle more each, once for each step; all else is the same from step to step.
+    """Return the events with one more particle each, once for each step; the steps differ in nothing else.
 
-    ``soft_emission``: a massless particle in a random direction, with so much of the mean energy of the event's
-    particles. ``collinear_split``: a random particle in two that share its four-momentum and are so far apart. The new
-    one stands behind all others, in the first slot that is free, and has the other features of the one that it comes
-    from.
+    ``soft_emission``: a massless particle in a random direction, whose energy is the step times the mean energy of the
+    event's particles. ``collinear_split``: a random particle is split into two that share its four-momentum, with the
+    step as the angle between them. The new particle comes last, in the first free slot, and has the other features of
+    the particle that it comes from.
     """
     x, slot, ptr = events.particles
     event, lengths = ptr_to_batch(ptr), events.lengths
@@ -215,7 +215,7 @@ def emissions(
         direction = torch.nn.functional.normalize(direction * torch.tensor([1.0, 1.0, 0.0]), dim=1)
     share = 0.2 + 0.6 * torch.rand(len(lengths), generator=random, dtype=torch.float64)
     mean_energy = torch.zeros(len(lengths), dtype=torch.float64).index_add(0, event, p4[:, 3]) / lengths
-    # what is new stands behind what is old in each event
+    # new particles follow the old ones in each event
     source, is_new = torch.cat([torch.arange(len(x)), emitter]), torch.arange(len(x) + len(emitter)) >= len(x)
     order = torch.cat([event, torch.arange(len(lengths))]).argsort(stable=True)
     slots = torch.cat([slot, torch.tensor(_free_slots(slot, ptr, most), dtype=torch.long)])
@@ -237,24 +237,24 @@ def emissions(
 
 def _soft(p4: Tensor, energy: Tensor, direction: Tensor, step: float) -> _Emission:
     new = torch.cat([direction, torch.ones_like(direction[:, :1])], dim=1) * energy.unsqueeze(1)
-    words = [f"with a further particle of {step:.0e} of the mean energy, along {_shown(d)}" for d in direction]
+    words = [f"with one more particle of {step:.0e} of the mean energy, along {_shown(d)}" for d in direction]
     return _Emission(p4, new, torch.ones_like(p4[:, 0]), torch.zeros_like(energy), words)
 
 
 def _collinear(p4: Tensor, emitter: Tensor, share: Tensor, direction: Tensor, angle: float, place: Tensor) -> _Emission:
     old, old_mass, z = p4.clone(), torch.ones_like(p4[:, 0]), share.unsqueeze(1)
-    # turned such that their sum is the particle of before, up to the square of the angle
+    # turned such that their sum is the original particle, up to the square of the angle
     old[emitter] = _turned((1 - z) * p4[emitter], direction, -angle * z)
     old_mass[emitter] = 1 - share
     words = [
-        f"with particle {i} in two, of {z:.3g} and {1 - z:.3g} of its momentum, {angle:.0e} rad apart"
+        f"with particle {i} split in two, of {z:.3g} and {1 - z:.3g} of its momentum, {angle:.0e} rad apart"
         for i, z in zip(place.tolist(), share.tolist(), strict=True)
     ]
     return _Emission(old, _turned(z * p4[emitter], direction, angle * (1 - z)), old_mass, share, words)
 
 
 def _free_slots(slot: Tensor, ptr: Tensor, most: int | None) -> list[int]:
-    """Return the slot behind the last one that is taken, of each event; the first free one where there is no such."""
+    """Return the slot after the last occupied one of each event; the first free one where there is none after it."""
     free = []
     for begin, end in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True):
         taken = set(slot[begin:end].tolist())
@@ -264,7 +264,7 @@ def _free_slots(slot: Tensor, ptr: Tensor, most: int | None) -> list[int]:
 
 
 def _turned(p4: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
-    """Turn momenta by an angle, into the direction of what is perpendicular to them of other vectors."""
+    """Turn momenta by an angle towards the component of other vectors that is perpendicular to them."""
     momentum = p4[:, :3]
     p2 = momentum.square().sum(1, keepdim=True)
     across = towards - momentum * (towards * momentum).sum(1, keepdim=True) / p2.clamp(min=1e-300)
@@ -275,12 +275,12 @@ def _turned(p4: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
 
 # ------------------------------------------------------------------------------------------------------------- rounding
 
-#: What is lost in a few operations, relative to a number.
+#: Relative rounding error of a few operations.
 _LAST_DIGITS = 1e-15
 
 
 def moved_by_rounding(events: Events, random: torch.Generator, momenta: Momenta) -> Events:
-    """Return the events with other last digits of their momenta; of all that is not whole where there are none."""
+    """Return the events with other last digits of their momenta, or of all features without momenta; integers stay."""
     x = events.particles.x
     factor = 1 + _LAST_DIGITS * torch.randn(x.shape, generator=random, dtype=torch.float64)
     columns = list(momenta.columns.values()) or list(range(x.size(1)))

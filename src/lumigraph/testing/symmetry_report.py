@@ -1,4 +1,4 @@
-"""What a check of symmetries found: a table, and a message that says all that is needed to see it again."""
+"""The result of a check of symmetries: a table, and a message that tells how to reproduce a failure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ __all__ = ["SymmetryCheck", "SymmetryReport"]
 
 @dataclass(frozen=True)
 class SymmetryCheck:
-    """What was found about one symmetry.
+    """The result for one symmetry.
 
     Parameters
     ----------
@@ -18,15 +18,15 @@ class SymmetryCheck:
         Its name.
     holds
         Whether the output changes by no more than ``threshold``; in a limit (``soft_emission``, ``collinear_split``),
-        whether what is left goes to 0 with a power of the step.
+        whether the deviation goes to 0 with a power of the step.
     deviation
         Largest change of a number of the output, relative to its scale; in a limit, the one at the last step.
     threshold
-        Largest deviation that counts as rounding: ``tolerance``, or more where rounding alone does more.
+        Largest deviation that counts as rounding: ``tolerance``, or more where the effect of rounding is larger.
     absolute
         The same change, in the unit of the output.
     event, particles
-        Event that shows it, and its number of particles.
+        Event with this deviation, and its number of particles.
     words
         What was done to that event.
     values
@@ -34,9 +34,10 @@ class SymmetryCheck:
     steps
         Of a limit: each energy or angle with the deviation there; an exactly collinear split has angle 0.
     order
-        Of a limit: the power of the step with which the deviation falls; None where there is nothing left of it.
+        Of a limit: the power of the step with which the deviation falls; None if no deviation is left.
     before, after
-        That event, and what became of it, as Batches of one event in float64; None where it was not changed itself.
+        The event before and after the change, as Batches of one event in float64; ``after`` is None if only its
+        surroundings changed.
     """
 
     symmetry: str
@@ -58,7 +59,7 @@ class SymmetryCheck:
 
     @property
     def where(self) -> str:
-        """The event that shows it, in words."""
+        """The event with the largest deviation, in words."""
         return f"event {self.event} ({self.particles} particle{'' if self.particles == 1 else 's'})"
 
     def explain(self) -> str:
@@ -71,25 +72,25 @@ class SymmetryCheck:
             f"  {self.values[0]:.10g} became {self.values[1]:.10g}",
         ]
         if self.steps:
-            fall = "nothing is left of it" if self.order is None else f"it falls with the power {self.order:.1f}"
+            fall = "no deviation is left" if self.order is None else f"it falls with the power {self.order:.1f}"
             lines.append("  in the limit: " + ", ".join(f"{s:.0e}: {d:.2g}" for s, d in self.steps) + f"; {fall}")
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class SymmetryReport:
-    """Which symmetries a model has; true if it has all that were asked for.
+    """Which symmetries a model has; it is true if the model has all that were checked.
 
     Parameters
     ----------
     model
         Name of the model.
     checks
-        What was found, by the name of the symmetry; ``report["boost"]`` is short for ``report.checks["boost"]``.
+        Results by the name of the symmetry; ``report["boost"]`` is short for ``report.checks["boost"]``.
     options
-        The other arguments of the call that made it, for the same call again.
+        The other arguments of the call, to repeat it.
     not_checked
-        Why others could not be checked, by name; of a check of all symmetries only.
+        Why other symmetries could not be checked, by name; only if all were asked for.
     """
 
     model: str
@@ -118,7 +119,7 @@ class SymmetryReport:
             + (f'; report["{check.symmetry}"].before and .after are the event' if check.after is not None else "")
             for check in broken
         )
-        raise AssertionError(f"{self.model} has not all symmetries that it should have\n{found}")
+        raise AssertionError(f"{self.model} does not have all the symmetries that it should have\n{found}")
 
     def __str__(self) -> str:
         width = max(map(len, [self.model, *self.checks, *self.not_checked]))

@@ -18,14 +18,14 @@ from .symmetry_report import SymmetryCheck
 
 __all__ = ["NotApplicable", "Trials"]
 
-#: A limit is reached if the deviation falls with this power of the step, and is so small at the last one.
+#: A limit holds if the deviation falls with at least this power of the step, and is at most this at the last step.
 _LEAST_ORDER, _ALMOST = 0.25, 1e-2
-#: Events that are looked at alone, at most.
+#: Most events that are checked alone.
 _ALONE = 16
 
 
 class NotApplicable(ValueError):
-    """A symmetry that these features or events have nothing to do with."""
+    """These features or events do not allow a check of the symmetry."""
 
 
 class Trials:
@@ -38,7 +38,7 @@ class Trials:
     momenta, tolerance, trials, max_gamma
         See `lumigraph.testing.check_symmetry`.
     random
-        What draws the changes.
+        Generator of the changes.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Trials:
         if self.momenta.is_transverse and name in ("rotation", "boost", "boost_z", "reflection_z"):
             raise NotApplicable(f"the features {self.momenta.feats} have no momentum along the beam, pz or eta")
         if name == "permutation" and int(events.lengths.max()) < 2:
-            raise NotApplicable("no event has two particles, so that they cannot be exchanged")
+            raise NotApplicable("no event has two particles to exchange")
         if name in ("soft_emission", "collinear_split"):
             chosen = room_for_one(events, self.subject.max_particles)
             if not chosen:
-                raise NotApplicable(f"no event has a particle, and room for one more than it has, as {name} needs")
+                raise NotApplicable(f"{name} needs an event with a particle and room for one more, and there is none")
             events = events.select(chosen)
         else:
             chosen = list(range(len(events.lengths)))
@@ -91,9 +91,9 @@ class Trials:
         worst = min(results, key=lambda check: (check.holds, -check.deviation))
         if worst.holds and not reacts:
             raise ValueError(
-                f"{self.subject.name} does not react to the particles of most events, so that nothing is known of "
-                f"{name}: activations may be saturated by the size of the numbers (leave the last one out), or all "
-                "units of a layer be off; inputs=... gives it events as it knows them"
+                f"{self.subject.name} must react to the particles of most events for a check of {name}, got the same "
+                "output: large numbers may saturate its activations (leave out the last one), or all units of a layer "
+                "may be off; give typical events with inputs=..."
             )
         return worst
 
@@ -114,7 +114,7 @@ class Trials:
         found = base.difference(output[rows], wanted, event)
         if found.excess <= 1:
             return found
-        # what is larger may be rounding, of momenta that nearly cancel
+        # a larger deviation may still be rounding, where momenta nearly cancel
         noise = base.rounding(change.events, output)[rows]
         return base.difference(output[rows], wanted, event, noise)
 
@@ -142,17 +142,17 @@ class Trials:
         for words, rows, output in self._surroundings(base):
             try:
                 after = output()
-            except CallError as error:  # which it could in the surroundings of before
+            except CallError as error:  # the call worked in the original surroundings
                 after, words = torch.full_like(base.output[rows], torch.nan), f"{words} ({error})"
             found.append((base.difference(after, base.output[rows], event_of_rows[rows]), words, rows, after))
         difference, words, rows, after = max(found, key=lambda one: one[0].excess)
-        if difference.excess > 1:  # how much of it is rounding depends on the event alone
+        if difference.excess > 1:  # the effect of rounding depends on the event alone, not on its surroundings
             noise = base.rounding(base.events, base.output)[rows]
             difference = base.difference(after, base.output[rows], event_of_rows[rows], noise)
         return self._result("padding", difference.excess <= 1, difference, base, words=words)
 
     def _surroundings(self, base: Baseline) -> Iterator[tuple[str, Tensor, Callable[[], Tensor]]]:
-        """Give the same events in other surroundings: in words, which rows of the output, and what computes them."""
+        """Yield the same events in other surroundings: in words, the rows of the output, and a function for them."""
         events, per_event, subject = base.events, self.subject.output == "events", self.subject
         b = len(events.lengths)
 
@@ -167,14 +167,14 @@ class Trials:
             rows = rows_of([event])
             if events.lengths[event]:
                 yield "alone", rows, partial(part, events.select([event]), 0, len(rows))
-            else:  # no particles in a whole batch are a case of their own
+            else:  # a batch without any particle is another matter, so that a second event comes along
                 with_another = events.select([event, any_particles])
                 yield "with one other event", rows, partial(part, with_another, 0, len(rows))
         everyone, backwards = rows_of(range(b)), list(reversed(range(b)))
         yield "with the events in reverse order", rows_of(backwards), partial(subject, events.select(backwards))
         crowd, n = self._crowd(events), len(everyone)
         size = len(crowd.lengths) if per_event else len(crowd.particles.x)
-        yield "with other events behind it", everyone, partial(part, joined([events, crowd]), 0, n)
+        yield "with other events after it", everyone, partial(part, joined([events, crowd]), 0, n)
         yield "with other events before it", everyone, partial(part, joined([crowd, events]), size, n)
         if subject.form == "batch" and not subject.takes_tuples:
             return
@@ -184,7 +184,7 @@ class Trials:
             yield words, everyone, partial(subject.padded, events, further, self.random)
 
     def _crowd(self, events: Events) -> Events:
-        """Return other events, the first one with more particles than any, if there may be more."""
+        """Return other events, the first one with more particles than any event if the model allows it."""
         x, lengths, most = events.particles.x, events.lengths, self.subject.max_particles
         many = int(lengths.max()) + 5 if most is None else most
         counts = torch.tensor([many, 0, 2 if most is None else min(2, most)]) * (len(x) > 0)
@@ -228,7 +228,7 @@ class Trials:
 
 
 def _order(deviations: Sequence[float], floor: float) -> float | None:
-    """Return the power of the step with which deviations fall at last, where they are beyond rounding."""
+    """Return the power of the step with which deviations finally fall, from those that are beyond rounding."""
     usable = [(step, d) for step, d in zip(LIMITS, deviations, strict=True) if d > floor]
     if len(usable) < 2:
         return None

@@ -223,6 +223,19 @@ class TestModel:
         torch.testing.assert_close(found[0] - found[1], change[0] - change[1], atol=1e-5, rtol=1e-3)
 
 
+def test_the_model_gets_the_names_of_the_batch():
+    seen = []
+
+    def first(model, inputs):
+        seen.append(inputs[0].names.feats_per_vec)
+
+    net = interaction()
+    batch = from_jagged(BATCH.x, lengths=BATCH.ptr.diff(), feats_per_vec=net.feats_per_vec)
+    net.register_forward_pre_hook(first)
+    particle_attributions(net, batch, 0, n_samples=1)
+    assert set(seen) == {tuple(net.feats_per_vec)}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -61,5 +61,5 @@ class TestNetworkx:
             to_networkx(Data(x=batch.x), 0, ["px"])
         with pytest.raises(ValueError, match=r"feats_per_vec must be that of the batch, .*without py"):
             to_networkx(batch, 2, ["px"])
-        with pytest.raises(ValueError, match="does not know the names of its features"):
+        with pytest.raises(ValueError, match="the batch must know the names of its features, got none"):
             to_networkx(Data(x=batch.x))

@@ -22,7 +22,7 @@ class TestFindHead:
         multi = MultiHead(["ht", *NAMES], matrix_head=LorentzBoostNet, **args)
         assert find_head(multi, LorentzBoostNet) is multi.matrix_head
 
-    def test_errors(self):
+    def test_errors(self, plain_python):
         with pytest.raises(ValueError, match="the InteractionNet must have one LorentzBoostNet, got none"):
             find_head(network(), LorentzBoostNet)
         with pytest.raises(ValueError, match=r"the Sequential must have one .*, got 2: pass the one to draw"):

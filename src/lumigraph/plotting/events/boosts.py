@@ -1,4 +1,4 @@
-"""What a Lorentz boost network learns: combinations of particles, rest frames, and events as seen from these."""
+"""What a Lorentz boost network learns: combinations of particles, rest frames, and events boosted into them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from .markers import ParticleGroup, area_entry, draw_legend, marker_look, partic
 
 __all__ = ["plot_boosts", "plot_combinations"]
 
-#: Square points of the marker of a particle that makes up the whole of a frame, and the least that one has.
+#: Areas in square points of the marker of a particle that is all of a frame, and of the smallest marker.
 _LARGEST, _SMALLEST = 220.0, 16.0
 
-#: Markers of the rest frame and of what is boosted into it.
+#: Markers of the rest frame and of the combinations that are boosted into it.
 _FRAME: dict[str, Any] = {
     "linestyle": "none", "marker": "d", "markersize": 9, "markerfacecolor": "white", "markeredgecolor": "black",
     "zorder": 4, "clip_on": False,
@@ -43,17 +43,16 @@ _COMBINATION: dict[str, Any] = {
 
 
 def plot_combinations(net: nn.Module | Model, *, ax: Axes | None = None, settings: PlotSettings | None = None) -> Axes:
-    r"""Draw what the combinations and the rest frames of a Lorentz boost network are made of, slot by slot.
+    r"""Draw the shares of the slots in the combinations and rest frames of a Lorentz boost network.
 
-    A row is a combination :math:`k_a` or, below them, a rest frame :math:`r_f`; a column is a slot. The colour is the
+    A row is a combination :math:`k_a` or, below these, a rest frame :math:`r_f`; a column is a slot. The colour is the
     share of the slot in the weights of its row, :math:`|w_{as}| / \sum_t |w_{at}|`: a frame does not depend on the
     scale of its weights.
 
     Parameters
     ----------
     net
-        A `LorentzBoostNet` or one that inherits from it, or what has one: a `MultiHead`, a `Model`, or a module of your
-        own.
+        A `LorentzBoostNet` or a subclass of it, or a `MultiHead`, `Model` or other module that has one.
     ax
         Axes to draw on; new ones if None.
     settings
@@ -98,7 +97,7 @@ def plot_combinations(net: nn.Module | Model, *, ax: Axes | None = None, setting
 
 
 def _thinned(labels: Sequence[str], most: int) -> dict[str, Any]:
-    """Ticks and their labels: every one, or every second, fifth, tenth, ... of many.
+    """Return ticks and their labels: all, or every second, fifth, tenth, ... if there are many.
 
     Examples
     --------
@@ -111,7 +110,7 @@ def _thinned(labels: Sequence[str], most: int) -> dict[str, Any]:
 
 
 def _slot_names(vecs: Sequence[str]) -> tuple[str, list[str]]:
-    """Label of the axis of slots, and that of each slot: numbers alone where the names are a word and a number.
+    """Return the label of the axis of slots and of each slot: only numbers if all names are a word and a number.
 
     Examples
     --------
@@ -126,7 +125,7 @@ def _slot_names(vecs: Sequence[str]) -> tuple[str, list[str]]:
 
 
 class _Seen(NamedTuple):
-    """The momenta of an event along and across a boost, [particles or combinations, 2]."""
+    """The momenta of an event along and across a boost, (particles or combinations, 2)."""
 
     particles: Float[np.ndarray, "particles 2"]
     combinations: Float[np.ndarray, "combinations 2"]
@@ -144,24 +143,24 @@ def plot_boosts(
 ) -> list[Axes]:
     r"""Draw the momenta of an event before and after the boost into a rest frame that a Lorentz boost network learned.
 
-    Both pictures show momenta along the direction of the boost and across it, so that the boost moves them sideways
-    only. Lines go to the momenta of the particles; the area of a marker is the share :math:`|u_{fs}| E_s / E_r` of the
-    particle in the energy of the frame :math:`r_f`. Black crosses are the combinations :math:`k_a` that the network
-    boosts into this frame: what the layers behind it get to see.
+    Both pictures show momenta along the boost and across it, so that the boost moves them sideways only. Lines end at
+    the momenta of the particles; the area of a marker is the share :math:`|u_{fs}| E_s / E_r` of the particle in the
+    energy of the frame :math:`r_f`. Black crosses are the combinations :math:`k_a` that the network boosts into this
+    frame: the input of the following layers.
 
     Parameters
     ----------
     net
         See `plot_combinations`.
     batch
-        A Batch, or the Data of one event, as the network takes it.
+        A Batch that the network takes, or the Data of one event.
     event
         Number of the event in the batch.
     frame
         Number of the rest frame.
     kinds
-        See `plot_event`. Where there is neither ``kind`` nor ``is_...``, up to eight objects go by their names,
-        unless these are numbered.
+        See `plot_event`. Without a column ``kind`` or flags ``is_...``, up to eight objects go by their names, unless
+        these are numbered.
     settings
         Colours, sizes and fonts.
 
@@ -177,9 +176,9 @@ def plot_boosts(
 
     Notes
     -----
-    **Units.** GeV; weights have none, so that frames and combinations have an arbitrary scale. **Limits.** Where a
-    frame has no rest frame (no particle, or all along one direction and massless), nothing is boosted, as in the
-    network.
+    **Units.** GeV; weights have no unit, so that frames and combinations have an arbitrary scale. **Limits.** A frame
+    may have no rest frame (without particles, or if all are massless and collinear). Then nothing is boosted, as in
+    the network.
 
     Examples
     --------
@@ -215,9 +214,9 @@ def plot_boosts(
 def _groups(
     head: LorentzBoostNet, batch: Data, event: int, kinds: Mapping[int, str] | None, settings: PlotSettings
 ) -> list[ParticleGroup]:
-    """Particles by kind, or by name where there are few objects with names of their own."""
+    """Return the particles by kind, or by name if there are few named objects."""
     columns = event_columns(batch, event, head.feats_per_vec, needed=())
-    columns["px"] = columns[head.feats_per_vec[head.p4_columns[0]]]  # whatever it is called
+    columns["px"] = columns[head.feats_per_vec[head.p4_columns[0]]]  # particle_groups counts particles by this name
     told = "kind" in columns or any(name.startswith("is_") for name in columns)
     if kinds is None and not told and head.n_v <= 8 and _slot_names(head.vecs)[0] == "Slot":
         columns["kind"] = particles_of_event(batch, event, head).slot.cpu().numpy().astype(float)
@@ -228,7 +227,7 @@ def _groups(
 def _boosted(
     head: LorentzBoostNet, batch: Data, event: int, frame: int
 ) -> tuple[_Seen, _Seen, Float[np.ndarray, " particles"], float | None]:
-    """Momenta before and after the boost, the share of each particle in the frame, and the frame's gamma, if any."""
+    """Return the momenta before and after the boost, the share of each particle in the frame, and its gamma, if any."""
     x, slot, ptr = particles_of_event(batch, event, head)
     p4, conv = x[:, head.p4_columns].double(), head.conv
     with evaluating(head):
@@ -249,7 +248,7 @@ def _boosted(
 
 
 def _decomposed(p4: torch.Tensor, along: torch.Tensor) -> Float[np.ndarray, "momenta 2"]:
-    """Momentum along a direction, and the rest of it."""
+    """Return the momenta along a direction and across it."""
     parallel = p4[:, :3] @ along
     across = (p4[:, :3] - parallel.unsqueeze(1) * along).norm(dim=1)
     return torch.stack([parallel, across], dim=1).cpu().numpy()
@@ -272,7 +271,7 @@ def _draw_momenta(ax: Axes, seen: _Seen, groups: list[ParticleGroup], share: Flo
 
 
 def _entries(combinations: str, frame: int) -> list[Artist]:
-    """Entries of the legend behind those of the particles."""
+    """Return the entries of the legend after those of the particles."""
     return [
         Line2D([], [], linestyle="none", label=f"share in $r_{{{frame}}}$"),
         *(area_entry(f"{share} %", _LARGEST * share / 100.0) for share in (10, 50)),

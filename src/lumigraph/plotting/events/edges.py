@@ -1,4 +1,4 @@
-"""Lines between the particles of an event in the eta-phi plane, and what is known of each ordered pair."""
+"""Lines between the particles of an event in the eta-phi plane, and their strengths."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = [
     "unordered_pairs",
 ]
 
-#: particles that are drawn with the lines between them
+#: Most particles of an event that are drawn with lines between them.
 MOST_JOINED = 200
 
 
 def unordered_pairs(num_particles: int) -> tuple[Int[np.ndarray, " lines"], Int[np.ndarray, " lines"]]:
-    """Return the pairs i < j, each of which is drawn as one line."""
+    """Return the pairs i < j; each is drawn as one line."""
     i, j = np.triu_indices(num_particles, k=1)
     return i, j
 
@@ -54,7 +54,7 @@ def line_paths(
     paths = list(np.stack([start, end], axis=1))
     for line in np.flatnonzero(np.abs(end[:, 1]) > math.pi):
         border = math.copysign(math.pi, end[line, 1])
-        share = (border - start[line, 1]) / step[line, 1]  # of the way that lies before the border
+        share = (border - start[line, 1]) / step[line, 1]  # of the line before the border
         crossing = start[line, 0] + share * step[line, 0]
         last = (end[line, 0], end[line, 1] - 2.0 * border)
         paths[line] = np.array([start[line], (crossing, border), (np.nan, np.nan), (crossing, -border), last])
@@ -62,7 +62,7 @@ def line_paths(
 
 
 def edge_values(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray, " edges"]:
-    """Return one finite number from 0 up for each ordered pair of particles, or raise a ValueError."""
+    """Return a finite number of at least 0 for each ordered pair of particles, or raise a ValueError."""
     values = np.asarray(edge_weights.detach().cpu() if isinstance(edge_weights, torch.Tensor) else edge_weights)
     expected = num_particles * (num_particles - 1)
     if values.shape != (expected,):
@@ -76,7 +76,7 @@ def edge_values(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray
 
 
 def line_strengths(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndarray, " lines"]:
-    """Return the mean of both directions of each line, 1 for the strongest."""
+    """Return the mean of both directions of each line, relative to the largest."""
     directed = np.zeros((num_particles, num_particles))
     directed[~np.eye(num_particles, dtype=bool)] = edge_values(edge_weights, num_particles)
     strengths = (directed + directed.T)[unordered_pairs(num_particles)] / 2.0
@@ -84,7 +84,7 @@ def line_strengths(edge_weights: ArrayLike, num_particles: int) -> Float[np.ndar
 
 
 def line_look(strengths: Float[np.ndarray, " lines"] | None, num_particles: int) -> dict[str, Any]:
-    """Return width and opacity of lines; many lines are each the lighter, so that the particles stay in sight."""
+    """Return width and opacity of lines; the more lines, the lighter they are, so that particles stay visible."""
     if strengths is None:
         return {"linewidths": 0.7, "alpha": float(np.clip(15.0 / max(num_particles, 1) ** 1.4, 0.01, 0.55))}
     opacity = 0.9 * strengths * min(1.0, 30.0 / max(num_particles, 1))
@@ -92,5 +92,5 @@ def line_look(strengths: Float[np.ndarray, " lines"] | None, num_particles: int)
 
 
 def drawn_lines(width: Float[np.ndarray, " lines"], opacity: Float[np.ndarray, " lines"]) -> dict[str, Any]:
-    """Return width and opacity as a LineCollection takes them, which refuses opacities of no line."""
+    """Return width and opacity as a LineCollection takes them, which refuses an empty list of opacities."""
     return {"linewidths": width.tolist(), "alpha": opacity if len(opacity) else None}

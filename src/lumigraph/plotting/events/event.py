@@ -37,10 +37,10 @@ def plot_event(
 ) -> Axes:
     r"""Draw the particles of an event in the eta-phi plane, with the edges between them.
 
-    The area of a marker is proportional to the transverse momentum, its shape and colour are those of the particle's
-    kind, and b-tagged particles have a colour and a thick rim of their own. A line across :math:`\phi = \pm\pi` goes
-    the short way round, out at one border and in at the other. Missing transverse momentum has no pseudorapidity: a
-    dashed line shows its azimuth, and its marker lies at :math:`\eta = 0`.
+    The area of a marker is proportional to the transverse momentum. Shape and colour show the kind of particle;
+    b-tagged particles have another colour and a thick rim. A line across :math:`\phi = \pm\pi` goes the short way
+    round: it leaves at one border and continues at the other. Missing transverse momentum has no pseudorapidity: a
+    dashed line shows its azimuth, and its marker is at :math:`\eta = 0`.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ def plot_event(
         Names of the columns of ``x``; not needed for a Batch that knows its names. Among them are ``px`` and ``py`` in
         GeV; ``pz``, ``kind`` and ``btag`` (tagged above 0.5) are used if they exist, and others ignored.
     kinds
-        Name of each code in the column ``kind``; None: 0 MET, 1 electron, 2 muon, 3 jet. Without this column the
-        columns ``is_MET``, ``is_Jet``, ... tell the kind; without any of them all are ``"particle"``.
+        Name of each code in the column ``kind``; by default 0 is MET, 1 electron, 2 muon and 3 jet. Without this column
+        the flags ``is_MET``, ``is_Jet``, ... give the kind; without flags every particle is a ``"particle"``.
     ax
         Axes to draw on; new ones if None.
     edges
-        Whether the n(n-1)/2 lines between the particles are drawn, of up to 200 particles; more would be a grey plane.
+        Whether to draw the n(n-1)/2 lines between the particles. Events of more than 200 particles have no lines.
     edge_weights
-        Strength of each of the event's n(n-1) ordered edges, by receiver, then sender, as in ``CompleteGraph``; the
-        mean of both directions sets a line's width and darkness.
+        Strength of each of the n(n-1) ordered edges, by receiver, then sender, as in ``CompleteGraph``. The mean of
+        both directions sets the width and darkness of a line.
     settings
         Colours, sizes and fonts.
 
@@ -72,7 +72,7 @@ def plot_event(
 
     Notes
     -----
-    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and lies on the border.
+    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and is drawn on the border.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def largest_area(num_particles: int) -> float:
 
 
 def marker_areas(pt: Float[np.ndarray, " particles"]) -> tuple[Float[np.ndarray, " particles"], float]:
-    """Return the areas of markers in square points, proportional to pT, and the largest; many markers are smaller."""
+    """Return the areas of markers in square points, proportional to pT, and the largest area."""
     largest = largest_area(len(pt))
     return np.maximum(largest * pt / (pt.max(initial=0.0) or 1.0), SMALLEST_AREA), largest
 
@@ -125,7 +125,7 @@ def draw_particles(
 ) -> None:
     """Draw the particles of an event in the eta-phi plane, with axes, title and legend.
 
-    ``further`` are entries of the legend, behind those of the particles.
+    ``further`` are entries of the legend after those of the particles.
     """
     pt, eta, phi, limit = place
     area, largest = marker_areas(pt)

@@ -40,8 +40,8 @@ def plot_event_3d(
 ) -> Axes3D:
     r"""Draw the particles of an event on a barrel around the beam, with the edges between them.
 
-    The eta-phi plane of `plot_event`, rolled up: there is no border at :math:`\phi = \pm\pi`. Markers look as they do
-    there, and a line joins each particle to the collision; that of missing transverse momentum is dashed.
+    The eta-phi plane of `plot_event`, rolled up: it has no border at :math:`\phi = \pm\pi`. Markers look the same,
+    and a line joins each particle to the collision; that of missing transverse momentum is dashed.
 
     Parameters
     ----------
@@ -116,7 +116,9 @@ def _draw_barrel(ax: Axes3D, limit: float, settings: PlotSettings) -> None:
     ax.add_collection3d(Line3DCollection(rings + straight, colors="0.8", linewidths=0.8, zorder=1, label="_barrel"))
     middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": settings.small_font_size, "color": "0.3"}
     for angle, text in _ANGLES.items():
-        rim, away = (-limit, 1.35) if angle == math.pi else (limit, 1.25)  # where it is seen outside the barrel
+        rim, away = (
+            (-limit, 1.35) if angle == math.pi else (limit, 1.25)
+        )  # where the label is visible outside the barrel
         ax.text(rim, away * math.cos(angle), away * math.sin(angle), text, **middle)
     ax.text(limit, 0.0, 1.6, r"$\phi$ [rad]", **middle)
     ax.set(xlim=(-limit, limit), ylim=(-1, 1), zlim=(-1, 1), yticks=[], zticks=[])
@@ -126,7 +128,7 @@ def _draw_barrel(ax: Axes3D, limit: float, settings: PlotSettings) -> None:
     ax.set_xlabel(r"Pseudorapidity $\eta$", fontsize=settings.font_size)
     ax.tick_params(labelsize=settings.small_font_size, pad=0)
     ax.grid(False)
-    ax.computed_zorder = False  # markers lie over lines, whichever of them is nearer
+    ax.computed_zorder = False  # markers are drawn over lines, also over nearer ones
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.pane.set_visible(False)
     for axis in (ax.yaxis, ax.zaxis):

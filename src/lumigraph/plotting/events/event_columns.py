@@ -1,4 +1,4 @@
-"""What pictures need to know of the particles of one event: features by name, kinds, and collider coordinates."""
+"""The particles of one event as pictures need them: features by name, kinds, and collider coordinates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Coordinates(NamedTuple):
 
 
 def event_bounds(ptr: Sequence[int], event: int) -> tuple[int, int]:
-    """Return the first particle of an event and the first one behind it, or raise a ValueError.
+    """Return the first particle of an event and the first one after it, or raise a ValueError.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def event_rows(batch: Data, event: int, feats_per_vec: Sequence[str]) -> Float[t
 def event_columns(
     batch: Data, event: int, feats_per_vec: Sequence[str] | None = None, needed: Sequence[str] = ("px", "py")
 ) -> dict[str, Float[np.ndarray, " particles"]]:
-    """Return the features of the particles of one event by name, all finite and those needed among them."""
+    """Return the features of the particles of one event by name; all must be finite, and the needed ones exist."""
     feats_per_vec = feature_names(batch, feats_per_vec)
     missing = [name for name in needed if name not in feats_per_vec]
     if missing:
@@ -71,7 +71,7 @@ def event_columns(
 def named_kinds(
     columns: dict[str, Float[np.ndarray, " particles"]], kinds: Mapping[int, str] | None
 ) -> Mapping[int, str]:
-    """Return the name of each code of ``kind``; a column that is added from flags ``is_MET``, ... if there is none."""
+    """Return the name of each code of ``kind``, a column that is made from flags ``is_MET``, ... if it is missing."""
     flags = [name for name in columns if name.startswith("is_")]
     if not flags or "kind" in columns:
         return _KINDS if kinds is None else kinds
@@ -80,7 +80,7 @@ def named_kinds(
 
 
 def coordinates(columns: Mapping[str, Float[np.ndarray, " particles"]]) -> Coordinates:
-    """Return transverse momentum, pseudorapidity and azimuth; along the beam eta is the largest that is shown."""
+    """Return transverse momentum, pseudorapidity and azimuth; along the beam eta is the limit of the picture."""
     zero = np.zeros_like(columns["px"])
     p4 = torch.from_numpy(np.stack([columns["px"], columns["py"], columns.get("pz", zero), zero], axis=-1))
     eta = kinematics.eta(p4).numpy()

@@ -37,20 +37,19 @@ def to_networkx(
     feats_per_vec
         Names of the columns of ``x``; not needed for a Batch that knows its names.
     edge_weights
-        A number for each of the n(n-1) ordered edges, by receiver, then sender, as `message_strengths` gives them: it
-        becomes the attribute ``weight`` of the edge.
+        A number for each of the n(n-1) ordered edges, by receiver, then sender, as `message_strengths` returns: the
+        attribute ``weight`` of the edges.
 
     Returns
     -------
     networkx.DiGraph
-        A node has its features by name, and its ``slot`` where the batch has one; an edge goes from the sender to
-        the receiver. ``graph.graph`` holds what the batch has of ``u``, ``cat``, ``y`` (lists) and ``weight``
-        of the event.
+        A node has its features by name, and its ``slot`` if the batch has one; an edge goes from the sender to the
+        receiver. ``graph.graph`` holds ``u``, ``cat``, ``y`` (lists) and ``weight`` of the event, if they exist.
 
     Raises
     ------
     ValueError
-        If the event does not exist, or names or ``edge_weights`` do not fit.
+        If the event does not exist, names are missing or contradict those of the batch, or ``edge_weights`` do not fit.
 
     Examples
     --------

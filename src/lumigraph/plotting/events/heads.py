@@ -1,4 +1,4 @@
-"""The head that a picture is about, wherever it stands: alone, in a MultiHead, or in a whole model."""
+"""The head that a picture is about: alone, in a MultiHead, or in a whole model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def find_head(owner: nn.Module | Model, kind: type[Head]) -> Head:
     Raises
     ------
     TypeError
-        If ``owner`` is no model.
+        If ``owner`` is not a model.
     ValueError
-        If there is none, or more than one.
+        If there is no such block, or more than one.
 
     Examples
     --------

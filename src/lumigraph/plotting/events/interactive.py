@@ -1,4 +1,4 @@
-"""Events to look at in a notebook: hover over particles, zoom, and go through the events of a batch."""
+"""Interactive figures of events: hover over particles, zoom, and step through the events of a batch."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .markers import ParticleGroup, particle_groups
 
 __all__ = ["events_to_show", "interactive_event"]
 
-#: Matplotlib's markers by Plotly's names, and their areas over that of the square of their size.
+#: Plotly's names of matplotlib's markers, and their areas over that of the square of their size.
 _SYMBOLS = {
     "^": ("triangle-up", 0.43), "s": ("square", 1.0), "o": ("circle", 0.785), "D": ("diamond", 0.845),
     "v": ("triangle-down", 0.43), "P": ("cross", 0.8), "X": ("x", 0.8), "h": ("hexagon", 0.65), "*": ("star", 0.55),
 }  # fmt: skip
 
-#: Points of all events in one figure: of lines, and six for a particle, of which more is said.
+#: Most points of all events in a figure: those of lines, and six for each particle, whose text takes more space.
 _MOST_POINTS = 60_000
 
-#: Lines of one event; more of them would be a grey plane.
+#: Most lines of an event; more would be a grey area.
 _MOST_LINES = 3000
 
 _PIXELS = 4.0 / 3.0  # per point
 
 
 class _Drawn(NamedTuple):
-    """One event of the slider: its number, what its particles are and where they lie."""
+    """One event of the slider: its number, and the features, coordinates and groups of its particles."""
 
     number: int
     columns: dict[str, Float[np.ndarray, " particles"]]
@@ -58,20 +58,20 @@ def interactive_event(
 ) -> Any:
     """Make an interactive figure of an event in the eta-phi plane, with a slider over its neighbours in the batch.
 
-    It looks like `plot_event`. The pointer over a particle shows its kind, pT, eta, phi and, where there is one, its
-    b-tag; the mouse zooms, a double click leads back; a click in the legend hides a kind.
+    It looks like `plot_event`. Hovering over a particle shows its kind, pT, eta, phi and, if it has one, its b-tag. The
+    mouse zooms, and a double click resets the view; a click in the legend hides a kind.
 
     Parameters
     ----------
     batch
-        A Batch, the Data of one event, or events in memory or in files, of which those of files are all read.
+        A Batch, the Data of one event, an `EventDataset`, or an `EventStream`, which is read into memory.
     event
         Number of the event that is shown first.
     feats_per_vec, kinds, edges
         See `plot_event`. A batch of four columns that knows no names has (px, py, pz, E) unless they are given.
     max_events
-        The slider holds so many events at most, those next to ``event``, and fewer if they have very many particles
-        and lines: a figure stays below two megabytes.
+        Most events of the slider, those next to ``event``. There are fewer if they have very many particles and lines,
+        so that a figure stays below two megabytes.
     settings
         Colours and fonts.
 
@@ -85,12 +85,12 @@ def interactive_event(
     ImportError
         If Plotly is not installed.
     ValueError
-        If an input is not as in `plot_event`.
+        If `plot_event` refuses an input.
 
     Notes
     -----
-    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and lies on the border. An event
-    of more than 3,000 lines (77 particles) is drawn without them.
+    **Units.** GeV. **Limits.** A particle along the beam has infinite pseudorapidity and is drawn on the border. An
+    event with more than 3,000 lines (77 particles) is drawn without them.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def events_to_show(
 ) -> tuple[Data, Sequence[str], int]:
     """Return a batch with the event, the names of its columns, and the number of its first event.
 
-    Of a data set only the events next to the chosen one are gathered.
+    The batch of a data set holds only the events next to the chosen one.
     """
     first = 0
     if isinstance(batch, Events):
@@ -149,7 +149,7 @@ def events_to_show(
 
 
 def _around(event: int, num_events: int, max_events: int) -> range:
-    """Return the numbers of so many events, the chosen one in their middle where there are enough on both sides.
+    """Return the numbers of this many events, with the chosen one in the middle if there are enough on both sides.
 
     Examples
     --------
@@ -169,14 +169,16 @@ def _read(
     edges: bool,
     settings: PlotSettings,
 ) -> list[_Drawn]:
-    """Read the event and its neighbours, the next ones first, until there are too many points."""
+    """Read the event and its neighbours, the nearest first, until there are too many points."""
     ptr = batch.ptr.tolist() if "ptr" in batch else [0, 0 if batch.x is None else len(batch.x)]
     event_bounds(ptr, event)
     window = _around(event, len(ptr) - 1, max_events)
     drawn, points = [], 0
     for number in sorted(window, key=lambda other: abs(other - event)):
         num_particles = ptr[number + 1] - ptr[number]
-        points += 6 * num_particles + (3 * _num_lines(num_particles) if edges else 0)  # as the size of both goes
+        points += 6 * num_particles + (
+            3 * _num_lines(num_particles) if edges else 0
+        )  # in proportion to their size in the file
         if number != event and points > _MOST_POINTS:
             break
         columns = event_columns(batch, number, names)
@@ -191,19 +193,19 @@ def _num_lines(num_particles: int) -> int:
 
 
 def _looks(drawn: Sequence[_Drawn]) -> list[ParticleGroup]:
-    """Return one group for each kind that any event has: all events have the same traces and the same legend."""
+    """Return one group for each kind in any event, as all frames need the same traces and legend."""
     looks: dict[str, ParticleGroup] = {}
     for found in drawn:
         looks.update({group.label: group for group in found.groups if group.label not in looks})
-    return sorted(looks.values(), key=lambda group: group.marker != "*")  # MET behind all others
+    return sorted(looks.values(), key=lambda group: group.marker != "*")  # MET is drawn first, below all others
 
 
 def _traces(
     found: _Drawn, looks: Sequence[ParticleGroup], limit: float, edges: bool, settings: PlotSettings
 ) -> list[dict[str, Any]]:
-    """Return what is drawn of one event: its edges, the azimuth of the MET, and particles by kind."""
+    """Return the traces of one event: its edges, the azimuth of the MET, and particles by kind."""
     pt, eta, phi, own = found.place
-    along_beam = np.abs(eta) >= own  # nothing finite lies on the border of its own picture
+    along_beam = np.abs(eta) >= own  # finite values are inside the limit of the event
     eta = np.where(along_beam, np.copysign(limit, eta), eta)
     area, largest = marker_areas(pt)
     members = {group.label: group.members for group in found.groups}
@@ -228,7 +230,7 @@ def _traces(
 
 
 def _numbers(values: Float[np.ndarray, " numbers"]) -> np.ndarray:
-    return np.asarray(values, dtype=np.float32)  # half the size of the page, and exact to a ten-millionth
+    return np.asarray(values, dtype=np.float32)  # halves the size of the page; exact to 1e-7
 
 
 def _edges(eta: Float[np.ndarray, " particles"], phi: Float[np.ndarray, " particles"]) -> dict[str, Any]:
@@ -239,7 +241,7 @@ def _edges(eta: Float[np.ndarray, " particles"], phi: Float[np.ndarray, " partic
     return {
         "type": "scatter", "mode": "lines", "name": "edges", "showlegend": True, "hoverinfo": "skip",
         "x": _numbers(x), "y": _numbers(y), "line": {"color": "#595959", "width": 1},
-        "opacity": float(np.clip(2.2 / max(len(eta), 1) ** 0.7, 0.0, 0.55)),  # many lines are each the lighter
+        "opacity": float(np.clip(2.2 / max(len(eta), 1) ** 0.7, 0.0, 0.55)),  # the more lines, the lighter they are
     }  # fmt: skip
 
 
@@ -254,7 +256,7 @@ def _azimuths(phi: Float[np.ndarray, " particles"], limit: float, color: str) ->
 
 
 def _hover(found: _Drawn, label: str, particle: int, along_beam: bool) -> str:
-    """Return what is said of a particle."""
+    """Return the hover text of a particle."""
     pt, eta, phi = (float(values[particle]) for values in found.place[:3])
     lines = [f"<b>{label}</b>", f"pT = {pt:.1f} GeV"]
     if label != "MET":

@@ -26,15 +26,15 @@ __all__ = [
     "particle_groups",
 ]
 
-#: Marker of each kind, and the number of its colour; missing transverse momentum has a star of its own.
+#: Marker of each kind, and the number of its colour; missing transverse momentum is a star.
 _LOOKS = (("^", 4), ("s", 2), ("o", 0), ("D", 3), ("v", 5), ("P", 4), ("X", 2), ("h", 0))
 
-#: Area of a marker that can still be seen, in square points.
+#: Area of the smallest visible marker, in square points.
 SMALLEST_AREA = 8.0
 
 
 class ParticleGroup(NamedTuple):
-    """Particles that look the same: those of one kind, tagged or not."""
+    """Particles of one kind, tagged or not, which look the same."""
 
     label: str
     members: Bool[np.ndarray, " particles"]
@@ -46,7 +46,7 @@ class ParticleGroup(NamedTuple):
 def particle_groups(
     columns: Mapping[str, Float[np.ndarray, " particles"]], kinds: Mapping[int, str], settings: PlotSettings
 ) -> list[ParticleGroup]:
-    """Particles by kind and b-tag, in the order of ``kinds``, codes without a name behind them."""
+    """Return the particles by kind and b-tag, in the order of ``kinds``, followed by codes without a name."""
     if "kind" in columns:
         names = np.array([kinds.get(code, f"kind {code:g}") for code in columns["kind"].tolist()], dtype=object)
     else:
@@ -73,7 +73,7 @@ def draw_group(
     area: Float[np.ndarray, " members"],
     rim: float,
 ) -> None:
-    """Draw the particles of a group; ``area`` is that of the marker itself, ``rim`` the width of a tagged one's rim."""
+    """Draw the particles of a group with markers of this area, and a rim of this width if they are tagged."""
     if group.marker == "*":  # missing transverse momentum has an azimuth only
         for angle in phi:
             ax.axhline(angle, color=group.color, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
@@ -101,7 +101,7 @@ def draw_legend(
 ) -> None:
     """Put the kinds, the scale of the transverse momentum and further entries to the right of the axes.
 
-    Without transverse momentum (0) there is no scale.
+    The scale is left out if the largest transverse momentum is 0.
     """
     size = settings.small_font_size
     if not groups:
@@ -124,7 +124,7 @@ def draw_legend(
 
 
 def area_entry(label: str, area: float) -> Artist:
-    """Return the entry of a legend that shows how large a marker of this area is."""
+    """Return an entry of a legend with a marker of this area."""
     return _handle(label, area, "o", "0.75", "0.4", 0.5)
 
 
@@ -136,7 +136,7 @@ def _handle(label: str, area: float, marker: str, face: str, edge: str, rim: flo
 
 
 def _round_scale(largest: float) -> list[float]:
-    """Three round numbers in rising order, the last at most the largest value.
+    """Return three round numbers in rising order, none above the largest value.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def _round_scale(largest: float) -> list[float]:
 
 
 def _fill(marker: str) -> float:
-    """Area of a marker over that of the square around it, to draw all kinds of marker with the same area."""
+    """Return the area of a marker over that of its bounding square, so that all markers can have the same area."""
     style = MarkerStyle(marker)
     (outline,) = style.get_path().transformed(style.get_transform()).to_polygons()
     x, y = np.asarray(outline).T

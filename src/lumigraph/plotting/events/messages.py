@@ -34,7 +34,7 @@ __all__ = ["message_strengths", "plot_messages"]
 
 Share = TypeVar("Share", float, np.ndarray)
 
-#: More lines than this would be a grey plane.
+#: Most lines; more would be a grey area.
 _MOST = 3000
 
 #: Opacity of the strongest line.
@@ -46,19 +46,19 @@ def message_strengths(
 ) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, " edges"]]:
     r"""Return how strongly each particle of an event affects each other one in an interaction network.
 
-    The strength is the norm :math:`|e_{ij}|` of the effect that the receiver :math:`i` adds up over the senders
-    :math:`j`. The effects are those that the layer sends over a list of edges, in evaluation mode.
+    The strength is the norm :math:`|e_{ij}|` of the effect of the sender :math:`j` on the receiver :math:`i`, which
+    sums over senders. Effects are computed with a list of edges, in evaluation mode.
 
     Parameters
     ----------
     model_or_head
-        An `InteractionNet`, or what has one: a `MultiHead`, a `Model`, or a module of your own.
+        An `InteractionNet`, or a `MultiHead`, `Model` or other module that has one.
     batch
         A Batch, or the Data of one event.
     event
         Number of the event in the batch.
     layer
-        Which interaction layer of a network that has several, from 0.
+        Number of the interaction layer, from 0.
 
     Returns
     -------
@@ -71,14 +71,14 @@ def message_strengths(
     Raises
     ------
     TypeError
-        If there can be no interaction network in ``model_or_head``.
+        If ``model_or_head`` is not a module or Model.
     ValueError
-        If it has none or several, or there is no such event or layer.
+        If it has no interaction network or several, or there is no such event or layer.
 
     Notes
     -----
-    With ``legacy_edges`` a particle hears the next one of its event n-1 times over: the strength of this pair is n-1
-    norms, that of all others 0.
+    With ``legacy_edges`` a particle hears the next one of its event n-1 times: the strength of this pair is the sum of
+    n-1 norms, and that of all other pairs is 0.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def message_strengths(
         raise ValueError(f"layer must be a number from 0 to {last}, got {layer}: the network has {last + 1}")
     x, slot, ptr = particles = particles_of_event(batch, event, head)
     pairs = CompleteGraph(ptr).edge_index()
-    times = torch.ones_like(pairs[0])  # that the receiver hears the sender
+    times = torch.ones_like(pairs[0])  # how often the receiver hears the sender
     if head.legacy_edges:
         everyone = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
         sender, receiver = slot.argsort().argsort()[pairs]  # the ring goes from slot to slot
@@ -107,7 +107,7 @@ def message_strengths(
         *before, conv = cast(list[InteractionConv], list(head.convs)[: layer + 1])
         for earlier in before:
             h = earlier(h, pairs[:, number], p4)
-        # a layer whose messages are watched computes them all, one by one
+        # with a hook the layer computes each message, not only their sums
         hook = conv.register_message_forward_hook(lambda _layer, _inputs, effect: effects.append(effect))
         try:
             conv(h, pairs[:, number], p4)
@@ -129,10 +129,10 @@ def plot_messages(
     ax: Axes | None = None,
     settings: PlotSettings | None = None,
 ) -> Axes:
-    r"""Draw what the particles of an event tell each other in an interaction network, in the eta-phi plane.
+    r"""Draw the messages between the particles of an event in an interaction network, in the eta-phi plane.
 
-    Between two particles there are two half lines. The one that ends at a particle is the effect on this particle
-    of the other one: its width and darkness follow the norm :math:`|e_{ij}|`, see `message_strengths`.
+    Two half lines join two particles. The half that ends at a particle shows the effect of the other particle on it:
+    its width and darkness follow the norm :math:`|e_{ij}|`, see `message_strengths`.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def plot_messages(
     kinds
         See `plot_event`.
     strongest
-        Draw only so many of the n(n-1) effects, the strongest ones; None: all, up to 3,000.
+        Draw only this many of the n(n-1) effects, the strongest; if None all of them, up to 3,000.
     ax
         Axes to draw on; new ones if None.
     settings
@@ -156,10 +156,10 @@ def plot_messages(
 
     Notes
     -----
-    **Units.** GeV; effects have none. **Limits.** A particle along the beam lies on the border. The norm is what a
-    particle is told, not what the output makes of it. In trained networks both go together: left out, the strongest
-    tenth of the effects changes the output more than a tenth at random, and that more than the weakest tenth, on the
-    mean over events, not in each of them.
+    **Units.** GeV; effects have no unit. **Limits.** A particle along the beam is drawn on the border. The norm is the
+    size of a message, not its influence on the output. In trained networks both are correlated: without the strongest
+    tenth of the effects the output changes more than without a random tenth, and least without the weakest tenth, on
+    average over events but not in each of them.
 
     Examples
     --------
@@ -201,12 +201,12 @@ def _as_data(particles: Particles) -> Data:
 
 
 def _width(share: Share, num_particles: int) -> Share:
-    """Width in points of lines; in a crowd all are thinner, so that the particles stay in sight."""
+    """Return the width of lines in points; in crowded events they are thinner, so that particles stay visible."""
     return 0.2 + (3.0 * min(1.0, (30.0 / max(num_particles, 1)) ** 0.5) - 0.2) * share
 
 
 def _scale(largest: float, num_particles: int) -> list[Artist]:
-    """Entries of a legend: the norm of an effect half as strong as the strongest one, and of this one."""
+    """Return entries of a legend: the norms of the strongest effect and of one half as strong."""
     if largest <= 0:
         return []
     entries: list[Artist] = [Line2D([], [], linestyle="none", label="effect on the\nnearer particle")]

@@ -1,4 +1,4 @@
-"""What a notebook shows of events: the interactive figure, in a form that outlives the notebook's session."""
+"""Events in a notebook: the interactive figure, in a form that a saved notebook still shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .interactive import events_to_show, interactive_event
 
 __all__ = ["event_html", "show"]
 
-# Plotly is unpacked once a page, however many pictures it has. Where no script runs, the picture within stays.
+# Plotly is unpacked once per page, however many figures it has. Without scripts the static picture stays.
 _SCRIPT = """
 (async () => {
   window.lumigraphPlotly ??= (async () => {
@@ -56,11 +56,11 @@ def show(
     max_events: int = 100,
     settings: PlotSettings | None = None,
 ) -> Axes | None:
-    """Show an event in a notebook, to look at its particles, to zoom, and to go through the events around it.
+    """Show an event in a notebook, with hover text, zoom and a slider over the events around it.
 
-    See `lumigraph.plotting.interactive_event` for what there is to see. The picture needs no network and no running
-    notebook: saved with its outputs, a notebook shows it in any browser. Where no script runs (some viewers of
-    notebooks, printing), and where Plotly is not installed or there is no notebook, it is that of `plot_event`.
+    See `lumigraph.plotting.interactive_event` for the figure. It needs neither a network nor a running notebook: a
+    notebook saved with its outputs shows it in any browser. Where scripts do not run (some viewers, printing), without
+    Plotly and outside of a notebook, the picture is that of `plot_event`.
 
     Parameters
     ----------
@@ -70,16 +70,16 @@ def show(
     Returns
     -------
     Axes or None
-        Those of the picture where it is not interactive: a script can save it. None in a notebook with Plotly.
+        The axes of a picture that is not interactive, so that a script can save it; None in a notebook with Plotly.
 
     Raises
     ------
     ValueError
-        If an input is not as in `plot_event`.
+        If `plot_event` refuses an input.
 
     Notes
     -----
-    **Size.** Two megabytes a picture, most of it Plotly itself, packed: each stands alone, so that cells can be run in
+    **Size.** Two megabytes per picture, mostly compressed Plotly: each picture is complete, so that cells can be run in
     any order, and copied.
 
     Examples
@@ -115,7 +115,7 @@ def event_html(
     max_events: int = 100,
     settings: PlotSettings | None = None,
 ) -> str:
-    """Return the interactive figure of an event as a piece of HTML that stands alone, to be put into a page.
+    """Return the interactive figure of an event as a self-contained piece of HTML, to be put into a page.
 
     Parameters
     ----------
@@ -127,18 +127,18 @@ def event_html(
     ImportError
         If Plotly is not installed.
     ValueError
-        If an input is not as in `plot_event`.
+        If `plot_event` refuses an input.
     """
     options: dict[str, Any] = {"feats_per_vec": feats_per_vec, "kinds": kinds, "edges": edges, "settings": settings}
     return _page(batch, event, max_events, **options)[0]
 
 
 def _page(batch: Data | Events, event: int, max_events: int, **options: Any) -> tuple[str, str, str]:
-    """Return the piece of HTML, the picture that stands in it until a script runs, and what it says."""
+    """Return the piece of HTML, the picture that it shows until the script runs, and its title."""
     from plotly.utils import PlotlyJSONEncoder
 
     figure = interactive_event(batch, event, max_events=max_events, **options)
-    lines = any(len(trace.x) for trace in figure.data if trace.name == "edges")  # a picture without them is quick
+    lines = any(len(trace.x) for trace in figure.data if trace.name == "edges")  # drawing none is faster
     ax = _static(batch, event, **{**options, "edges": lines})
     title, picture = ax.get_title(loc="left"), png(ax, dpi=120)
     content = json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder).replace("</", "<\\/")
@@ -156,7 +156,7 @@ def _packed_plotly() -> str:
 
 
 def _notebook() -> Any:
-    """Return what displays in a notebook, None in a terminal's IPython and in a script; a notebook has imported it."""
+    """Return the IPython shell of a notebook, None in a terminal or script; a notebook has imported IPython already."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell if hasattr(shell, "kernel") else None
 
@@ -164,7 +164,7 @@ def _notebook() -> Any:
 def _static(batch: Data | Events, event: int, *, feats_per_vec: Sequence[str] | None, **options: Any) -> Axes:
     shown, names, first = events_to_show(batch, event, feats_per_vec, max_events=1)
     ax = plot_event(shown, event - first, feats_per_vec=names, **options)
-    if first:  # the number in the data set, not in the batch that was made of it
+    if first:  # the number in the data set, not in the batch
         num_particles = int(shown.ptr[event - first + 1] - shown.ptr[event - first])
         ax.set_title(event_title(event, num_particles), fontsize=ax.title.get_fontsize(), loc="left", pad=9)
     return ax

@@ -126,6 +126,27 @@ def test_another_logger_is_a_matter_of_configuration(config, sample, tmp_path, c
     assert "did you mean CSVLogger" in error_of(capsys, "fit", "--config", file, "--out", tmp_path / "other", *QUICK)[1]
 
 
+def test_a_configuration_reaches_optimiser_loss_weights_and_categories(trained, config, sample, tmp_path):
+    config["data"]["file"] = str(write_columns(tmp_path / "events.parquet", sample))
+    config["model"] |= {
+        "pretrain_file": str(trained / "model.pt"), "freeze_head": True, "loss": "L1Loss", "seed": 3,
+        "opt_args": {"opt": "sgd", "momentum": 0.5, "lr": 0.125}, "cat_embedder": {"max_emb_sz": 50},
+        "lookup_init": "lookup_uniform_init", "lookup_act": "lookup_act", "model_args": {"body": {"act": "relu"}},
+    }  # fmt: skip
+    del config["training"]["lr"]
+    config["training"]["schedule"] = "constant"
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    found, start = Model.load(tmp_path / "run" / "model.pt"), Model.load(trained / "model.pt")
+    assert found.history["learning_rate"] == [0.125]
+    assert (found.model_builder.opt_args["opt"], found.get_mom()) == ("sgd", 0.5)
+    assert found.model_builder.loss == "L1Loss"
+    same = [bool((a == b).all()) for a, b in zip(found.parameters(), start.parameters(), strict=True)]
+    frozen = sum(1 for _ in found.head.parameters())
+    assert same == [True] * frozen + [False] * (len(same) - frozen)
+
+
 def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, sample, capsys):
     file = write_columns(tmp_path / "events.parquet", sample)
     arguments = ["fit", "--config", EXAMPLE, "--data.file", file, "--out", trained, *QUICK]

@@ -141,7 +141,8 @@ class InteractionNet(AbsMatrixHead):
         self.pool = Pool(
             outfunc_out_sz, self.agg_method, self.n_v, act=act, lookup_init=lookup_init, lookup_act=lookup_act
         )
-        self.feat_map = {name: list(range(self.get_out_size())) for name in self.cont_feats}
+        columns = range(self.get_out_size())
+        self.feat_map = {name: list(columns) for name in self.cont_feats}
         if freeze:
             self.freeze_layers()
 

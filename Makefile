@@ -5,13 +5,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# one process per core, at most four, as each takes over a gigabyte of memory
+TEST_PROCESSES ?= logical --maxprocesses 4
+
 .PHONY: demo test lint docs benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --out demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """What holds for every test: no time limit for Hypothesis, one thread, and the same random numbers each time."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import jaxtyping
@@ -13,7 +14,9 @@ collect_ignore = ["compat/make_lumin_cases.py"]  # runs where LUMIN is, see ther
 settings.register_profile("lumigraph", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=400)  # --hypothesis-profile=search looks for new cases
 settings.load_profile("lumigraph")
-torch.set_num_threads(1)  # tests are small: on a busy machine a second thread waits more than it works
+# tests are small: on a busy machine a second thread waits more than it works, in the processes that tests start too
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom in an empty folder, without a warning, and are committed with their outputs.
 
-``python tests/test_notebooks.py`` runs them anew and writes their outputs into them.
+Here they train for one epoch, in turn in one process, since a process takes seconds to start.
+``python tests/test_notebooks.py`` runs them as they are and writes their outputs into them.
 """
 
 import os
@@ -12,18 +13,28 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
+jupyter_client = pytest.importorskip("jupyter_client")
+run_sync = pytest.importorskip("jupyter_core.utils").run_sync
 pytest.importorskip("ipykernel")
 pytest.importorskip("captum")  # of the notebooks that explain
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
-# what pyproject.toml says of warnings; and a kernel without ipywidgets tells so when it imports PyG, whatever one does
+# Nothing is left of the notebook before, and warnings are what pyproject.toml says of them; a kernel without ipywidgets
+# tells so when it imports PyG, whatever one does.
 STRICT = """
+%reset -f
 import warnings
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", message="`torch.jit")
 warnings.filterwarnings("ignore", message="IProgress not found")
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
+"""
+
+QUICK = """
+from lumigraph import Model
+fit = Model.fit
+Model.fit = lambda self, n_epochs, *args, **options: fit(self, 1, *args, **options)
 """
 
 LARGEST_FILE, LARGEST_OUTPUT, LONGEST_TEXT = 500_000, 200_000, 4_000
@@ -34,12 +45,13 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
-def run(notebook, folder):
-    """Run a notebook in a folder; an error or a warning in a cell is a CellExecutionError."""
+def run(notebook, folder, kernel=None):
+    """Run a notebook in a folder or in a kernel that is there; an error or a warning is a CellExecutionError."""
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "JAXTYPING_DISABLE": "1"}
     env.pop("MPLBACKEND", None)  # a kernel has its own, which puts pictures into outputs
-    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    resources = {"metadata": {"path": str(folder)}}
+    client = nbclient.NotebookClient(notebook, km=kernel, timeout=300, resources=resources)
     client.execute(env=env)
     del notebook.cells[0]
     for number, cell in enumerate(code_cells(notebook), start=1):
@@ -119,18 +131,41 @@ def test_other_slashes_are_no_paths(text):
     assert not PATHS.search(text)
 
 
-def test_a_warning_in_a_cell_stops_a_notebook(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import warnings\nwarnings.warn('mind')")])
+def notebook_of(code):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="module")
+def kernel(folder):
+    """A process that works in the empty folder, in which models train for one epoch."""
+    kernel = jupyter_client.AsyncKernelManager()
+    run(notebook_of(QUICK), folder, kernel)
+    yield kernel
+    run_sync(kernel.shutdown_kernel)(now=True)
+
+
+def test_a_warning_in_a_cell_stops_a_notebook(kernel, folder):
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="mind"):
-        run(notebook, tmp_path)
+        run(notebook_of("import warnings\nwarnings.warn('mind')"), folder, kernel)
+
+
+def test_a_notebook_knows_nothing_of_the_one_before(kernel, folder):
+    run(notebook_of("left = 1"), folder, kernel)
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="NameError"):
+        run(notebook_of("left"), folder, kernel)
 
 
 @each_notebook
-def test_a_notebook_runs_in_an_empty_folder_and_leaves_nothing_there(path, tmp_path):
+def test_a_notebook_runs_in_an_empty_folder_and_leaves_nothing_there(path, kernel, folder):
     committed = [kinds(cell) for cell in code_cells(read(path))]
-    notebook = run(read(path), tmp_path)
+    notebook = run(read(path), folder, kernel)
     assert [kinds(cell) for cell in code_cells(notebook)] == committed, "its outputs are not of this notebook"
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 if __name__ == "__main__":

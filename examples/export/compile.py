@@ -1,6 +1,6 @@
 """Compile an exported model to a library that C++ loads with libtorch, without Python.
 
-lumigraph export tth.pt tth.pt2 --form flat
+lumigraph export tth.pt tth.pt2 --form jagged
 python compile.py tth.pt2 tth_cpu.pt2
 """
 

@@ -1,6 +1,6 @@
 // Score events in C++: libtorch, as it comes with PyTorch, and nothing of Python.
 //
-//     lumigraph export tth.pt tth.pt2 --form flat
+//     lumigraph export tth.pt tth.pt2 --form jagged
 //     python compile.py tth.pt2 tth_cpu.pt2
 //     ./score tth_cpu.pt2 events.txt > scores.txt
 //

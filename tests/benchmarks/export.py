@@ -39,7 +39,7 @@ def against_eager(name: str, options: argparse.Namespace) -> Iterator[Row]:
     torch.manual_seed(0)
     args = {"head": {"matrix_head": HEADS[name]}, "body": {"depth": 2, "width": 64}}
     model = Model(ModelBuilder.from_dataset(events, head=MultiHead, model_args=args))
-    forms = {form: Interface.of_model(model, form) for form in ("padded", "flat")}
+    forms = {form: Interface.of(model.model, model.model_builder, form) for form in ("padded", "jagged")}
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     sessions = {}
@@ -57,7 +57,9 @@ def against_eager(name: str, options: argparse.Namespace) -> Iterator[Row]:
                     module(batch)
 
         contestants: list[Callable[[], object]] = [eager, lambda b=batches: [model.predict(x) for x in b]]
-        contestants += [lambda s=sessions[f], x=feeds[f]: [s.run(None, feed) for feed in x] for f in ("padded", "flat")]
+        contestants += [
+            lambda s=sessions[f], x=feeds[f]: [s.run(None, feed) for feed in x] for f in ("padded", "jagged")
+        ]
         times = paired([seconds(contestant) for contestant in contestants], options.rounds)
         for label, taken in zip(("eager", "predict", "ONNX, padded", "ONNX, flat"), times, strict=True):
             found = statistics.median(taken) / len(batches)

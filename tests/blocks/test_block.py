@@ -59,7 +59,7 @@ def test_a_block_with_layers_is_indexed_by_them():
 
 
 def test_a_block_without_layers_is_not_indexed():
-    with pytest.raises(TypeError, match="Layerless is no sequence of layers"):
+    with pytest.raises(TypeError, match="Layerless is not a sequence of layers"):
         Layerless()[0]
 
 

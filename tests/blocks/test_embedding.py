@@ -35,7 +35,7 @@ def test_no_categories():
 def test_a_category_is_found_by_name_and_by_place():
     embedder = CatEmbedder(["a", "b"], [3, 5])
     assert embedder["b"] == embedder[1] == (5, 3)
-    with pytest.raises(KeyError, match="there is no category 'flavor': did you mean flavour"):
+    with pytest.raises(KeyError, match="key must be a category, got 'flavor': did you mean flavour"):
         CatEmbedder(["flavour"], [3])["flavor"]
 
 

@@ -126,6 +126,27 @@ def test_another_logger_is_a_matter_of_configuration(config, sample, tmp_path, c
     assert "did you mean CSVLogger" in error_of(capsys, "fit", "--config", file, "--out", tmp_path / "other", *QUICK)[1]
 
 
+def test_a_configuration_reaches_optimiser_loss_weights_and_categories(trained, config, sample, tmp_path):
+    config["data"]["file"] = str(write_columns(tmp_path / "events.parquet", sample))
+    config["model"] |= {
+        "pretrain_file": str(trained / "model.pt"), "freeze_head": True, "loss": "L1Loss", "seed": 3,
+        "opt_args": {"opt": "sgd", "momentum": 0.5, "lr": 0.125}, "cat_embedder": {"max_emb_sz": 50},
+        "lookup_init": "lookup_uniform_init", "lookup_act": "lookup_act", "model_args": {"body": {"act": "relu"}},
+    }  # fmt: skip
+    del config["training"]["lr"]
+    config["training"]["schedule"] = "constant"
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    found, start = Model.load(tmp_path / "run" / "model.pt"), Model.load(trained / "model.pt")
+    assert found.history["learning_rate"] == [0.125]
+    assert (found.model_builder.opt_args["opt"], found.get_mom()) == ("sgd", 0.5)
+    assert found.model_builder.loss == "L1Loss"
+    same = [bool((a == b).all()) for a, b in zip(found.parameters(), start.parameters(), strict=True)]
+    frozen = sum(1 for _ in found.head.parameters())
+    assert same == [True] * frozen + [False] * (len(same) - frozen)
+
+
 def test_a_finished_training_is_kept_resumed_or_overwritten(trained, tmp_path, sample, capsys):
     file = write_columns(tmp_path / "events.parquet", sample)
     arguments = ["fit", "--config", EXAMPLE, "--data.file", file, "--out", trained, *QUICK]
@@ -240,7 +261,8 @@ def test_a_category_beyond_the_embedding_names_feature_and_code(trained, sample,
     n_jets = np.array(sample["n_jets"])
     n_jets[5] = 30
     sentence = predict(capsys, trained, write_columns(tmp_path / "e.root", {**sample, "n_jets": n_jets}), tmp_path)
-    assert "event 5: category 'n_jets' has the code 30" in sentence
+    assert "event 5: category 'n_jets' must have a code from 0 to" in sentence
+    assert "got 30" in sentence
 
 
 def test_a_negative_energy_is_refused_by_the_boost_network(config, sample, tmp_path, capsys):
@@ -426,17 +448,16 @@ def test_export_writes_a_file_and_says_how_far_it_is_from_the_model(trained, sam
     pytest.importorskip("onnxscript")
     file = write_columns(tmp_path / "events.parquet", sample)
     out = tmp_path / "model.onnx"
-    assert main(["export", str(trained / "model.pt"), str(out), "--quantize", "--events", str(file)]) == 0
+    options = ["--form", "jagged", "--quantize", "--events", str(file)]
+    assert main(["export", str(trained / "model.pt"), str(out), *options]) == 0
     printed = capsys.readouterr().out
-    assert "rows (events, slots, 13), mask (events, slots)" in printed
+    assert "values (particles, 13), lengths (events)" in printed
     assert "auc: 0." in printed
     assert " -> 0." in printed
     assert out.stat().st_size > 1000
     status, line = error_of(capsys, "export", trained / "model.pt", out)
     assert status == 1
     assert "--overwrite" in line
-    assert main(["export", str(trained / "model.pt"), str(tmp_path / "model.pt2"), "--form", "jagged"]) == 0
-    assert "values (particles, 13), lengths (events)" in capsys.readouterr().out
     status, line = error_of(capsys, "export", trained / "model.pt", tmp_path / "model.h5")
     assert status == 1
     assert ".onnx or .pt2" in line

@@ -141,7 +141,7 @@ def test_a_model_of_some_columns_takes_only_weights_of_the_same_columns():
     load_state_dict(same, state)
     torch.testing.assert_close(same.predict(x, as_np=False), given.predict(x, as_np=False))
     before = others.get_weights()
-    with pytest.raises(ValueError, match=r"the columns \[0, 2, 4\], this one takes \[0, 3\]: .* input_mask of ModelB"):
+    with pytest.raises(ValueError, match=r"the columns \[0, 3\], got \[0, 2, 4\]: .* input_mask of ModelB"):
         load_state_dict(others, state)
     assert all(torch.equal(value, before[name]) for name, value in others.model.state_dict().items())
 
@@ -222,17 +222,17 @@ def test_weights_of_particles_of_another_shape_are_refused(shape):
 def test_a_trained_module_does_not_get_weights_that_lumin_never_used():
     _, arguments = CASES["lorentz, module"]
     net = blocks.LorentzBoostNet(**{**arguments, "feat_extractor": nn.Linear(4, 2)})
-    with pytest.raises(ValueError, match=r"it lacks 'extractor\.weight'"):
+    with pytest.raises(ValueError, match=r"'extractor\.weight' missing"):
         load_state_dict(net, state_of("lorentz, module"))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers.1.0.weight": None}, "it lacks 'layers.1.0.weight';"),
-        ({"layers.9.weight": torch.ones(1)}, "it has 'layers.9.weight', which the block has not;"),
-        ({"layers.0.0.bias": torch.ones(9)}, r"'layers.0.0.bias' has the shape \(9,\), not \(5,\);"),
-        (dict.fromkeys(state_of("residual 4, prelu")), r"it lacks 'layers.0.0.weight' \(and \d+ more\); build"),
+        ({"layers.1.0.weight": None}, "'layers.1.0.weight' missing:"),
+        ({"layers.9.weight": torch.ones(1)}, "'layers.9.weight' superfluous:"),
+        ({"layers.0.0.bias": torch.ones(9)}, r"'layers.0.0.bias' has the shape \(9,\), not \(5,\):"),
+        (dict.fromkeys(state_of("residual 4, prelu")), r"'layers.0.0.weight' \(and \d+ more\) missing: build"),
         (
             {
                 "layers.0.0.bias": None,
@@ -240,7 +240,7 @@ def test_a_trained_module_does_not_get_weights_that_lumin_never_used():
                 "weight": torch.ones(1),
                 "layers.0.0.weight": torch.ones(1),
             },
-            r"it lacks 'layers.0.0.bias'; it has 'bias' \(and 1 more\), which .*; 'layers.0.0.weight' has the shape",
+            r"'layers.0.0.bias' missing; 'bias' \(and 1 more\) superfluous; 'layers.0.0.weight' has the shape",
         ),
     ],
     ids=["missing", "superfluous", "shape", "empty", "each"],
@@ -248,7 +248,7 @@ def test_a_trained_module_does_not_get_weights_that_lumin_never_used():
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
     body, state = build(*CASES["residual 4, prelu"]), {**state_of("residual 4, prelu"), **change}
     before = copy.deepcopy(body.state_dict())
-    with pytest.raises(ValueError, match="the state does not fit this FullyConnected: .*" + message):
+    with pytest.raises(ValueError, match="state must fit this FullyConnected, got .*" + message):
         load_state_dict(body, {name: value for name, value in state.items() if value is not None})
     after = body.state_dict()
     assert list(after) == list(before)
@@ -261,6 +261,6 @@ def test_what_holds_no_weights_is_refused():
     body = build(*CASES["dense"])
     with pytest.raises(TypeError, match=r"state must be a state_dict, got str: read a file with torch\.load"):
         load_state_dict(body, "lumin.pt")
-    for state, message in (({"opt": {}}, "'opt' is a dict"), ({0: torch.ones(1)}, "0 is a Tensor")):
-        with pytest.raises(TypeError, match="the state must hold tensors by name only, but " + message):
+    for state, message in (({"opt": {}}, "dict as 'opt'"), ({0: torch.ones(1)}, "Tensor as 0")):
+        with pytest.raises(TypeError, match="state must hold only tensors by name, got " + message):
             load_state_dict(body, state)

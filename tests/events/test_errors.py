@@ -42,11 +42,11 @@ def test_numbers_of_events_may_be_an_array_and_an_error_without_one_gets_the_fil
     with pytest.raises(EventError), located("a.root", np.array([5, 6])):
         raise error
     assert (error.event, type(error.event), error.file) == (6, int, "a.root")
-    whole = SchemaError("x", column="ht")
+    whole, cause = SchemaError("x", column="ht"), OSError("broken")
     with pytest.raises(SchemaError) as caught, located("a.root", 100):
-        raise whole
+        raise whole from cause
     assert caught.value is whole
-    assert (whole.file, whole.column) == ("a.root", "ht")
+    assert (whole.file, whole.column, whole.__cause__) == ("a.root", "ht", cause)
 
 
 @pytest.mark.parametrize(

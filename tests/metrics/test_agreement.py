@@ -35,9 +35,9 @@ def test_bins_of_fewer_than_two_events_are_empty():
 
 def test_relative_residuals_need_a_positive_target():
     assert residuals(np.array([2.0]), np.array([3.0])).tolist() == [1.0]
-    with pytest.raises(ValueError, match=r"target of event 1 is 0.0, expected above 0 where relative=True"):
+    with pytest.raises(ValueError, match=r"target of event 1 must be above 0 with relative=True, got 0.0"):
         binned_resolution([1.0, 0.0], [1.0, 1.0], relative=True)
-    with pytest.raises(ValueError, match="bins is"):
+    with pytest.raises(ValueError, match="bins must be a number of bins"):
         binned_resolution([1.0, 2.0], [1.0, 1.0], bins=[1.0])
 
 
@@ -45,5 +45,5 @@ def test_relative_resolution_is_that_of_relative_residuals():
     found = resolution(TARGET, PREDICTION, WEIGHTS, relative=True)
     assert found == resolution(np.zeros(2000), residuals(TARGET, PREDICTION, relative=True), WEIGHTS)
     assert found[1].value == pytest.approx(0.1, abs=0.01)
-    with pytest.raises(ValueError, match="target of event 0 is -1"):
+    with pytest.raises(ValueError, match=r"target of event 0 must be above 0 .* got -1"):
         resolution([-1.0, 1.0], [1.0, 1.0], relative=True)

@@ -60,9 +60,9 @@ def test_replicas_of_classes():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="n_bootstrap is 1, expected at least 2"):
+    with pytest.raises(ValueError, match="n_bootstrap must be at least 2, got 1"):
         bootstrap(np.sum, WEIGHTS, n_bootstrap=1)
-    with pytest.raises(ValueError, match="weights of event 0 is nan"):
+    with pytest.raises(ValueError, match="weights of event 0 must be finite, got nan"):
         bootstrap(np.sum, [math.nan])
     with pytest.raises(ZeroDivisionError):  # an error of one's own is not swallowed
         bootstrap(lambda w: 1 / 0, WEIGHTS)

@@ -83,11 +83,14 @@ def test_negative_weights_may_push_a_fraction_out_of_its_range():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0.2, 1.5]), "scores of event 1 is 1.5, expected a probability"),
-        (([0, 0], [0.2, 0.5]), "labels has no signal event"),
-        (([0, 1], [0.2, 0.5], None, 0), "bins is 0, expected at least 1"),
-        (([0, 1], [0.2, 0.5], None, [0.5, 0.1]), "bins is .0.5, 0.1., expected a number of bins"),
-        (([0, 1], [0.2, 0.5], None, [0.6, 0.9]), "bins run from 0.6 to 0.9, where there is no event"),
+        (([0, 1], [0.2, 1.5]), "scores of event 1 must be a probability, from 0 to 1, got 1.5"),
+        (([0, 0], [0.2, 0.5]), "labels must hold both classes .* got no signal event"),
+        (([0, 1], [0.2, 0.5], None, 0), "bins must be at least 1, got 0"),
+        (
+            ([0, 1], [0.2, 0.5], None, [0.5, 0.1]),
+            "bins must be a number of bins, or at least two rising edges, got .0.5, 0.1.",
+        ),
+        (([0, 1], [0.2, 0.5], None, [0.6, 0.9]), "bins must hold at least one event, got none from 0.6 to 0.9"),
     ],
 )
 def test_errors(arguments, message):

@@ -48,9 +48,9 @@ def test_a_class_without_events_has_no_shares():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([0, 1], [0, 1]), {"normalise": "true"}, "normalise is 'true', expected 'truth'"),
-        (([0, 2], [0.1, 0.9]), {}, "labels of event 1 is 2, expected an integer, 0 to 1"),
-        (([0, 1], [0, -1]), {}, "predictions of event 1 is -1, expected a class"),
+        (([0, 1], [0, 1]), {"normalise": "true"}, "normalise must be 'truth', 'prediction' or None, got 'true'"),
+        (([0, 2], [0.1, 0.9]), {}, "labels of event 1 must be an integer from 0 to 1, got 2"),
+        (([0, 1], [0, -1]), {}, "predictions of event 1 must be a class, .* got -1"),
     ],
 )
 def test_errors(arguments, options, message, plain_python):

@@ -178,19 +178,19 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("labels", "scores", "weights", "message"),
         [
-            ([], [], None, "labels is empty"),
-            ([0, 0], [0.1, 0.2], None, "labels has no signal event"),
-            ([1, 1], [0.1, 0.2], None, "labels has no background event"),
-            ([0, 1, 1], [0.1, 0.2], None, "scores has 2 events, expected 3"),
-            ([0, 1], [0.1, 0.2], [1.0], "weights has 1 events, expected 2"),
-            ([0, 1], [0.1, math.nan], None, "scores of event 1 is nan"),
-            ([0, 1], [math.inf, 0.1], None, "scores of event 0 is inf"),
-            ([0, 1], [0.1, 0.2], [1.0, math.nan], "weights of event 1 is nan"),
-            ([0, 2, 1], [0.1, 0.2, 0.3], None, "labels of event 1 is 2"),
-            ([0, 0.5, 1], [0.1, 0.2, 0.3], None, "labels of event 1 is 0.5"),
-            ([0, 1, 1], [0.1, 0.2, 0.3], [1.0, 1.0, -1.0], "weights of the signal add up to 0"),
-            ([0, 1], [0.1, 0.2], [-1.0, 1.0], "weights of the background add up to -1"),
-            ([0, 1], [[0.1, 0.2], [0.3, 0.4]], None, r"scores has shape \(2, 2\)"),
+            ([], [], None, "labels must hold at least one event"),
+            ([0, 0], [0.1, 0.2], None, "labels must hold both classes .* got no signal event"),
+            ([1, 1], [0.1, 0.2], None, "labels must hold both classes .* got no background event"),
+            ([0, 1, 1], [0.1, 0.2], None, "scores must have 3 events, as labels has, got 2"),
+            ([0, 1], [0.1, 0.2], [1.0], "weights must have 2 events, as labels has, got 1"),
+            ([0, 1], [0.1, math.nan], None, "scores of event 1 must be finite, got nan"),
+            ([0, 1], [math.inf, 0.1], None, "scores of event 0 must be finite, got inf"),
+            ([0, 1], [0.1, 0.2], [1.0, math.nan], "weights of event 1 must be finite, got nan"),
+            ([0, 2, 1], [0.1, 0.2, 0.3], None, "labels of event 1 must be 0 .* got 2"),
+            ([0, 0.5, 1], [0.1, 0.2, 0.3], None, "labels of event 1 must be 0 .* got 0.5"),
+            ([0, 1, 1], [0.1, 0.2, 0.3], [1.0, 1.0, -1.0], "weights of the signal must have a positive sum, got 0"),
+            ([0, 1], [0.1, 0.2], [-1.0, 1.0], "weights of the background must have a positive sum, got -1"),
+            ([0, 1], [[0.1, 0.2], [0.3, 0.4]], None, r"scores must have the shape .* got \(2, 2\)"),
             (["a", "b"], [0.1, 0.2], None, "could not convert"),
         ],
     )
@@ -206,21 +206,21 @@ class TestInputs:
             roc_band([0, 1], [0.1, 0.9], signal_efficiency=[0.5, efficiency])
 
     def test_other_errors(self):
-        with pytest.raises(ValueError, match="n_bootstrap is 0"):
+        with pytest.raises(ValueError, match="n_bootstrap must be at least 1, got 0"):
             roc_band([0, 1], [0.1, 0.9], n_bootstrap=0)
-        with pytest.raises(ValueError, match="labels of event 1 is 3, expected an integer, 0 to 2"):
+        with pytest.raises(ValueError, match="labels of event 1 must be an integer from 0 to 2, got 3"):
             accuracy([0, 3], [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
-        with pytest.raises(ValueError, match="labels of event 0 is 2, expected an integer, 0 to 1"):
+        with pytest.raises(ValueError, match="labels of event 0 must be an integer from 0 to 1, got 2"):
             accuracy([2, 0], [0.1, 0.2])
         with pytest.raises(ValueError, match="predictions of event 1"):
             accuracy([0, 1], [[0.1, 0.2], [0.1, math.nan]])
-        with pytest.raises(ValueError, match="predictions has 3 events, expected 2 as labels has"):
+        with pytest.raises(ValueError, match="predictions must have 2 events, as labels has, got 3"):
             accuracy([0, 1], np.zeros((3, 4)))
-        with pytest.raises(ValueError, match="weights of all events add up to 0"):
+        with pytest.raises(ValueError, match="weights of all events must have a positive sum, got 0"):
             accuracy([0, 1], [0.1, 0.2], [1.0, -1.0])
-        with pytest.raises(ValueError, match="prediction has 1 events, expected 2 as target has"):
+        with pytest.raises(ValueError, match="prediction must have 2 events, as target has, got 1"):
             resolution([0.0, 1.0], [0.5])
-        with pytest.raises(ValueError, match="mean square residual of -"):
+        with pytest.raises(ValueError, match="mean square residual of at least 0, got -"):
             resolution([0.0, 0.0, 0.0], [0.0, 5.0, -5.0], [3.0, -1.0, -1.0])
 
 

@@ -70,15 +70,15 @@ def test_zeros_and_tensors():
         (
             [0, 1],
             [[0.5, 0.5], [-2.0, 3.0]],
-            r"scores of event 1 is \[-2.  3.\], expected probabilities: give the softmax",
+            r"scores of event 1 must be probabilities, got \[-2.  3.\]: give the softmax",
         ),
-        ([0, 1], [0.5, 0.5], r"scores has shape \(2,\), expected one number for each class"),
-        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "labels of event 1 is 2, expected an integer, 0 to 1"),
+        ([0, 1], [0.5, 0.5], r"scores must have the shape \(events, classes\), .* got \(2,\)"),
+        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "labels of event 1 must be an integer from 0 to 1, got 2"),
         ([0, 1], [[0.5, 0.5], [0.5, np.nan]], "predictions of event 1"),
     ],
 )
 def test_errors(labels, scores, message):
     with pytest.raises(ValueError, match=message):
         rejection_matrix(labels, scores)
-    with pytest.raises(ValueError, match="signal_efficiency is 0"):
+    with pytest.raises(ValueError, match="signal_efficiency must be above 0 and at most 1, got 0"):
         rejection_matrix(LABELS, SCORES, signal_efficiency=0.0)

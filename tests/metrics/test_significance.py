@@ -64,7 +64,7 @@ class TestAMS:
 
     @pytest.mark.parametrize("option", ["systematic", "regularisation"])
     def test_errors(self, option):
-        with pytest.raises(ValueError, match=f"{option} is -1, expected at least 0"):
+        with pytest.raises(ValueError, match=f"{option} must be at least 0, got -1"):
             ams(1.0, 1.0, **{option: -1})
 
 
@@ -149,7 +149,7 @@ def test_a_single_cut_is_no_choice():
     scan = significance_scan(*sample(), thresholds=[2.0], min_background=1e9)
     assert scan.best.significance == (scan.significance[0], scan.significance_uncertainty[0])
     assert (scan.best.threshold, scan.best.optimism) == ((2.0, 0.0), 0.0)
-    with pytest.raises(ValueError, match="no cut leaves"):
+    with pytest.raises(ValueError, match="no cut with a significance leaves"):
         significance_scan(*sample(), thresholds=[99.0])
 
 
@@ -178,12 +178,12 @@ def test_the_optimism_of_the_best_cut_is_what_the_choice_adds(negative):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_background": 1e4}, "no cut leaves as many effective background events as min_background"),
-        ({"n_bootstrap": 1}, "n_bootstrap is 1, expected at least 2"),
-        ({"yields": (0, 10)}, r"yields is \(0, 10\), expected two numbers above 0"),
-        ({"thresholds": 0}, "thresholds is 0, expected at least 1"),
-        ({"thresholds": [math.nan]}, "thresholds of event 0 is nan"),
-        ({"systematic": -0.1}, "systematic is -0.1"),
+        ({"min_background": 1e4}, "no cut with a significance leaves min_background effective background events"),
+        ({"n_bootstrap": 1}, "n_bootstrap must be at least 2, got 1"),
+        ({"yields": (0, 10)}, r"yields must be two numbers above 0, .* got \(0, 10\)"),
+        ({"thresholds": 0}, "thresholds must be at least 1, got 0"),
+        ({"thresholds": [math.nan]}, "thresholds of event 0 must be finite, got nan"),
+        ({"systematic": -0.1}, "systematic must be at least 0, got -0.1"),
     ],
 )
 def test_errors(options, message):

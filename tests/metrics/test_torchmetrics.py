@@ -103,9 +103,9 @@ def test_too_few_events_are_nan_but_wrong_ones_an_error():
     assert math.isnan(metric.compute())
     assert math.isnan(metric.uncertainty)
     assert math.isnan(updated(ours.AMS(), SCORES[:10], LABELS[:10]).compute())
-    with pytest.raises(ValueError, match=r"labels of event . is 3"):
+    with pytest.raises(ValueError, match=r"labels of event . must be 0 .* got 3"):
         updated(ours.AUC(), SCORES, LABELS + 2).compute()
-    with pytest.raises(ValueError, match="scores of event 3 is nan"):
+    with pytest.raises(ValueError, match="scores of event 3 must be finite, got nan"):
         updated(ours.AUC(), np.where(np.arange(400) == 3, np.nan, SCORES), LABELS).compute()
 
 
@@ -138,12 +138,12 @@ def test_a_collection_keeps_the_events_once():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((torch.zeros(3), torch.zeros(2)), "target has 2 events, expected 3 as preds has"),
-        ((torch.zeros(2), torch.zeros(2), torch.zeros(1)), "weight has 1 events, expected 2 as preds has"),
-        ((torch.zeros(2), torch.zeros(2, 2)), r"target has shape \(2, 2\), expected \(events,\) or \(events, 1\)"),
+        ((torch.zeros(3), torch.zeros(2)), "target must have 3 events, as preds has, got 2"),
+        ((torch.zeros(2), torch.zeros(2), torch.zeros(1)), "weight must have 2 events, as preds has, got 1"),
+        ((torch.zeros(2), torch.zeros(2, 2)), r"target must have the shape \(events,\) or \(events, 1\), got \(2, 2\)"),
         (
             (torch.zeros(2, 2, 2), torch.zeros(2)),
-            r"preds has shape \(2, 2, 2\), expected \(events,\) or \(events, class",
+            r"preds must have the shape \(events,\) or \(events, classes\), got \(2, 2, 2\)",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_errors(arguments, message):
 
 def test_other_columns_than_before_are_an_error():
     metric = updated(ours.Accuracy(), PROBABILITIES, CLASSES)
-    with pytest.raises(ValueError, match="preds has 1 columns, expected 3 as before"):
+    with pytest.raises(ValueError, match="preds must have 3 columns, as before, got 1"):
         metric.update(torch.zeros(2), torch.zeros(2))
 
 

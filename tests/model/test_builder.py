@@ -248,10 +248,10 @@ def test_a_model_of_some_features_is_given_wider_tables(tmp_path):
     ("mask", "names", "message"),
     [
         ([4, 2], FEATS, "the feature 'f1' is in column 2, but that is 'f2'"),
-        ([4, 1], None, "mask must hold 2 different numbers of columns below 2"),
-        ([4, 10], FEATS, "mask must hold 2 different numbers of columns below 10"),
-        ([4], FEATS, "mask must hold 2 different numbers of columns below 10"),
-        ([4, 1.5], FEATS, "mask must hold 2 different numbers of columns below 10"),
+        ([4, 1], None, "mask must hold 2 different columns below 2"),
+        ([4, 10], FEATS, "mask must hold 2 different columns below 10"),
+        ([4], FEATS, "mask must hold 2 different columns below 10"),
+        ([4, 1.5], FEATS, "mask must hold 2 different columns below 10"),
     ],
 )
 def test_a_mask_that_does_not_fit_changes_nothing(mask, names, message, plain_python):

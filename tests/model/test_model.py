@@ -117,7 +117,7 @@ def test_a_tuple_is_counted_by_its_events_not_by_its_length(model, parts):
     assert model.predict((flat, matrix)).shape == (5, 1)
     whole = model.evaluate(parts[2].select(range(5)))
     assert model.evaluate((flat, matrix), batch.y, batch.weight, bs=2) == pytest.approx(whole, rel=1e-5)
-    with pytest.raises(ValueError, match="flat part has 4 events"):
+    with pytest.raises(ValueError, match=r"flat part must have . events, as the particles have, got 4"):
         model.predict((flat[:4], matrix))
     with pytest.raises(ValueError, match="more events than the 4 targets"):
         model.evaluate((flat, matrix), batch.y[:4])
@@ -194,7 +194,9 @@ def test_the_caller_is_left_with_what_he_gave(events, parts):
 
 
 def test_builder_errors_name_the_argument():
-    with pytest.raises(ValueError, match="objective='Clasification' is unknown: did you mean classification"):
+    with pytest.raises(
+        ValueError, match=r"objective must be one of .* got 'Clasification': did you mean classification"
+    ):
         ModelBuilder("Clasification", 1, ["a"])
     with pytest.raises(ValueError, match="no part 'heads': did you mean head"):
         ModelBuilder("classification", 1, ["a"], model_args={"heads": {}})
@@ -293,10 +295,12 @@ def test_a_category_beyond_the_embedding_names_feature_and_code(model, parts):
     number = odd.numbers[3]  # in the table that the events are from, not in the chunk that was being predicted
     for bs in (1, 2, 100):
         for method in (model.predict, model.evaluate):
-            with pytest.raises(EventError, match=f"event {number}: category 'n_jets' has the code 40") as raised:
+            with pytest.raises(
+                EventError, match=f"event {number}: category 'n_jets' must have a code from 0 to .* got 40"
+            ) as raised:
                 method(odd, bs=bs)
             assert (raised.value.event, raised.value.column) == (number, "n_jets")
-        with pytest.raises(EventError, match="event 1: category 'n_jets' has the code 40"):
+        with pytest.raises(EventError, match=r"event 1: category 'n_jets' must have a code from 0 to .* got 40"):
             model.predict(tuple_of(odd.select([2, 3])), bs=bs)
 
 
@@ -305,7 +309,7 @@ def test_a_negative_energy_is_refused_by_the_boost_network(events, parts):
     model = Model(ModelBuilder.from_dataset(parts[0], head=MultiHead, model_args=args, all_events=events))
     odd = parts[2].select(range(5))
     odd.x[int(odd.ptr[2]) + 1, 3] *= -1
-    with pytest.raises(EventError, match=f"event {odd.numbers[2]}: particle 'particle1' has E = -"):
+    with pytest.raises(EventError, match=f"event {odd.numbers[2]}: particle 'particle1' must have E >= .* got E = -"):
         model.predict(odd)
 
 
@@ -414,7 +418,7 @@ def test_an_event_of_a_file_that_a_model_cannot_take_is_named_by_its_number_ther
     mislabelled = write_columns(tmp_path / "c.root", {**columns, "label": labels})
     schema = replace(model.schema, event_selection=f"event != {columns['event'][3]}")
     events = EventStream([good, wrong], schema, chunk_size=32)
-    found = r"b.parquet: event 41: category 'n_jets' has the code 40"
+    found = r"b.parquet: event 41: category 'n_jets' must have a code from 0 to .* got 40"
     for attempt in (
         lambda: model.predict(events),
         lambda: model.predict(wrong, bs=7),

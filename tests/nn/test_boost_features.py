@@ -98,7 +98,8 @@ def test_gradients_are_right(name):
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["masss"], "'masss' is no feature of four-momenta"), ([], "must be a list of at least one name"),
+    [(["masss"], "the features must be those of four-momenta, got 'masss'"),
+     ([], "must be a list of at least one name"),
      ("m", "must be a list of at least one name, got 'm'")],
 )  # fmt: skip
 def test_names_that_are_none(names, message):

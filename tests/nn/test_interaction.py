@@ -339,25 +339,25 @@ class TestErrors:
             network()(torch.zeros(2, 4, dtype=torch.float64), CompleteGraph.from_lengths(torch.tensor([2])))
 
     def test_graph_that_does_not_fit(self):
-        with pytest.raises(ValueError, match="the graph has 3 particles, but x has 2"):
+        with pytest.raises(ValueError, match="edges must have 2 particles, as x has, got 3"):
             network()(torch.zeros(2, 3, dtype=torch.float64), CompleteGraph.from_lengths(torch.tensor([3])))
 
     @pytest.mark.parametrize("pair_feats", [False, True])
     def test_momenta_that_are_missing_or_not_asked_for(self, pair_feats):
         graph, p4 = CompleteGraph.from_lengths(torch.tensor([2])), None if pair_feats else torch.ones(2, 4)
-        with pytest.raises(ValueError, match="p4, the four-momenta, must be given with pair_feats=True and only then"):
+        with pytest.raises(ValueError, match="p4, the four-momenta, must be given if and only if pair_feats=True"):
             InteractionConv(3, 4, 2, pair_feats=pair_feats)(torch.zeros(2, 3), graph, p4)
 
     @pytest.mark.parametrize("sizes", [(0, 4, 2), (3, 0, 2), (3, 4, 0)])
     def test_sizes_that_are_none(self, sizes):
-        with pytest.raises(ValueError, match="a layer needs at least one input and one output"):
+        with pytest.raises(ValueError, match="a layer must have at least one input and one output"):
             InteractionConv(*sizes)
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             ({"effect_hidden": (0,)}, "at least one input and one output"),
-            ({"act": "rellu"}, "act='rellu' is no activation"),
+            ({"act": "rellu"}, "act must be an activation, got 'rellu'"),
             ({"dropout": 1.0}, "dropout must be a rate"),
         ],
     )

@@ -88,11 +88,13 @@ class TestUnknownNames:
     @pytest.mark.parametrize("act", UNKNOWN)
     def test_are_an_error_with_the_list(self, lookup, act):
         # in LUMIN any string that contains "swish" passes
-        with pytest.raises(ValueError, match=rf"act='{act}' is no activation: .*\(known: relu, prelu, .*linear\)"):
+        with pytest.raises(
+            ValueError, match=rf"act must be an activation, got '{act}': .*\(known: relu, prelu, .*linear\)"
+        ):
             lookup(act)
 
     def test_the_nearest_is_named(self, lookup):
-        with pytest.raises(ValueError, match=r"act='leakyrelu' .*did you mean leaky_relu"):
+        with pytest.raises(ValueError, match=r"act must be an activation, got 'leakyrelu': did you mean leaky_relu"):
             lookup("leakyrelu")
 
 

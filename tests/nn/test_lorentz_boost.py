@@ -416,10 +416,13 @@ class TestModes:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"mode": "pair"}, "mode='pair' is no way to pair combinations with frames: did you mean pairs"),
-            ({"mode": "pairs", "num_frames": 2}, "num_frames=2 goes with mode='product' only"),
+            ({"mode": "pair"}, "mode must be a way to pair combinations with frames, got 'pair': did you mean pairs"),
+            ({"mode": "pairs", "num_frames": 2}, "num_frames must be num_particles=3 with mode='pairs', got 2"),
             ({"mode": "product", "num_frames": 0}, "num_frames must be at least 1, got 0"),
-            ({"mode": "combinations", "num_particles": 1}, "num_particles must be at least 2, got 1"),
+            (
+                {"mode": "combinations", "num_particles": 1},
+                "num_particles must be at least 2 with mode='combinations', got 1",
+            ),
         ],
     )
     def test_numbers_that_do_not_go_with_the_mode(self, options, message):

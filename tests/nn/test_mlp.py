@@ -91,7 +91,7 @@ class TestDense:
             check_dropout("do_cat", 1.5)
 
     def test_unknown_activation(self):
-        with pytest.raises(ValueError, match="act='rellu' is no activation: did you mean"):
+        with pytest.raises(ValueError, match="act must be an activation, got 'rellu': did you mean"):
             Dense(3, 4, act="rellu")
 
 

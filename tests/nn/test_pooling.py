@@ -138,7 +138,7 @@ def test_names_in_any_case(name):
     ("name", "hint"), [("men", "did you mean mean"), ("add", "there are: sum, mean, max, attention, flatten")]
 )
 def test_other_names_are_an_error(name, hint):
-    with pytest.raises(ValueError, match=f"agg_method='{name}' is no way to aggregate particles: {hint}"):
+    with pytest.raises(ValueError, match=f"agg_method must be a way to aggregate particles, got '{name}': {hint}"):
         check_pooling("agg_method", name)
 
 

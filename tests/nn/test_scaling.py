@@ -167,7 +167,7 @@ class TestSteps:
         ("options", "message"),
         [
             ({"transforms": ("log",)}, "transforms must hold 2 names, one per feature"),
-            ({"transforms": ("lg", None)}, "there is no transform 'lg': did you mean log"),
+            ({"transforms": ("lg", None)}, "transforms must be log, symlog or None, got 'lg': did you mean log"),
             ({"low": torch.zeros(3)}, "low must hold 2 numbers, one per feature"),
             ({"high": torch.tensor([0.0, math.nan])}, "high must hold 2 numbers"),
             ({"low": torch.ones(2), "high": torch.zeros(2)}, "low must not be above high"),

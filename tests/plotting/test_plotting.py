@@ -350,7 +350,7 @@ class TestRoc:
             plot_roc({})
         with pytest.raises(ValueError, match=r"curves\['a'\] must be .*, got 1 parts"):
             plot_roc({"a": ([0, 1],)})
-        with pytest.raises(ValueError, match="labels has no signal event"):
+        with pytest.raises(ValueError, match=r"labels must hold both classes .* got no signal event"):
             plot_roc({"a": ([0, 0], [0.1, 0.2])})
         assert plt.get_fignums() == []
 
@@ -396,9 +396,9 @@ class TestScores:
         ("labels", "scores", "weights", "message"),
         [
             ([0, 2], [0.1, 0.2], None, "labels must be numbers of class_names, from 0 to 1, got 2 in event 1"),
-            ([0, 1], [0.1, math.nan], None, "scores of event 1 is nan"),
-            ([0, 1], [0.1], None, "scores has 1 events"),
-            ([0, 1], [0.1, 0.2], [1.0, 0.0], "weights of class 'signal' add up to 0"),
+            ([0, 1], [0.1, math.nan], None, "scores of event 1 must be finite, got nan"),
+            ([0, 1], [0.1], None, "scores must have 2 events, as labels has, got 1"),
+            ([0, 1], [0.1, 0.2], [1.0, 0.0], "weights of class 'signal' must have a positive sum, got 0"),
         ],
     )
     def test_errors(self, labels, scores, weights, message):

@@ -1,4 +1,4 @@
-"""What every block can do: count, freeze and unfreeze its parameters, and say its output size."""
+"""The base class of blocks, which count, freeze and unfreeze their parameters and know their output size."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ class AbsBlock(nn.Module, ABC):
 
     @abstractmethod
     def get_out_size(self) -> Any:
-        """Return the width of the output; a tuple of sizes where an event gives more than a vector."""
+        """Return the width of the output, or a tuple of sizes if the output per event is not a vector."""
 
     def get_param_count(self, trainable: bool = True) -> int:
-        """Return the number of parameters: those that are trained, or all of them."""
+        """Return the number of trainable parameters, or of all."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not trainable)
 
     def freeze_layers(self) -> None:
@@ -38,7 +38,7 @@ class AbsBlock(nn.Module, ABC):
 
     def __getitem__(self, key: int | str) -> nn.Module:
         if "layers" not in self._modules:
-            raise TypeError(f"{type(self).__name__} is no sequence of layers and cannot be indexed")
+            raise TypeError(f"{type(self).__name__} is not a sequence of layers and cannot be indexed")
         return self.layers[key]  # type: ignore[index]
 
 
@@ -46,26 +46,28 @@ def vectors(block: nn.Module, x: Any, n_in: int) -> Tensor:
     """Return the input of a body or tail in its precision, or raise an error unless it is one vector per event."""
     if not isinstance(x, Tensor) or x.dim() != 2 or x.size(1) != n_in or not x.is_floating_point():
         got = f"{x.dtype} of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{type(block).__name__} takes a floating tensor (events, {n_in}), got {got}")
+        raise ValueError(
+            f"the input of {type(block).__name__} must be a floating-point tensor (events, {n_in}), got {got}"
+        )
     return in_precision(block, x)
 
 
 def in_precision(block: nn.Module, x: Tensor) -> Tensor:
-    """Return an input in the precision of a block; a higher one, which would be lost, is a TypeError."""
+    """Return an input in the precision of a block, or raise a TypeError if precision would be lost."""
     if torch.compiler.is_compiling():
         return x
     own = next((t.dtype for t in chain(block.parameters(), block.buffers()) if t.is_floating_point()), x.dtype)
     if x.dtype.itemsize > own.itemsize:
         raise TypeError(
-            f"the input is {x.dtype}, but {type(block).__name__} is {own}: convert one of them, by x.to({own}) or "
-            f"block.to({x.dtype})"
+            f"the input of {type(block).__name__} must be {own} as its weights are, got {x.dtype}: convert one of "
+            f"them, by x.to({own}) or block.to({x.dtype})"
         )
     return x.to(own)
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Look at what a module gives, without gradients and in evaluation mode, and leave its modes as they were."""
+    """Call a module in evaluation mode without gradients, and restore its modes afterwards."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""One-dimensional convolutions over the slots of an event, that see an absent particle as absent."""
+"""One-dimensional convolutions over the slots of an event that ignore absent particles."""
 
 from typing import Literal
 
@@ -13,25 +13,25 @@ from .block import in_precision
 
 __all__ = ["Conv1DBlock", "Padding", "Res1DBlock", "ResNeXt1DBlock", "convolve"]
 
-#: Columns of zeros added at either end; ``auto``: as many as keep the number of columns at stride 1.
+#: Number of zero columns added at each end; ``auto`` keeps the number of columns at stride 1.
 Padding = int | Literal["auto"]
 
 
 def convolve(layer: nn.Module, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Apply a layer to the columns of events, and say which columns of the result there are.
+    """Apply a layer to the columns of events, and return which columns of the result are present.
 
-    An absent column is like what lies beyond the ends: 0 for a convolution, not counted by batch normalisation and by
-    adaptive pooling to a single column. So an event gives the same however many empty slots follow its particles.
-    This holds for the blocks here, for torch's ``Conv1d``, ``BatchNorm1d`` and adaptive pooling to one column, and for
-    what acts on each column alone. Any other layer that changes the number of columns, and what follows it, sees all
-    columns as present.
+    An absent column is treated like the space beyond the ends: 0 for a convolution, not counted by batch normalisation
+    or adaptive pooling to a single column. So the result does not depend on the number of empty slots after an event's
+    particles. This holds for the blocks here, for torch's ``Conv1d``, ``BatchNorm1d`` and adaptive pooling to one
+    column, and for layers that act on each column alone. Any other layer that changes the number of columns, and all
+    layers after it, see all columns as present.
 
     Parameters
     ----------
     layer
         Layer on (events, channels, columns).
     x, mask
-        Columns, 0 where absent, and which of them are present, (events, columns); None: all.
+        Columns, 0 where absent, and which of them are present, (events, columns); None if all are.
     """
     if isinstance(layer, nn.Sequential):
         for inner in layer:
@@ -57,26 +57,26 @@ def convolve(layer: nn.Module, x: Tensor, mask: Tensor | None) -> tuple[Tensor, 
 
 
 def _normalise(norm: nn.BatchNorm1d, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Normalise over the columns that are there, of all events."""
+    """Normalise over the present columns of all events."""
     rows = batch_norm(norm, x.transpose(1, 2).flatten(0, 1), None if mask is None else mask.flatten())
     x = rows.view(x.size(0), x.size(2), x.size(1)).transpose(1, 2)
     return x if mask is None else x * mask.unsqueeze(1)
 
 
 def _columns(conv: nn.Conv1d, mask: Tensor, num_out: int) -> Tensor:
-    """Return which output columns there are: those that an event without the empty slots behind it would have.
+    """Return which output columns are present: those that an event without trailing empty slots would have.
 
-    With a stride s an output column stands for s input columns, and is there if any of them is.
+    With a stride s, an output column represents s input columns, and is present if any of them is.
     """
     padding = sum(conv.pad if isinstance(conv, _Conv) else conv._reversed_padding_repeated_twice)
     first = torch.arange(num_out, device=mask.device) * conv.stride[0]
-    first = first + (conv.kernel_size[0] - 1) * conv.dilation[0] - padding  # an event must reach so far to have it
+    first = first + (conv.kernel_size[0] - 1) * conv.dilation[0] - padding  # the first column that an event must reach
     stands_for = first.unsqueeze(1) + torch.arange(conv.stride[0], device=mask.device)
     return mask[:, stands_for.clamp(0, mask.size(1) - 1)].any(-1)
 
 
 class _Conv(nn.Conv1d):
-    """A convolution with a number of zero columns of its own at each end."""
+    """A convolution with separate numbers of zero columns at each end."""
 
     def __init__(self, in_c: int, out_c: int, kernel_sz: int, padding: Padding, stride: int, groups: int) -> None:
         super().__init__(in_c, out_c, kernel_sz, stride=stride, groups=groups)
@@ -88,30 +88,31 @@ class _Conv(nn.Conv1d):
         x = nn.functional.pad(x, self.pad)
         if x.size(-1) < self.kernel_size[0]:
             raise ValueError(
-                f"a kernel of kernel_sz={self.kernel_size[0]} does not fit on {x.size(-1)} columns, padding included"
+                f"kernel_sz must be at most the {x.size(-1)} columns, padding included, got {self.kernel_size[0]}"
             )
         return super().forward(x)
 
 
 class Conv1DBlock(nn.Module):
-    """One convolution, its activation and batch normalisation, in this order.
+    """A convolution followed by activation and batch normalisation.
 
     Parameters
     ----------
     in_c, out_c
-        Channels before and after: features per particle.
+        Channels of input and output: features per particle.
     kernel_sz
-        Columns that a kernel covers.
+        Number of columns that a kernel covers.
     padding
-        Columns of zeros added at each end; ``auto`` keeps the number of columns (at stride 1), for even kernels too.
+        Number of zero columns added at each end; ``auto`` keeps the number of columns (at stride 1), for even kernels
+        too.
     stride
-        Columns from one application of the kernel to the next.
+        Number of columns from one application of the kernel to the next.
     act
-        Activation.
+        Name of the activation.
     bn
         Whether to normalise over the batch.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name. Biases start at 0.
+        Functions that return the initialisation and the activation by name. Biases start at 0.
 
     Raises
     ------
@@ -146,7 +147,7 @@ class Conv1DBlock(nn.Module):
         super().__init__()
         check_counts(in_c=in_c, out_c=out_c, kernel_sz=kernel_sz, stride=stride)
         if padding != "auto" and (not isinstance(padding, int) or padding < 0):
-            raise ValueError(f"padding must be 'auto' or a number of columns from 0, got {padding!r}")
+            raise ValueError(f"padding must be 'auto' or at least 0 columns, got {padding!r}")
         check_lookups(lookup_init=lookup_init, lookup_act=lookup_act)
         self.in_c, self.out_c, self.ks, self.pad, self.stride = in_c, out_c, kernel_sz, padding, stride
         self.act, self.bn = act, bn
@@ -167,7 +168,7 @@ class Conv1DBlock(nn.Module):
         pre_act: bool = False,
         groups: int = 1,
     ) -> nn.Sequential:
-        """Return a convolution with activation and batch normalisation, behind it or (``pre_act``) before it."""
+        """Return a convolution with activation and batch normalisation, after it or (``pre_act``) before it."""
         conv = _Conv(in_c, out_c, kernel_sz, padding, stride, groups)
         self.lookup_init(self.act, kernel_sz * in_c // groups, kernel_sz * out_c // groups)(conv.weight.data)
         activation = [] if self.act == "linear" else [self.lookup_act(self.act)]
@@ -179,7 +180,7 @@ class Conv1DBlock(nn.Module):
 
     @staticmethod
     def get_padding(kernel_sz: int) -> tuple[int, int]:
-        """Return the columns of zeros that ``auto`` adds in front and behind."""
+        """Return the numbers of zero columns that ``auto`` adds at the start and at the end."""
         return (kernel_sz - 1) // 2, kernel_sz // 2
 
     def convolve(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -192,24 +193,25 @@ class Conv1DBlock(nn.Module):
         """Return the output; absent columns, where ``mask`` is False, must be 0 and stay so."""
         if not isinstance(x, Tensor) or x.dim() != 3 or x.size(1) != self.in_c or not x.is_floating_point():
             got = f"{x.dtype} of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x must be a floating tensor (events, {self.in_c}, columns), got {got}")
+            raise ValueError(f"x must be a floating-point tensor (events, {self.in_c}, columns), got {got}")
         if mask is not None and (
             not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (x.size(0), x.size(2))
         ):
-            raise ValueError(f"mask must be a boolean tensor of the shape ({x.size(0)}, {x.size(2)})")
+            got = f"{mask.dtype} of the shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"mask must be a boolean tensor of the shape ({x.size(0)}, {x.size(2)}), got {got}")
         return self.convolve(in_precision(self, x), mask)[0]
 
 
 class Res1DBlock(Conv1DBlock):
-    """Two convolutions and the input added to them (arXiv:1512.03385), each after batch normalisation and activation.
+    """Two convolutions to whose output the input is added (arXiv:1512.03385).
 
-    The order is batch normalisation, activation, convolution (arXiv:1603.05027). Where the stride or the number of
-    channels changes, the input is added through a convolution of one column.
+    The order is batch normalisation, activation, convolution (arXiv:1603.05027). If the stride is not 1 or the number
+    of channels changes, the input is added through a convolution of one column.
 
     Parameters
     ----------
     in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act
-        See `Conv1DBlock`; the stride is that of the first convolution.
+        See `Conv1DBlock`; the stride applies to the first convolution.
 
     Raises
     ------
@@ -239,8 +241,8 @@ class Res1DBlock(Conv1DBlock):
     def _set_shortcut(self) -> None:
         if self.pad != "auto" and 2 * self.pad != self.ks - 1:
             raise ValueError(
-                f"padding={self.pad} with kernel_sz={self.ks} changes the number of columns, so that input "
-                "and output cannot be added: leave it at 'auto'"
+                f"padding must keep the number of columns with kernel_sz={self.ks}, so that input and output can be "
+                f"added, got {self.pad}: leave it at 'auto'"
             )
         self.shortcut: nn.Module | None = None
         if self.stride != 1 or self.in_c != self.out_c:
@@ -249,17 +251,17 @@ class Res1DBlock(Conv1DBlock):
 
     def convolve(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the output and which of its columns are present."""
-        beside = x if self.shortcut is None else convolve(self.shortcut, x, mask)[0]
+        added = x if self.shortcut is None else convolve(self.shortcut, x, mask)[0]
         for layer in self.layers:  # type: ignore[attr-defined]
             x, mask = convolve(layer, x, mask)
-        return x + beside, mask
+        return x + added, mask
 
 
 class ResNeXt1DBlock(Res1DBlock):
-    """Groups of convolutions side by side and the input added to them (arXiv:1611.05431).
+    """Parallel groups of convolutions to whose output the input is added (arXiv:1611.05431).
 
-    To ``inter_c * cardinality`` channels by a convolution of one column, a convolution in ``cardinality`` groups, and
-    back; each after batch normalisation and activation.
+    A convolution of one column to ``inter_c * cardinality`` channels, a convolution in ``cardinality`` groups, and a
+    convolution of one column to ``out_c`` channels; each after batch normalisation and activation.
 
     Parameters
     ----------
@@ -300,7 +302,7 @@ class ResNeXt1DBlock(Res1DBlock):
         lookup_act: LookupAct = lookup_act,
     ) -> None:
         check_counts(inter_c=inter_c, cardinality=cardinality)
-        # set_layers is called by the parent, and a plain attribute may be set before a module is ready
+        # the parent calls set_layers; plain attributes may be set before a module is initialised
         self.inter_c, self.cardinality = inter_c, cardinality
         super().__init__(in_c, out_c, kernel_sz, padding, stride, act, bn, lookup_init, lookup_act)
 

@@ -1,4 +1,4 @@
-"""Which categories there are, and how large their embeddings shall be."""
+"""Names, cardinalities and embedding sizes of categories."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,18 +19,18 @@ class CatEmbedder:
     cat_names
         Names of the features, in the order of the columns.
     cat_szs
-        Cardinality of each: codes run from 0 to one below it.
+        Cardinality of each: codes run from 0 to the cardinality minus 1.
     emb_szs
         Width of each embedding; by default half the cardinality, rounded up, and at most ``max_emb_sz``.
     max_emb_sz
         Largest default width.
     emb_load_path
-        Folder with embeddings saved by `CatEmbHead.save_embeds`, to start from.
+        Folder with embeddings saved by `CatEmbHead.save_embeds`, used as initial values.
 
     Raises
     ------
     ValueError
-        If the lists have different lengths, a name stands there twice, or a size is not positive.
+        If the lists have different lengths, a name occurs twice, or a size is not positive.
 
     Examples
     --------
@@ -80,8 +80,8 @@ class CatEmbedder:
     ) -> "CatEmbedder":
         """Take names and cardinalities from a data set, such as `lumigraph.data.EventDataset`.
 
-        A cardinality is one more than the largest code in the data set: hand over all events, not a part of them, or
-        a later event may have a code beyond the embedding.
+        A cardinality is one more than the largest code in the data set: pass all events, or a later event may have a
+        code beyond the embedding.
         """
         if not hasattr(fy, "cat_szs"):
             raise TypeError(
@@ -91,7 +91,7 @@ class CatEmbedder:
 
     def __getitem__(self, key: int | str) -> tuple[int, int]:
         if isinstance(key, str) and key not in self.cat_names:
-            raise KeyError(f"there is no category {key!r}: {near(key, self.cat_names)}")
+            raise KeyError(f"key must be a category, got {key!r}: {near(key, self.cat_names)}")
         i = self.cat_names.index(key) if isinstance(key, str) else key
         return self.cat_szs[i], self.emb_szs[i]
 

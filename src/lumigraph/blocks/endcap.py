@@ -1,4 +1,4 @@
-"""What is computed from the predictions of a trained model."""
+"""Endcaps, which compute further quantities from the predictions of a trained model."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,14 +14,14 @@ __all__ = ["AbsEndcap"]
 
 
 class AbsEndcap(nn.Module, ABC):
-    """Compute something further from the outputs of a trained model; inherit from it and say what in `func`.
+    """Compute a further quantity from the outputs of a trained model; subclasses define it in `func`.
 
-    For a model that was trained on a proxy of what is wanted: a mass, say, from regressed momenta.
+    For a model trained on a proxy of the quantity: for example a mass from regressed momenta.
 
     Parameters
     ----------
     model
-        A trained `lumigraph.Model`, or any module. Its parameters are those of the endcap.
+        A trained `lumigraph.Model`, or any module. The endcap has its parameters.
 
     Raises
     ------
@@ -43,31 +43,31 @@ class AbsEndcap(nn.Module, ABC):
         if not isinstance(module, nn.Module):
             raise TypeError(f"model must be a Model or a torch module, got {type(model).__name__}")
         self.module = module
-        # a lumigraph.Model is no module itself, and a module must not be registered twice
+        # in a list, as a module must not be registered twice; a lumigraph.Model is not a module
         self._predictor = [model]
 
     @property
     def model(self) -> Any:
-        """The model that is wrapped."""
+        """The wrapped model."""
         return self._predictor[0]
 
     @abstractmethod
     def func(self, x: Tensor) -> Tensor:
-        """Return what is wanted, from outputs of the model (B, n_out): of a multiclass model the probabilities."""
+        """Return the quantity from outputs of the model (B, n_out); for a multiclass model they are probabilities."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `func` of outputs of the model."""
         return self.func(x)
 
     def predict(self, inputs: Any, as_np: bool = True) -> np.ndarray | Tensor:
-        """Return `func` of what the model predicts, without gradients and in evaluation mode.
+        """Return `func` of the model's predictions, without gradients and in evaluation mode.
 
         Parameters
         ----------
         inputs
-            Whatever the model predicts from; for a plain module a tensor, an array or a DataFrame.
+            Any input of the model; for a plain module a tensor, an array or a DataFrame.
         as_np
-            Whether to return a NumPy array, not a tensor.
+            Whether to return a NumPy array instead of a tensor.
         """
         with evaluating(self):
             if hasattr(self.model, "predict"):

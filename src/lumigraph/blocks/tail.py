@@ -31,7 +31,7 @@ def check_objective(objective: str) -> Objective:
         if str(objective).lower() == known:
             return known
     names = get_args(Objective)
-    raise ValueError(f"objective={objective!r} is unknown: {near(str(objective), names)} (known: {', '.join(names)})")
+    raise ValueError(f"objective must be one of {', '.join(names)}, got {objective!r}: {near(str(objective), names)}")
 
 
 class AbsTail(AbsBlock):
@@ -61,11 +61,11 @@ class AbsTail(AbsBlock):
 
 
 class ClassRegMulti(AbsTail):
-    r"""One linear layer and the output function of the objective.
+    r"""A linear layer and the output function of the objective.
 
     ``classification``: sigmoid, a probability per output. ``multiclass``: log-softmax over the outputs.
     ``regression``: the identity; with ``y_range`` :math:`(y_{max} - y_{min})\,\sigma(x) + y_{min}`, with ``y_mean`` and
-    ``y_std`` :math:`y_{std}\,x + y_{mean}`. `logits` gives what goes into sigmoid or softmax, for losses that take it.
+    ``y_std`` :math:`y_{std}\,x + y_{mean}`. `logits` returns the input of the sigmoid or softmax, for losses of logits.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ class ClassRegMulti(AbsTail):
     y_mean, y_std
         Mean and standard deviation of the targets: numbers, or one per output.
     lookup_init
-        Function that gives the initialisation of the weight.
+        Function that returns the initialisation of the weight.
     freeze
         Whether to start untrainable.
 
     Raises
     ------
     ValueError
-        If the objective is unknown, the rescaling arguments exclude each other or do not fit n_out.
+        If the objective is unknown, or the rescaling arguments exclude each other or do not fit n_out.
 
     Notes
     -----
@@ -123,7 +123,7 @@ class ClassRegMulti(AbsTail):
             self.act = nn.LogSoftmax(-1)
         elif self.objective == "classification" or y_range is not None:
             self.act = nn.Sigmoid()
-        # a name for each kind of rescaling: the state of one tail does not load into a tail of another kind
+        # a name for each kind of rescaling, so that a state does not load into a tail of another kind
         if y_range is not None:
             ends = self._per_output("y_range", y_range, 2)
             self.register_buffer("y_min", ends.amin(1).to(self.dense.weight))
@@ -146,16 +146,19 @@ class ClassRegMulti(AbsTail):
         if (y_mean is None) != (y_std is None):
             raise ValueError("y_mean and y_std go together: give both or neither")
         if y_mean is not None and bias_init is not None:
-            raise ValueError("bias_init and y_mean exclude each other: y_mean already sets where outputs start")
+            raise ValueError("bias_init and y_mean exclude each other: y_mean already sets the initial outputs")
         if self.objective != "regression" and (y_range is not None or y_mean is not None):
-            raise ValueError(f"y_range, y_mean and y_std rescale targets of a regression, not of a {self.objective}")
+            raise ValueError(
+                f"objective must be 'regression' with y_range, y_mean or y_std, got {self.objective!r}: they rescale "
+                "the targets of a regression"
+            )
 
     def _per_output(self, name: str, values: object, width: int) -> Tensor:
-        # through float64: the ends of a range may lie closer together than float32 can tell
+        # in float64, as float32 may not distinguish the ends of a range
         try:
             array = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
-            array = np.empty(0)  # no numbers at all
+            array = np.empty(0)  # not numbers
         if array.size == width:
             array = np.broadcast_to(array.reshape(1, width), (self.n_out, width))
         misshapen = width == 2 and array.ndim > 1 and array.shape != (self.n_out, 2)
@@ -167,14 +170,14 @@ class ClassRegMulti(AbsTail):
         return torch.as_tensor(array.reshape(self.n_out, width).copy())
 
     def reset_parameters(self) -> None:
-        """Draw the weight anew and set the bias to its initial value."""
+        """Initialise the weight again and set the bias to its initial value."""
         act = {"classification": "sigmoid", "multiclass": "softmax", "regression": "linear"}[self.objective]
         self.lookup_init(act, self.n_in, self.n_out)(self.dense.weight.data)
         default = 1 / self.n_out if self.objective == "multiclass" else 0.0
         nn.init.constant_(self.dense.bias, default if self.bias_init is None else self.bias_init)
 
     def logits(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:
-        """Return what goes into the sigmoid or softmax of a classification."""
+        """Return the input of the sigmoid or softmax of a classification."""
         return self.dense(vectors(self, x, self.n_in))
 
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events n_out"]:

@@ -1,1 +1,1 @@
-"""What brings the work of other toolkits here."""
+"""Compatibility with other toolkits."""

@@ -1,4 +1,4 @@
-"""Weights of LUMIN (up to 0.9.1) for the blocks of the same names."""
+"""Loading of weights from LUMIN (up to 0.9.1) into the blocks of the same names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,30 +13,32 @@ __all__ = ["load_state_dict"]
 
 
 def load_state_dict(block_or_model: Any, state: Any) -> None:
-    """Load the weights of a block or model of LUMIN into ours; nothing is loaded unless everything fits.
+    """Load the weights of a LUMIN block or model into ours; nothing is loaded unless everything fits.
 
-    The block has to be built with the arguments that it had in LUMIN. An `InteractionNet` needs ``legacy_edges=True``
-    to give the published results; a bidirectional `RecurrentHead` gives others, as LUMIN's backward state has seen only
-    the last particle. What LUMIN does not save with the weights stays as it is: the scaling of inputs, and what are
-    arguments: ``y_range``, ``y_mean`` and ``y_std`` of a tail, ``input_mask`` of a `lumigraph.ModelBuilder`.
+    Build the block with the arguments that it had in LUMIN. An `InteractionNet` needs ``legacy_edges=True`` to
+    reproduce published results; a bidirectional `RecurrentHead` gives different results, as LUMIN's backward state has
+    seen only the last particle. Anything that LUMIN does not save with the weights remains unchanged: the scaling of
+    inputs, and the arguments ``y_range``, ``y_mean`` and ``y_std`` of a tail and ``input_mask`` of a
+    `lumigraph.ModelBuilder`.
 
-    LUMIN normalises after each addition of a ``FullyConnected(res=True)`` whatever ``bn`` says. If the state holds such
-    normalisations and ours has none, they are added to it, trainable if the body is. A module that its boost network
-    got as ``feat_extractor`` is saved but never called there: build ours without, and its weights are left aside.
+    LUMIN normalises after each addition of a ``FullyConnected(res=True)``, even with ``bn=False``. If the state holds
+    such normalisations and our body has none, they are added to it, trainable if the body is. LUMIN saves a module
+    passed to its boost network as ``feat_extractor``, but never calls it: build ours without it, and its weights are
+    ignored.
 
     Parameters
     ----------
     block_or_model
         A block, a sequence of head, body and tail, or a `lumigraph.Model`.
     state
-        A state_dict of LUMIN 0.6 to 0.9.1, or what ``Model.save`` of LUMIN wrote, as ``torch.load`` gives it.
+        A state_dict of LUMIN 0.6 to 0.9.1, or a file of LUMIN's ``Model.save``, read by ``torch.load``.
 
     Raises
     ------
     TypeError
-        If ``block_or_model`` has no weights, or the state is no state_dict, or holds something else than tensors.
+        If ``block_or_model`` has no weights, or the state is not a state_dict or holds anything but tensors.
     ValueError
-        If a weight is missing, superfluous or of another shape, or a model that takes some of the columns only
+        If a weight is missing, superfluous or of another shape, or a model that takes only some columns
         (``input_mask``) was trained on others.
 
     Examples
@@ -56,13 +58,15 @@ def load_state_dict(block_or_model: Any, state: Any) -> None:
         raise TypeError(f"block_or_model must be a block or a model, got {type(block_or_model).__name__}")
     given, own = _tensors(state), block.state_dict()
     _check_mask(getattr(block_or_model, "input_mask", None), state.get("input_mask"))
-    # a module comes before those inside it: names are translated from the outside in
+    # names are translated from the outside in, as a module comes before its submodules
     for name, module in block.named_modules():
         prefix = f"{name}." if name else ""
         _translate(given, prefix, module)
         holds_norms = any(key.startswith(f"{prefix}res_bns.") for key in given)
         if holds_norms and isinstance(module, FullyConnected) and module.res and module.res_bns is None:
-            norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])  # which the body takes over
+            norms = nn.ModuleList(
+                BatchNorm(module.width) for _ in module.layers[1:]
+            )  # which the body adds when it loads
             own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
     _check(type(block_or_model).__name__, given, own)
     block.load_state_dict(given)
@@ -76,8 +80,8 @@ def _tensors(state: Any) -> dict[str, Tensor]:
     given = dict(inner if isinstance(inner, Mapping) else state)
     for name, value in given.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
-            raise TypeError(f"the state must hold tensors by name only, but {name!r} is a {type(value).__name__}")
-    if all(name.startswith("module.") for name in given):  # torch's wrapper for several devices was around it
+            raise TypeError(f"state must hold only tensors by name, got {type(value).__name__} as {name!r}")
+    if all(name.startswith("module.") for name in given):  # saved from torch's wrapper for several devices
         _rename(given, "module.", "")
     return given
 
@@ -85,7 +89,7 @@ def _tensors(state: Any) -> dict[str, Tensor]:
 def _translate(given: dict[str, Tensor], prefix: str, module: nn.Module) -> None:
     """Give the weights of one module our names and shapes, and add what LUMIN does not save."""
     if isinstance(module, BatchNorm):
-        _rename(given, f"{prefix}bn.", prefix)  # from LUMIN 0.8 on its batch normalisation is wrapped
+        _rename(given, f"{prefix}bn.", prefix)  # LUMIN wraps its batch normalisation since 0.8
     elif isinstance(module, InteractionNet):
         for function in ("fr.", "fo."):
             _rename(given, prefix + function, f"{prefix}convs.0.{function}")
@@ -103,13 +107,13 @@ def _translate(given: dict[str, Tensor], prefix: str, module: nn.Module) -> None
 
 
 def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
-    """Give the entries whose names begin with ``old`` another beginning."""
+    """Replace the prefix ``old`` of names by ``new``."""
     for key in [k for k in state if k.startswith(old)]:
         state[new + key.removeprefix(old)] = state.pop(key)
 
 
 def _check(block: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError that says what does not fit."""
+    """Raise a ValueError with everything that does not fit."""
     lacking = [repr(name) for name in own if name not in given]
     superfluous = [repr(name) for name in given if name not in own]
     shapes = [
@@ -117,13 +121,13 @@ def _check(block: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -
         for name in own
         if name in given and given[name].shape != own[name].shape
     ]
-    wrong = [f"it lacks {_first(lacking)}"] if lacking else []
-    wrong += [f"it has {_first(superfluous)}, which the block has not"] if superfluous else []
+    wrong = [f"{_first(lacking)} missing"] if lacking else []
+    wrong += [f"{_first(superfluous)} superfluous"] if superfluous else []
     wrong += [_first(shapes)] if shapes else []
     if wrong:
         raise ValueError(
-            f"the state does not fit this {block}: {'; '.join(wrong)}; build the block with the arguments that it had "
-            "in LUMIN"
+            f"state must fit this {block}, got {'; '.join(wrong)}: build the block with the arguments that it had in "
+            "LUMIN"
         )
 
 
@@ -132,9 +136,9 @@ def _first(faults: Sequence[str]) -> str:
 
 
 def _check_mask(own: Any, mask: Any) -> None:
-    """Raise a ValueError if the weights belong to other columns; LUMIN's mask goes on with those of categories."""
+    """Raise a ValueError if the weights belong to other columns; LUMIN's mask continues with those of categories."""
     if own is not None and mask is not None and list(own) != [int(i) for i in mask][: len(own)]:
         raise ValueError(
-            f"the state belongs to a model of the columns {[int(i) for i in mask]}, this one takes {list(own)}: build "
-            "it with the continuous ones of these as input_mask of ModelBuilder"
+            f"state must belong to a model of the columns {list(own)}, got {[int(i) for i in mask]}: build the model "
+            "with the continuous ones of these as input_mask of ModelBuilder"
         )

@@ -1,7 +1,6 @@
 """Events from files: named columns, data sets, loaders, and the sample that is shipped."""
 
 from .columns.expressions import FUNCTIONS, Expression
-from .columns.selection import numbered_as
 from .columns.table_tensors import table_to_tensor
 from .files.event_file import EventFile, split_path
 from .files.memory_tables import memory_columns
@@ -39,7 +38,6 @@ __all__ = [
     "inspect_file",
     "load_sample",
     "memory_columns",
-    "numbered_as",
     "open_events",
     "quantile_edges",
     "read_columns",

@@ -1,11 +1,11 @@
-"""How good a prediction is: every number weighted by event, and every number with its uncertainty.
+"""Metrics of predictions, weighted by event, each with its uncertainty.
 
-Labels are 1 for signal and 0 for background, higher scores mean more signal-like. Inputs are anything that numpy reads
-(arrays, lists, Series, tensors on any device), of shape ``(events,)`` or ``(events, 1)``; weights are 1 if not given.
-Weights may be negative, as in next-to-leading-order samples, as long as those of each class add up to more than zero;
-where they don't, or a class has no event, the error is `NotEnoughEvents`, a ValueError.
+Labels are 1 for signal and 0 for background; higher scores are more signal-like. Inputs are anything that numpy reads
+(arrays, lists, Series, tensors on any device), of shape ``(events,)`` or ``(events, 1)``; weights default to 1.
+Weights may be negative, as in next-to-leading-order samples, as long as those of each class have a positive sum;
+if they do not, or a class has no event, the error is `NotEnoughEvents`, a ValueError.
 
-The same over batches and ranks, as torchmetrics, is in `lumigraph.metrics.torchmetrics`.
+`lumigraph.metrics.torchmetrics` has the same metrics over batches and ranks.
 """
 
 from .agreement import BinnedResolution, accuracy, binned_resolution, residuals, resolution

@@ -1,4 +1,4 @@
-"""How well predictions agree with the truth: accuracy of classes, bias and resolution of values."""
+"""Agreement of predictions with the truth: accuracy of classes, bias and resolution of values."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["BinnedResolution", "accuracy", "binned_resolution", "classes_of", "r
 
 
 def accuracy(
-    labels: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None, *, threshold: float = 0.5
+    labels: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None, *, threshold: float | int = 0.5
 ) -> Estimate:
-    """Compute the fraction of the events' weight that is put into the right class.
+    """Compute the fraction of the events' weight that is classified correctly.
 
     Parameters
     ----------
     labels
         The true classes, integers counting from 0.
     predictions
-        Scores of class 1 (floating-point numbers), predicted classes (integers or booleans), or one score for each
-        class, of which the largest counts.
+        Scores of class 1 (floating-point numbers), predicted classes (integers or booleans), or one score per class:
+        the largest decides.
     weights
         Weights of the events.
     threshold
-        Scores above it are class 1; of no effect on the other kinds of predictions.
+        Scores above it are class 1; it has no effect on the other kinds of predictions.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def accuracy(
     Notes
     -----
     **Shape.** labels and weights (events,); predictions (events,), (events, 1) or (events, classes).
-    **Limits.** The uncertainty is 0 where all events are right, or all wrong, and NaN for a single event.
+    **Limits.** The uncertainty is 0 if all events are right, or all wrong, and NaN for a single event.
 
     Examples
     --------
@@ -54,11 +54,11 @@ def accuracy(
 
 
 def classes_of(
-    labels: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None, threshold: float
+    labels: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None, threshold: float | int
 ) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, " events"], int]:
-    """Check labels, predictions and weights as of `accuracy`: true and predicted classes, weights, number of classes.
+    """Return the true and predicted classes, the weights and the number of classes, checked as in `accuracy`.
 
-    Where the predictions are classes there are as many as the largest one, or the largest label, says.
+    If the predictions are classes, the largest of them and of the labels gives the number of classes.
     """
     scores = as_array(predictions)
     num_classes: float = math.inf
@@ -70,10 +70,12 @@ def classes_of(
         num_classes, chosen = 2, chosen > threshold
     bad = np.flatnonzero((classes < 0) | (classes >= num_classes) | (classes % 1 != 0))
     if bad.size:
-        raise ValueError(f"labels of event {bad[0]} is {classes[bad[0]]}, expected an integer, 0 to {num_classes - 1}.")
+        raise ValueError(
+            f"labels of event {bad[0]} must be an integer from 0 to {num_classes - 1}, got {classes[bad[0]]}"
+        )
     if chosen.min() < 0:
         event = int(chosen.argmin())
-        raise ValueError(f"predictions of event {event} is {chosen[event]}, expected a class: an integer from 0.")
+        raise ValueError(f"predictions of event {event} must be a class, an integer from 0, got {chosen[event]}")
     check_total(factors)
     if math.isinf(num_classes):
         num_classes = max(classes.max(), chosen.max()) + 1
@@ -83,7 +85,7 @@ def classes_of(
 def resolution(
     target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, relative: bool = False
 ) -> tuple[Estimate, Estimate]:
-    r"""Compute bias and resolution of a regression: mean and root mean square of its residuals.
+    r"""Compute bias and resolution of a regression: mean and standard deviation of its residuals.
 
     .. math:: b = \langle \hat y - y \rangle, \qquad \sigma = \sqrt{\langle (\hat y - y - b)^2 \rangle}
 
@@ -92,17 +94,17 @@ def resolution(
     target, prediction, weights
         True and predicted values and weights of the events.
     relative
-        Whether residuals are divided by the target, as is usual for energies; it must then be positive.
+        Whether to divide residuals by the target, as is usual for energies; it must then be positive.
 
     Returns
     -------
     bias, rms
-        In the units of the target; shares of it where ``relative``.
+        In the units of the target, or as fractions of it if ``relative``.
 
     Raises
     ------
     ValueError
-        If lengths differ, a value is not finite, or negative weights leave no positive sum or mean square.
+        If lengths differ, a value is not finite, or negative weights make the sum or the mean square negative.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def resolution(
     square, uncertainty = weighted_mean((residual - bias.value) ** 2, factors)
     if square < 0:
         raise NotEnoughEvents(
-            f"weights give a mean square residual of {square:g}, expected at least 0: fewer negative weights."
+            f"weights must give a mean square residual of at least 0, got {square:g}: use fewer negative weights"
         )
     rms = math.sqrt(square)
     return bias, Estimate(rms, uncertainty / (2.0 * rms) if rms > 0 else uncertainty)
@@ -148,9 +150,9 @@ def binned_resolution(
     target, prediction, weights
         True and predicted values and weights of the events.
     bins
-        Number of bins of equal width over the target; or their edges.
+        Number of bins of equal width over the target, or their edges.
     relative
-        As of `resolution`.
+        As in `resolution`.
 
     Raises
     ------
@@ -176,7 +178,7 @@ def binned_resolution(
 
 
 def residuals(target: np.ndarray, prediction: np.ndarray, relative: bool = False) -> Float[np.ndarray, " events"]:
-    """Return prediction minus target, or this over a positive target.
+    """Return prediction minus target, divided by a positive target if ``relative``.
 
     Examples
     --------
@@ -188,11 +190,11 @@ def residuals(target: np.ndarray, prediction: np.ndarray, relative: bool = False
         return difference
     bad = np.flatnonzero(target <= 0)
     if bad.size:
-        raise ValueError(f"target of event {bad[0]} is {target[bad[0]]}, expected above 0 where relative=True.")
+        raise ValueError(f"target of event {bad[0]} must be above 0 with relative=True, got {target[bad[0]]}")
     return difference / target
 
 
 def _ends(values: Float[np.ndarray, " events"]) -> tuple[float, float]:
-    """Smallest and largest value, apart even where they are equal."""
+    """Return the smallest and the largest value, widened by 0.5 on either side if they are equal."""
     low, high = float(values.min()), float(values.max())
     return (low, high) if high > low else (low - 0.5, low + 0.5)

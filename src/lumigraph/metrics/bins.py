@@ -1,4 +1,4 @@
-"""Bins of a score or a target: their edges, and which one an event lies in."""
+"""Bins of a score or a target: their edges and the bin of each event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["bin_edges", "bin_numbers"]
 
 
 def bin_edges(bins: int | ArrayLike, low: float, high: float) -> Float[np.ndarray, " edges"]:
-    """Return the edges of so many bins of equal width; or check those given.
+    """Return the edges of a given number of bins of equal width, or check given edges.
 
     Examples
     --------
@@ -21,16 +21,16 @@ def bin_edges(bins: int | ArrayLike, low: float, high: float) -> Float[np.ndarra
     """
     if isinstance(bins, int | np.integer):
         if bins < 1:
-            raise ValueError(f"bins is {bins}, expected at least 1.")
+            raise ValueError(f"bins must be at least 1, got {bins}")
         return np.linspace(low, high, int(bins) + 1)
     edges = as_column("bins", bins).astype(np.float64)
     if len(edges) < 2 or not np.all(np.diff(edges) > 0):
-        raise ValueError(f"bins is {edges.tolist()}, expected a number of bins, or at least two edges that rise.")
+        raise ValueError(f"bins must be a number of bins, or at least two rising edges, got {edges.tolist()}")
     return edges
 
 
 def bin_numbers(values: Float[np.ndarray, " events"], edges: Float[np.ndarray, " edges"]) -> Int[np.ndarray, " events"]:
-    """Return the number of each event's bin, which has its lower edge, the last one also its upper edge; -1 outside.
+    """Return the number of each event's bin, -1 outside all; a bin includes its lower edge, the last one both edges.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The bootstrap: samples that might have been, drawn from the one that there is."""
+"""The bootstrap: replicas of a sample, drawn from its own events."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def bootstrap(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Estimate:
-    r"""Compute the uncertainty of any number that depends on weighted events.
+    r"""Compute the uncertainty of any statistic of weighted events.
 
     .. math:: \sigma^2 = \frac{1}{R - 1} \sum_r \left( T_r - \bar T \right)^2, \qquad T_r = T(n_{ri}\,w_i)
 
-    where in each of the :math:`R` replicas event :math:`i` is drawn :math:`n_{ri}` times: a Poisson number of mean 1.
+    where each of the :math:`R` replicas draws event :math:`i` :math:`n_{ri}` times, a Poisson number of mean 1.
 
     Parameters
     ----------
     statistic
-        Gives the number from the weights of the events.
+        A function of the weights of the events that returns a number.
     weights
         Weights of the events; ones if they have none.
     n_bootstrap
         Number of replicas, at least 2: the uncertainty is known to one part in :math:`\sqrt{2 n}`.
     seed
-        Of the random numbers: the same seed gives the same uncertainty.
+        Seed of the random numbers: the same seed gives the same uncertainty.
 
     Returns
     -------
     Estimate
-        The number for the weights as they are, with the spread of the replicas.
+        The statistic for the given weights, with the spread of the replicas.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def bootstrap(
 
     Notes
     -----
-    **Limits.** Replicas in which the statistic is not finite, or for which not enough events are
-    left, don't count. It fails where a single event decides, as for a maximum.
+    **Limits.** Replicas in which the statistic is not finite, or that have too few events, do not count. The bootstrap
+    fails if a single event decides, as for a maximum.
 
     References
     ----------
@@ -64,7 +64,7 @@ def bootstrap(
     0.631 ± 0.025 0.631 ± 0.027
     """
     if n_bootstrap < 2:
-        raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 2.")
+        raise ValueError(f"n_bootstrap must be at least 2, got {n_bootstrap}")
     factors = as_column("weights", weights).astype(np.float64)
     found = []
     for (replica,) in replicas(n_bootstrap, seed, factors, fixed=False):
@@ -81,9 +81,9 @@ def bootstrap(
 def replicas(
     n_bootstrap: int, seed: int, *classes: Float[np.ndarray, " _"], fixed: bool
 ) -> Iterator[list[Float[np.ndarray, " _"]]]:
-    """Yield the weights of each class times how often each of its events is drawn.
+    """Yield the weights of each class, multiplied by how often each event is drawn.
 
-    In each replica there are as many events of a class as in the sample where ``fixed``, else a Poisson number of them.
+    Each replica has as many events of a class as the sample if ``fixed``, otherwise a Poisson number of them.
 
     Examples
     --------

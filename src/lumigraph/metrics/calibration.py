@@ -1,4 +1,4 @@
-"""Whether a score is a probability: the share of signal among events of a score, bin by bin."""
+"""Calibration of a score: the fraction of signal in bins of the score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Calibration", "calibration", "calibration_error"]
 
 
 class Calibration(NamedTuple):
-    """Mean score and share of signal in bins of the score; NaN in a bin without a positive sum of weights."""
+    """Mean score and fraction of signal in bins of the score; NaN in a bin without a positive sum of weights."""
 
     edges: Float[np.ndarray, " edges"]
     score: Float[np.ndarray, " bins"]
@@ -29,8 +29,8 @@ class Calibration(NamedTuple):
     def error(self) -> float:
         r"""The expected calibration error :math:`\sum_k s_k |f_k - \bar x_k|`, where :math:`s_k` is a bin's share.
 
-        Even of a perfect score it is above 0: each bin adds about 0.8 times the uncertainty of its fraction, which
-        `calibration_error` takes off.
+        Even for a perfect score it is above 0: each bin adds about 0.8 times the uncertainty of its fraction, which
+        `calibration_error` subtracts.
         """
         filled = ~np.isnan(self.fraction)
         gaps = np.abs(self.fraction[filled] - self.score[filled])
@@ -40,26 +40,26 @@ class Calibration(NamedTuple):
 def calibration(
     labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, bins: int | ArrayLike = 10
 ) -> Calibration:
-    r"""Compute the share of signal in bins of the score, with its 68 % interval.
+    r"""Compute the fraction of signal in bins of the score, with its 68 % interval.
 
     .. math:: f_k = \frac{\sum_{i \in k} w_i\,y_i}{\sum_{i \in k} w_i}, \qquad
               \sigma_k^2 = \frac{\sum_{i \in k} w_i^2\,(y_i - f_k)^2}{\big(\sum_{i \in k} w_i\big)^2}
 
-    The interval is Wilson's for :math:`n = f_k (1 - f_k) / \sigma_k^2` events: for unit weights the binomial one. Where
-    all events of a bin are of one class :math:`n` is :math:`(\sum w)^2 / \sum w^2`.
+    The interval is Wilson's for :math:`n = f_k (1 - f_k) / \sigma_k^2` events; for unit weights this is the binomial
+    one. If all events of a bin are of one class, :math:`n` is :math:`(\sum w)^2 / \sum w^2`.
 
     Parameters
     ----------
     labels, scores, weights
         Labels (0 or 1), scores from 0 to 1 and weights of the events.
     bins
-        Number of bins of equal width from 0 to 1; or their edges.
+        Number of bins of equal width from 0 to 1, or their edges.
 
     Returns
     -------
     Calibration
-        ``edges``; for each bin the mean ``score``, the ``fraction`` of signal from ``lower`` to ``upper``, and its
-        ``share`` of the weight of all events.
+        ``edges``, and for each bin the mean ``score``, the ``fraction`` of signal with its interval from ``lower`` to
+        ``upper``, and the ``share`` of the weight of all events.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def calibration(
 
     Notes
     -----
-    **Limits.** The fraction holds for the mixture of classes that the weights describe: a classifier that was trained
-    on as much signal as background is calibrated for this mixture, and for no other one.
+    **Limits.** The fraction holds for the mixture of classes that the weights describe: a classifier trained on as
+    much signal as background is calibrated for this mixture and no other.
 
     References
     ----------
@@ -100,7 +100,7 @@ def calibration(
 def _interval(
     fraction: Float[np.ndarray, " bins"], variance: Float[np.ndarray, " bins"], count: Float[np.ndarray, " bins"]
 ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-    """Wilson's interval; the symmetric one where negative weights push a fraction out of 0 to 1."""
+    """Return Wilson's interval, or the symmetric one where negative weights push a fraction outside 0 to 1."""
     spread = fraction * (1 - fraction)
     count = np.where(spread > 0, spread / variance, count)
     middle = (fraction + 0.5 / count) / (1 + 1 / count)
@@ -122,28 +122,28 @@ def calibration_error(
 
     .. math:: \text{ECE} = \sum_k |d_k|, \qquad d_k = \sum_{i \in k} p_i\,(y_i - x_i), \quad p = w / \sum w
 
-    Even of a perfect score this is above 0, since each :math:`d_k` is known to :math:`\sigma_k` only. What is taken for
-    :math:`|d_k|` instead is the gap in one half of the events with the sign of the other half's, averaged over all
-    ways to halve them:
+    Even for a perfect score this is above 0, since each :math:`d_k` is known only to :math:`\sigma_k`. Therefore
+    :math:`|d_k|` is replaced by the gap in one half of the events with the sign of the gap in the other half, averaged
+    over all ways to halve them:
 
     .. math:: |d_k|\,\text{erf}\frac{|d_k|}{\sqrt 2 \sigma_k} - \sqrt{\frac 2\pi}\,\sigma_k\,e^{-d_k^2 / 2\sigma_k^2}
 
     Parameters
     ----------
     labels, scores, weights, bins
-        As of `calibration`.
+        As in `calibration`.
     debias
-        Whether the bias is taken off; without, the value is ``calibration(...).error``.
+        Whether to subtract the bias; if not, the value is ``calibration(...).error``.
 
     Raises
     ------
     ValueError
-        As of `calibration`.
+        As in `calibration`.
 
     Notes
     -----
-    **Limits.** Without bias, and right in its uncertainty, for a perfect score (it may then be below 0) and for gaps
-    well above their :math:`\sigma_k`. In between it is too low, by at most half of a :math:`\sigma_k` for each bin;
+    **Limits.** Unbiased, with a correct uncertainty, for a perfect score (the value may then be below 0) and for gaps
+    well above their :math:`\sigma_k`. In between it is too low, by at most half a :math:`\sigma_k` per bin;
     ``debias=False`` is too high there.
 
     References
@@ -180,15 +180,17 @@ def calibration_error(
 def _binned(
     labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None, bins: int | ArrayLike
 ) -> tuple[tuple[np.ndarray, ...], Float[np.ndarray, " edges"], float]:
-    """Check the events: signal, score, weight and number of the bin of those in one; the edges; the weight of all."""
+    """Return signal, score, weight and bin of the events inside the edges, the edges, and the weight of all events."""
     signal, values, factors = classified_events(labels, scores, weights)
     bad = np.flatnonzero((values < 0) | (values > 1))
     if bad.size:
-        raise ValueError(f"scores of event {bad[0]} is {values[bad[0]]}, expected a probability: from 0 to 1.")
+        raise ValueError(f"scores of event {bad[0]} must be a probability, from 0 to 1, got {values[bad[0]]}")
     edges = bin_edges(bins, 0.0, 1.0)
     members = bin_numbers(values, edges)
     inside = members >= 0
     if not inside.any():
-        raise ValueError(f"bins run from {edges[0]:g} to {edges[-1]:g}, where there is no event: give other edges.")
+        raise ValueError(
+            f"bins must hold at least one event, got none from {edges[0]:g} to {edges[-1]:g}: give other edges"
+        )
     events = tuple(column[inside] for column in (signal, values, factors, members))
     return events, edges, float(factors.sum())

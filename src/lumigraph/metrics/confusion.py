@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def confusion_matrix(
     weights: ArrayLike | None = None,
     *,
     normalise: Literal["truth", "prediction"] | None = "truth",
-    threshold: float = 0.5,
+    threshold: float | int = 0.5,
 ) -> Confusion:
-    """Compute how much of each true class is put into each class.
+    """Compute how much of each true class is assigned to each class.
 
     Parameters
     ----------
     labels, predictions, weights, threshold
-        As of `lumigraph.metrics.accuracy`.
+        As in `lumigraph.metrics.accuracy`.
     normalise
-        ``"truth"``: shares of each true class, rows add up to 1, and the diagonal holds efficiencies;
-        ``"prediction"``: shares of what is put into a class, columns add up to 1, and the diagonal holds purities;
+        ``"truth"``: fractions of each true class; rows add up to 1 and the diagonal holds efficiencies.
+        ``"prediction"``: fractions of each predicted class; columns add up to 1 and the diagonal holds purities.
         None: sums of weights.
 
     Raises
@@ -47,7 +47,7 @@ def confusion_matrix(
 
     Notes
     -----
-    **Limits.** Shares of a class whose weights have no positive sum are NaN.
+    **Limits.** The fractions of a class are NaN if its weights have no positive sum.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def confusion_matrix(
            [1. , 0. , 0. ]])
     """
     if normalise not in ("truth", "prediction", None):
-        raise ValueError(f"normalise is {normalise!r}, expected 'truth', 'prediction' or None.")
+        raise ValueError(f"normalise must be 'truth', 'prediction' or None, got {normalise!r}")
     truth, chosen, factors, num_classes = classes_of(labels, predictions, weights, threshold)
     value, uncertainty = np.full((2, num_classes, num_classes), np.nan)
     for row, column in np.ndindex(num_classes, num_classes):

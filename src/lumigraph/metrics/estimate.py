@@ -1,4 +1,4 @@
-"""What goes into a metric, checked, and what comes out: a number with its uncertainty."""
+"""Checks of the inputs of metrics, and their results: numbers with uncertainties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 class Estimate(NamedTuple):
     """A number with its one-sigma statistical uncertainty.
 
-    As text it has two digits of uncertainty; a format specification applies to both numbers.
+    Printed, it shows two digits of the uncertainty; a format specification applies to both numbers.
 
     Examples
     --------
@@ -53,11 +53,11 @@ class Estimate(NamedTuple):
 
 
 class NotEnoughEvents(ValueError):
-    """The events are as they should be, but too few for the number that is asked for: no event of a class, say."""
+    """The events are valid, but too few for the metric: for example, a class has no event."""
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Numpy array of anything, tensors that carry gradients or live on a device included."""
+    """Return anything as a numpy array, including tensors that carry gradients or are on a device."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
@@ -65,29 +65,29 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def as_column(name: str, values: ArrayLike) -> np.ndarray:
-    """One finite number an event, of shape (events,)."""
+    """Return one finite number per event, of shape (events,)."""
     array = as_array(values)
     if array.dtype.kind not in "biuf":
-        array = array.astype(np.float64)  # pandas' nullable columns come as objects; text is refused here
+        array = array.astype(np.float64)  # pandas' nullable columns are objects; text fails here
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"{name} has shape {array.shape}, expected one number an event: (events,) or (events, 1).")
+        raise ValueError(f"{name} must have the shape (events,) or (events, 1), got {array.shape}")
     if array.size == 0:
-        raise NotEnoughEvents(f"{name} is empty, expected at least one event.")
+        raise NotEnoughEvents(f"{name} must hold at least one event, got none")
     check_finite(name, array)
     return array
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
-    """Raise a ValueError that names the first event with a number that is infinite or NaN."""
+    """Raise a ValueError that names the first event with an infinite number or NaN."""
     bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
     if bad.size:
-        raise ValueError(f"{name} of event {bad[0]} is {array[bad[0]]}, expected finite numbers: leave it out.")
+        raise ValueError(f"{name} of event {bad[0]} must be finite, got {array[bad[0]]}: leave the event out")
 
 
 def event_columns(weights: ArrayLike | None, **columns: ArrayLike) -> tuple[np.ndarray, ...]:
-    """Check that the named columns and the weights have one finite number for each event; weights come last.
+    """Return the named columns, then the weights; raise unless each has one finite number per event.
 
     Examples
     --------
@@ -100,37 +100,38 @@ def event_columns(weights: ArrayLike | None, **columns: ArrayLike) -> tuple[np.n
     arrays.append(np.ones(num_events) if weights is None else as_column("weights", weights).astype(np.float64))
     for name, array in zip((*columns, "weights"), arrays, strict=True):
         if len(array) != num_events:
-            raise ValueError(f"{name} has {len(array)} events, expected {num_events} as {first} has.")
+            raise ValueError(f"{name} must have {num_events} events, as {first} has, got {len(array)}")
     return tuple(arrays)
 
 
 def check_total(weights: Float[np.ndarray, " events"], whose: str = "all events") -> None:
-    """Raise `NotEnoughEvents` unless the weights add up to more than zero."""
+    """Raise `NotEnoughEvents` unless the weights have a positive sum."""
     if not weights.sum() > 0:
-        raise NotEnoughEvents(f"weights of {whose} add up to {weights.sum():g}, expected a positive sum.")
+        raise NotEnoughEvents(f"weights of {whose} must have a positive sum, got {weights.sum():g}")
 
 
 def classified_events(
     labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Bool[np.ndarray, " events"], Float[np.ndarray, " events"], Float[np.ndarray, " events"]]:
-    """Check labels, scores and weights of a binary classification; labels become True for signal."""
+    """Return the checked labels (True for signal), scores and weights of a binary classification."""
     classes, values, factors = event_columns(weights, labels=labels, scores=scores)
     bad = np.flatnonzero((classes != 0) & (classes != 1))
     if bad.size:
-        raise ValueError(f"labels of event {bad[0]} is {classes[bad[0]]}, expected 0 (background) or 1 (signal).")
+        raise ValueError(f"labels of event {bad[0]} must be 0 (background) or 1 (signal), got {classes[bad[0]]}")
     signal = classes == 1
     for name, members in (("background", ~signal), ("signal", signal)):
         if not members.any():
-            raise NotEnoughEvents(f"labels has no {name} event, expected both classes (0 and 1).")
+            raise NotEnoughEvents(f"labels must hold both classes (0 and 1), got no {name} event")
         check_total(factors[members], whose=f"the {name}")
     return signal, values.astype(np.float64), factors
 
 
 def weighted_mean(values: np.ndarray, weights: Float[np.ndarray, " events"]) -> Estimate:
-    """Weighted mean, and the root of its variance: sum p^2 (v - mean)^2 with p = w / sum w, made unbiased."""
+    """Return the weighted mean and the root of its variance, sum p^2 (v - mean)^2 with p = w / sum w, made unbiased."""
     shares = weights / weights.sum()
     mean = float(np.sum(shares * values))
     sum_of_squares = np.sum(shares**2)
     spread = np.sum(shares**2 * (values - mean) ** 2)
-    expected = np.sum(shares**2 * (1.0 - 2.0 * shares + sum_of_squares))  # of spread, for values of unit variance
+    # the expectation of the spread for values of unit variance
+    expected = np.sum(shares**2 * (1.0 - 2.0 * shares + sum_of_squares))
     return Estimate(mean, float(np.sqrt(spread * sum_of_squares / expected)) if expected > 0 else math.nan)

@@ -1,4 +1,4 @@
-"""Events in the order of their scores, which is all that a cut on a score needs."""
+"""Events sorted by score, for metrics of cuts on the score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ranked(NamedTuple):
 
 
 def ranked_events(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> Ranked:
-    """Check labels, scores and weights of a binary classification, and put the events in order.
+    """Check labels, scores and weights of a binary classification, and sort the events.
 
     Examples
     --------
@@ -52,6 +52,6 @@ def ranked_events(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
 def efficiency_upto(
     weights: Float[np.ndarray, " members"], upto: Int[np.ndarray, " points"]
 ) -> Float[np.ndarray, " points"]:
-    """Return the share of the weight that passes each threshold; ``upto`` as in `Ranked`."""
+    """Return the fraction of the weight that passes each threshold; ``upto`` as in `Ranked`."""
     passed = np.append(0.0, np.cumsum(weights))
     return passed[upto] / passed[-1]

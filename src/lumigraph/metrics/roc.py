@@ -1,4 +1,4 @@
-"""ROC curves and what is read off them: area, background rejection, and a band of uncertainty."""
+"""ROC curves, the area under them, background rejection, and a band of uncertainty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .ranking import efficiency_upto, ranked_events
 
 __all__ = ["RocBand", "RocCurve", "auc", "background_rejection", "roc_band", "roc_curve"]
 
-_ONE_SIGMA = (0.15865525393145705, 0.8413447460685429)  # the quantiles of a Gaussian at -1 and +1 sigma
+_ONE_SIGMA = (0.15865525393145705, 0.8413447460685429)  # a Gaussian's cumulative distribution at -1 and +1 sigma
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RocCurve:
     signal_efficiency, background_efficiency
         Fraction of each class's weight that passes the cut.
     thresholds
-        The distinct scores in falling order behind ``inf``, which nothing passes.
+        ``inf``, which nothing passes, then the distinct scores in falling order.
     """
 
     signal_efficiency: Float[np.ndarray, " points"]
@@ -48,20 +48,20 @@ class RocBand(NamedTuple):
 def _crossing(
     efficiency: Float[np.ndarray, " points"], wanted: Float[np.ndarray, " grid"]
 ) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, " grid"]]:
-    """Point at which an efficiency first reaches each wanted value, and how far along the step to it.
+    """Return the point at which an efficiency first reaches each wanted value, and how far along the step to it.
 
-    The running maximum is what is searched: with negative weights an efficiency may fall on its way.
+    The running maximum is searched, since with negative weights an efficiency may fall on its way.
     """
     point = np.searchsorted(np.maximum.accumulate(efficiency), wanted - 1e-12).clip(1, len(efficiency) - 1)
     start, end = efficiency[point - 1], efficiency[point]
-    step = np.where(end > start, end - start, np.inf)  # no step only where nothing is wanted
+    step = np.where(end > start, end - start, np.inf)  # start == end only where 0 is wanted
     return point, ((wanted - start) / step).clip(0.0, 1.0)
 
 
 def _background_at(
     signal: Float[np.ndarray, " points"], background: Float[np.ndarray, " points"], wanted: Float[np.ndarray, " grid"]
 ) -> Float[np.ndarray, " grid"]:
-    """Background efficiency at the wanted signal efficiencies, linear between the points of the curve."""
+    """Return the background efficiency at the wanted signal efficiencies, linear between the points of the curve."""
     point, fraction = _crossing(signal, wanted)
     return background[point - 1] + fraction * (background[point] - background[point - 1])
 
@@ -102,8 +102,8 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 
     .. math:: A = \sum_{s,b} p_s p_b \left( 1[x_s > x_b] + \tfrac12 1[x_s = x_b] \right), \quad p = w / \sum w
 
-    Its variance is that of the two weighted means of placement values: the background below each signal event, and the
-    signal above each background event. It takes O(n log n) operations.
+    Its variance is the sum of those of two weighted means of placement values: the background below each signal event,
+    and the signal above each background event. It takes O(n log n) operations.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 
     Notes
     -----
-    **Limits.** The uncertainty is 0 for perfect separation and NaN where a class has a single event.
+    **Limits.** The uncertainty is 0 for perfect separation and NaN if a class has a single event.
     **Symmetry.** Unchanged by rising transforms of the scores and by scaling all weights.
 
     References
@@ -139,31 +139,31 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 def _share_below(
     scores: Float[np.ndarray, " events"], others: Float[np.ndarray, " others"], weights: Float[np.ndarray, " others"]
 ) -> Float[np.ndarray, " events"]:
-    """Fraction of the others' weight (in falling order of score) below each score, ties by half."""
+    """Return the fraction of the others' weight (in falling order of score) below each score; ties count half."""
     rising, passed = others[::-1], np.append(0.0, np.cumsum(weights[::-1]))
     both_sides = passed[np.searchsorted(rising, scores, "left")] + passed[np.searchsorted(rising, scores, "right")]
     return both_sides / (2.0 * passed[-1])
 
 
 def background_rejection(
-    labels: ArrayLike, scores: ArrayLike, signal_efficiency: float, weights: ArrayLike | None = None
+    labels: ArrayLike, scores: ArrayLike, signal_efficiency: float | int, weights: ArrayLike | None = None
 ) -> Estimate:
-    r"""Compute the background rejection 1/eps_B of the tightest cut that keeps a signal efficiency.
+    r"""Compute the background rejection 1/eps_B of the tightest cut with a given signal efficiency.
 
     .. math:: \sigma^2(\varepsilon_B) = \sigma_B^2 + \tfrac14
               \left[ \varepsilon_B(\varepsilon_S + \sigma_S) - \varepsilon_B(\varepsilon_S - \sigma_S) \right]^2
 
-    The first part is binomial, with the weights' effective counts, at the fixed threshold; the second is the effect of
-    the threshold's own uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method), less
-    the variance that the bracket has from the background events between the two thresholds.
+    The first term is binomial, with the weights' effective counts, at the fixed threshold. The second is the effect of
+    the threshold's uncertainty, from moving the signal efficiency by its binomial error (Woodruff's method), less the
+    variance of the bracket due to the background events between the two thresholds.
 
     Parameters
     ----------
     labels, scores, weights
         Labels (0 or 1), finite scores and weights of the events.
     signal_efficiency
-        The working point, above 0 and at most 1. Events of equal score are shared: eps_B is linear between two points
-        of the curve.
+        The working point, above 0 and at most 1. Events of equal score pass in part: eps_B is linear between two
+        points of the curve.
 
     Raises
     ------
@@ -172,9 +172,9 @@ def background_rejection(
 
     Notes
     -----
-    **Limits.** Where no background weight is left above the threshold the value is inf and the uncertainty NaN. Where
-    fewer than about twenty effective background events are left, the uncertainty is too large for a rejection below
-    the true one and too small above it, and holds the truth in up to 78 % of samples.
+    **Limits.** If no background weight is left above the threshold, the value is inf and the uncertainty NaN. If fewer
+    than about twenty effective background events are left, the uncertainty is too large for a rejection below the true
+    one and too small above it, and covers the truth in up to 78 % of samples.
 
     References
     ----------
@@ -187,7 +187,7 @@ def background_rejection(
     4.0
     """
     if not 0 < signal_efficiency <= 1:
-        raise ValueError(f"signal_efficiency is {signal_efficiency}, expected a number above 0 and at most 1.")
+        raise ValueError(f"signal_efficiency must be above 0 and at most 1, got {signal_efficiency}")
     ranked = ranked_events(labels, scores, weights)
     signal = efficiency_upto(ranked.signal_weights, ranked.signal_upto)
     background = efficiency_upto(ranked.background_weights, ranked.background_upto)
@@ -224,11 +224,11 @@ def roc_band(
     labels, scores, weights
         Labels (0 or 1), finite scores and weights of the events.
     signal_efficiency
-        Where to evaluate, each above 0 and at most 1; 0.01, 0.02, ..., 1 if None.
+        Signal efficiencies of the grid, each above 0 and at most 1; 0.01, 0.02, ..., 1 if None.
     n_bootstrap
-        Number of replicas, in which the events of each class are drawn anew with replacement.
+        Number of replicas, in which the events of each class are drawn with replacement.
     seed
-        Of the random numbers: the same seed gives the same band.
+        Seed of the random numbers: the same seed gives the same band.
 
     Raises
     ------
@@ -242,14 +242,14 @@ def roc_band(
     [0.0, 0.333]
     """
     if n_bootstrap < 1:
-        raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 1.")
+        raise ValueError(f"n_bootstrap must be at least 1, got {n_bootstrap}")
     ranked = ranked_events(labels, scores, weights)
     default = np.linspace(0.01, 1.0, 100)
     grid = (
         default if signal_efficiency is None else as_column("signal_efficiency", signal_efficiency).astype(np.float64)
     )
     if not np.all((grid > 0) & (grid <= 1)):
-        raise ValueError(f"signal_efficiency runs from {grid.min()} to {grid.max()}, expected above 0 and at most 1.")
+        raise ValueError(f"signal_efficiency must be above 0 and at most 1, got {grid.min()} to {grid.max()}")
 
     def curve(signal: np.ndarray, background: np.ndarray) -> np.ndarray:
         efficiency = efficiency_upto(signal, ranked.signal_upto)
@@ -260,7 +260,7 @@ def roc_band(
         for signal, background in replicas(
             n_bootstrap, seed, ranked.signal_weights, ranked.background_weights, fixed=True
         )
-        if signal.sum() > 0 and background.sum() > 0  # else negative weights have the better of it: no efficiency
+        if signal.sum() > 0 and background.sum() > 0  # without a positive sum there is no efficiency
     ]
     lower, upper = np.quantile(curves, _ONE_SIGMA, axis=0)
     return RocBand(grid, lower, curve(ranked.signal_weights, ranked.background_weights), upper)

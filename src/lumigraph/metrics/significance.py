@@ -1,4 +1,4 @@
-"""Significance of a signal over a background: of two numbers, of all cuts on a score, and of the best one."""
+"""Significance of a signal over a background: for two numbers, for all cuts on a score, and for the best cut."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def ams(
     signal: ArrayLike | float,
     background: ArrayLike | float,
     *,
-    systematic: int | float = 0.0,
-    regularisation: int | float = 0.0,
+    systematic: float | int = 0.0,
+    regularisation: float | int = 0.0,
 ) -> Float[np.ndarray, "*shape"]:
-    r"""Compute the approximate median significance (AMS) of so many expected signal and background events.
+    r"""Compute the approximate median significance (AMS) of given numbers of expected signal and background events.
 
     .. math:: Z = \sqrt{2 \left( (s + b) \ln\left(1 + \frac sb\right) - s \right)}
 
@@ -37,7 +37,7 @@ def ams(
     Parameters
     ----------
     signal, background
-        Expected numbers of events :math:`s` and :math:`b`; arrays of shapes that go together.
+        Expected numbers of events :math:`s` and :math:`b`; arrays that broadcast.
     systematic
         Relative systematic uncertainty :math:`\delta` of the background: 0.1 is 10 %.
     regularisation
@@ -46,8 +46,8 @@ def ams(
     Returns
     -------
     array
-        Number of standard deviations. It is negative where the signal is, and NaN where there is no background
-        (:math:`b \le 0`) or less than no event (:math:`s + b < 0`), as negative weights may have it.
+        Number of standard deviations: negative for a negative signal, NaN without background (:math:`b \le 0`) or with
+        :math:`s + b < 0`, which negative weights can cause.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def ams(
     References
     ----------
     Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, Eq. (97); Adam-Bourdarios et al., PMLR 42 (2015) 19, for the
-    regularisation; Li and Ma, ApJ 272 (1983) 317, Eq. (17), which is the second equation for a background that is
-    measured beside the signal with the precision :math:`\sigma`.
+    regularisation; Li and Ma, ApJ 272 (1983) 317, Eq. (17), which is the second equation for a background measured
+    alongside the signal with the precision :math:`\sigma`.
 
     Examples
     --------
@@ -71,11 +71,11 @@ def ams(
     """
     for name, value in (("systematic", systematic), ("regularisation", regularisation)):
         if not value >= 0:
-            raise ValueError(f"{name} is {value}, expected at least 0.")
+            raise ValueError(f"{name} must be at least 0, got {value}")
     numbers = np.broadcast_arrays(as_array(signal).astype(np.float64), as_array(background).astype(np.float64))
     s, b = numbers[0].ravel(), numbers[1].ravel() + regularisation
     with np.errstate(divide="ignore", invalid="ignore"):
-        # in x = s / b and y = sigma^2 / b, with the terms of first order in x, which cancel, taken out
+        # in terms of x = s / b and y = sigma^2 / b, without the terms of first order in x, which cancel
         x, y = np.where((b > 0) & (s + b >= 0), s / b, np.nan), np.maximum(b, 0.0) * systematic**2
         z = 1.0 + y + x * y
         half = _second_order(x / z) * z / (1.0 + y) + x**2 * y / ((1.0 + y) * z)
@@ -84,13 +84,13 @@ def ams(
 
 
 def _second_order(x: Float[np.ndarray, " cuts"]) -> Float[np.ndarray, " cuts"]:
-    """Return (1 + x) ln(1 + x) - x, which is x^2 / 2 for small x, without loss of digits there; 1 for x = -1."""
+    """Return (1 + x) ln(1 + x) - x, without loss of digits for small x, where it is x^2 / 2; 1 for x = -1."""
     series = x**2 * (1 / 2 - x * (1 / 6 - x * (1 / 12 - x * (1 / 20 - x * (1 / 30 - x / 42)))))
     return np.where(np.abs(x) < 1e-3, series, np.where(x > -1, (1.0 + x) * np.log1p(x) - x, -x))
 
 
 class BestCut(NamedTuple):
-    """The cut of highest significance; see `significance_scan` for what its uncertainties mean."""
+    """The cut of highest significance; see `significance_scan` for the meaning of its uncertainties."""
 
     threshold: Estimate
     signal: Estimate
@@ -117,11 +117,11 @@ def significance_scan(
     scores: ArrayLike,
     weights: ArrayLike | None = None,
     *,
-    yields: tuple[int | float, int | float] | None = None,
-    systematic: int | float = 0.0,
-    regularisation: int | float = 0.0,
+    yields: tuple[float | int, float | int] | None = None,
+    systematic: float | int = 0.0,
+    regularisation: float | int = 0.0,
     thresholds: int | ArrayLike = 1000,
-    min_background: int | float = 10.0,
+    min_background: float | int = 10.0,
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> SignificanceScan:
@@ -131,33 +131,33 @@ def significance_scan(
               \qquad \sigma_Z^2 = \Big( \frac{\partial Z}{\partial s} \sigma_s \Big)^2
               + \Big( \frac{\partial Z}{\partial b} \sigma_b \Big)^2
 
-    and likewise for the background; :math:`Z` as of `ams`.
+    and likewise for the background; :math:`Z` as in `ams`.
 
     Parameters
     ----------
     labels, scores, weights
-        Labels (0 or 1), finite scores and weights of the events: the weights add up to the events that are expected.
+        Labels (0 or 1), finite scores and weights of the events; the weights add up to the expected events.
     yields
-        Expected events of signal and background without any cut, to which the weights of the classes are scaled, as is
-        right for a part of a sample. They count as known, which leaves of the uncertainties that of the efficiencies.
+        Expected events of signal and background without any cut. The weights of the classes are scaled to them, as is
+        right for a part of a sample. They count as known: only the uncertainties of the efficiencies remain.
     systematic, regularisation
-        As of `ams`.
+        As in `ams`.
     thresholds
-        The cuts to look at; or their number at most, evenly spread over the signal events. There is no more than one
-        per distinct score.
+        The cuts to scan, or their maximum number, evenly spread over the signal events; at most one per distinct
+        score.
     min_background
-        Effective number of background events, :math:`(\sum w)^2 / \sum w^2`, that must pass the best cut: where
-        there are few, a scan finds the cut whose background is underestimated most. A single cut is always the best.
+        Effective number of background events, :math:`(\sum w)^2 / \sum w^2`, that must pass the best cut: with few, a
+        scan finds the cut whose background is underestimated most. A single cut is always the best.
     n_bootstrap
-        Number of replicas of the sample in which the best cut is sought anew.
+        Number of replicas of the sample in which the best cut is searched again.
     seed
-        Of the random numbers: the same seed gives the same best cut.
+        Seed of the random numbers: the same seed gives the same best cut.
 
     Returns
     -------
     SignificanceScan
         For rising ``thresholds``: ``signal``, ``background`` and ``significance``, each with its uncertainty; and
-        ``best``, with the ``optimism`` that has been taken off its significance.
+        ``best``, with the ``optimism`` that has been subtracted from its significance.
 
     Raises
     ------
@@ -166,15 +166,16 @@ def significance_scan(
 
     Notes
     -----
-    **Best cut.** The highest of many significances is higher than that cut deserves. By how much is found in replicas
-    of the sample: the mean of what the best cut of a replica has there, less what it has in the sample, is the
-    ``optimism``. ``best.significance`` is the estimate of the true significance of the chosen cut, not of the highest
-    one that there is; this lies within the uncertainty in 62 % to 78 % of samples. The uncertainty of
-    ``best.threshold`` is the spread of the replicas' best cuts: it says how flat the scan is there, and holds the cut
-    that is best in truth in 50 % to 70 % of samples. Free of any choice is a scan of other events with
+    **Best cut.** The highest of many significances overestimates the true significance of its cut. The ``optimism``
+    measures by how much: the significance of a replica's best cut in the replica, less that in the sample, averaged
+    over replicas. ``best.significance`` estimates the true significance of the chosen cut, not the highest of all
+    cuts; the truth lies within the uncertainty in 62 % to 78 % of samples. The uncertainty of ``best.threshold`` is
+    the spread of the replicas' best cuts: it shows how flat the scan is there, and covers the truly best cut in 50 % to
+    70 % of samples. For an estimate without this choice, scan other events with
     ``thresholds=[best.threshold.value]``.
 
-    **Limits.** The uncertainties are from the number of simulated events alone, and Gaussian: not for a few events.
+    **Limits.** The uncertainties cover only the number of simulated events, and are Gaussian: do not use them for a few
+    events.
 
     References
     ----------
@@ -189,9 +190,9 @@ def significance_scan(
     1.834 ± 0.071 at 1.09 ± 0.62
     """
     if n_bootstrap < 2:
-        raise ValueError(f"n_bootstrap is {n_bootstrap}, expected at least 2.")
+        raise ValueError(f"n_bootstrap must be at least 2, got {n_bootstrap}")
     if yields is not None and not (yields[0] > 0 and yields[1] > 0):
-        raise ValueError(f"yields is {yields}, expected two numbers above 0: of signal and of background events.")
+        raise ValueError(f"yields must be two numbers above 0, of signal and background events, got {yields}")
     ranked = ranked_events(labels, scores, weights)
     cuts, *upto = _cuts(ranked, thresholds)
 
@@ -222,7 +223,7 @@ def significance_scan(
 
 
 class _Passing(NamedTuple):
-    """Sum of weights that pass each cut, its uncertainty, and how many events of equal weights would have it."""
+    """Sum of weights that pass each cut, its uncertainty, and the effective number of events."""
 
     sums: Float[np.ndarray, " cuts"]
     uncertainty: Float[np.ndarray, " cuts"]
@@ -230,9 +231,9 @@ class _Passing(NamedTuple):
 
 
 def _passing(
-    weights: Float[np.ndarray, " events"], upto: Int[np.ndarray, " cuts"], total: int | float | None
+    weights: Float[np.ndarray, " events"], upto: Int[np.ndarray, " cuts"], total: float | int | None
 ) -> _Passing:
-    """Sum the weights beyond each cut; those of all events are scaled to a known ``total``, or fluctuate if None."""
+    """Sum the weights beyond each cut; all weights are scaled to a known ``total``, or fluctuate if it is None."""
     weights = weights if total is None else weights * (total / weights.sum())
     sums, squares = (np.append(0.0, np.cumsum(values))[upto] for values in (weights, weights**2))
     variance = squares
@@ -249,8 +250,8 @@ def _cuts(
     """Return falling thresholds, and the numbers of signal and background events that pass each."""
     if isinstance(thresholds, int | np.integer):
         if thresholds < 1:
-            raise ValueError(f"thresholds is {thresholds}, expected at least 1.")
-        points = np.arange(1, len(ranked.thresholds))  # without infinity, which nothing passes
+            raise ValueError(f"thresholds must be at least 1, got {thresholds}")
+        points = np.arange(1, len(ranked.thresholds))  # not infinity, which nothing passes
         if len(points) > thresholds:
             steps = np.linspace(0, len(ranked.signal_scores), int(thresholds))[1:]
             points = np.unique(np.append(np.searchsorted(ranked.signal_upto, steps), points[-1]))
@@ -266,7 +267,7 @@ def _highest(
     others: Iterable[Float[np.ndarray, " cuts"]],
     allowed: Bool[np.ndarray, " cuts"],
 ) -> tuple[int, float, float]:
-    """Return the number of the best allowed cut, the spread of the replicas' best ones, and the mean optimism."""
+    """Return the number of the best allowed cut, the spread of the replicas' best cuts, and the mean optimism."""
 
     def best_of(z: Float[np.ndarray, " cuts"]) -> int | None:
         found = allowed & np.isfinite(z)
@@ -275,10 +276,10 @@ def _highest(
     best = best_of(significance)
     if best is None:
         raise NotEnoughEvents(
-            "no cut leaves as many effective background events as min_background, and has a significance: give more "
-            "events, or a lower min_background."
+            "no cut with a significance leaves min_background effective background events: give more events, or lower "
+            "min_background"
         )
-    if len(cuts) == 1:  # there is no choice, and no optimism of it
+    if len(cuts) == 1:  # no choice, so no optimism
         return best, 0.0, 0.0
     pairs = [(number, z[number]) for z in others if (number := best_of(z)) is not None]
     if len(pairs) < 2:

@@ -1,7 +1,7 @@
-"""The metrics as torchmetrics: over all events of an epoch, and over all ranks of a training.
+"""The metrics as torchmetrics, over all events of an epoch and all ranks of a training.
 
-Each collects predictions, targets and weights, and computes the function of `lumigraph.metrics` that has its name on
-the events of all ranks together, exactly. Nothing else imports this module, for torchmetrics takes two seconds.
+Each collects predictions, targets and weights, and computes its function of `lumigraph.metrics` exactly, on the events
+of all ranks together. No other module imports this one, because importing torchmetrics takes two seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchmetrics import Metric
 
 from .agreement import accuracy, resolution
 from .calibration import calibration_error
-from .estimate import Estimate, NotEnoughEvents
+from .estimate import NotEnoughEvents
 from .rejection_matrix import rejection_matrix
 from .roc import auc, background_rejection
 from .significance import significance_scan
@@ -38,31 +39,33 @@ __all__ = [
 
 
 class EventMetric(Metric):
-    """Any metric of labels, predictions and weights, on the events of all updates and all ranks.
+    """Any metric of labels, predictions and weights, over the events of all updates and all ranks.
 
     Parameters
     ----------
     function
         Called as ``function(targets, predictions, weights=weights)`` with arrays of all events; returns an
         `lumigraph.metrics.Estimate`, or another pair of a value and its uncertainty.
-    kwargs
-        As of every torchmetric, such as ``process_group``.
+    part
+        Extracts this pair from the result of ``function``; None if the result is the pair.
+    options
+        Arguments of ``function``, such as ``threshold``, and of every torchmetric, such as ``process_group``.
 
     Attributes
     ----------
     uncertainty : Tensor
-        That of the value which `compute` returned last; NaN before.
+        Uncertainty of the value that `compute` returned last; NaN before.
 
     Notes
     -----
-    **Limits.** A value that the events are not enough for, as where a class is missing among the few of a trainer's
-    sanity check, is NaN. Events are kept in float64, on the device of the metric, until `reset`: 24 bytes each for a
+    **Limits.** The value is NaN if there are too few events for it, for example if a class is missing in a trainer's
+    sanity check. Events are kept in float64 on the device of the metric until `reset`: 24 bytes each for a
     classification.
 
     Examples
     --------
     >>> from lumigraph.metrics import accuracy
-    >>> metric = EventMetric(accuracy)
+    >>> metric = EventMetric(accuracy, threshold=0.5)
     >>> metric.update(torch.tensor([0.2, 0.9]), torch.tensor([0, 1]))
     >>> metric.update(torch.tensor([[0.4], [0.1]]), torch.tensor([[1], [0]]), torch.tensor([2.0, 1.0]))
     >>> metric.compute(), metric.uncertainty
@@ -75,13 +78,15 @@ class EventMetric(Metric):
     columns: Tensor
     classes: Tensor
 
-    def __init__(self, function: Callable[..., Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.function = function
-        self.set_dtype(torch.float64)  # which a rank without events gathers, too
-        self.add_state("rows", default=[], dist_reduce_fx="cat")  # flat: such a rank doesn't know the columns
+    def __init__(self, function: Callable[..., Any], part: Callable[[Any], Any] | None = None, **options: Any) -> None:
+        known = inspect.signature(function).parameters
+        super().__init__(**{name: value for name, value in options.items() if name not in known})
+        self.function = partial(function, **{name: value for name, value in options.items() if name in known})
+        self.part = part
+        self.set_dtype(torch.float64)  # a rank without events must gather the same dtype
+        self.add_state("rows", default=[], dist_reduce_fx="cat")  # flat, as such a rank does not know the columns
         self.add_state("columns", default=torch.tensor(0), dist_reduce_fx="max")
-        self.add_state("classes", default=torch.tensor(0), dist_reduce_fx="max")  # 1: predictions are whole numbers
+        self.add_state("classes", default=torch.tensor(0), dist_reduce_fx="max")  # 1: predictions are integers
         self.uncertainty = torch.tensor(math.nan, dtype=torch.float64)
 
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
@@ -90,9 +95,9 @@ class EventMetric(Metric):
         Parameters
         ----------
         preds
-            Predictions (events,), or one column for each class.
+            Predictions (events,), or one column per class.
         target
-            Labels, or true values, (events,) or (events, 1).
+            Labels or true values, (events,) or (events, 1).
         weight
             Weights of the events, (events,) or (events, 1); 1 if None.
 
@@ -104,14 +109,14 @@ class EventMetric(Metric):
         weight = torch.ones_like(target, dtype=torch.float64) if weight is None else weight
         for name, part in (("preds", preds), ("target", target), ("weight", weight)):
             if len(part) != len(preds):
-                raise ValueError(f"{name} has {len(part)} events, expected {len(preds)} as preds has.")
+                raise ValueError(f"{name} must have {len(preds)} events, as preds has, got {len(part)}")
             if part.dim() not in (1, 2) or (name != "preds" and part.shape[1:].numel() != 1):
                 wanted = "(events,) or (events, classes)" if name == "preds" else "(events,) or (events, 1)"
-                raise ValueError(f"{name} has shape {tuple(part.shape)}, expected {wanted}.")
+                raise ValueError(f"{name} must have the shape {wanted}, got {tuple(part.shape)}")
         parts = [part.detach().double() for part in (preds, target, weight)]
         events = torch.cat([part if part.dim() == 2 else part[:, None] for part in parts], dim=1).to(self.device)
         if self.columns not in (0, events.shape[1]):
-            raise ValueError(f"preds has {events.shape[1] - 2} columns, expected {int(self.columns) - 2} as before.")
+            raise ValueError(f"preds must have {int(self.columns) - 2} columns, as before, got {events.shape[1] - 2}")
         self.rows.append(events.flatten())  # type: ignore[union-attr]
         self.columns = torch.full_like(self.columns, events.shape[1])
         self.classes = torch.full_like(self.classes, not preds.is_floating_point())
@@ -125,7 +130,8 @@ class EventMetric(Metric):
         preds = events[:, 0] if events.shape[1] == 3 else events[:, :-2]
         preds = preds.astype(np.int64) if self.classes else preds
         try:
-            value, uncertainty = self.function(events[:, -2], preds, weights=events[:, -1])
+            found = self.function(events[:, -2], preds, weights=events[:, -1])
+            value, uncertainty = found if self.part is None else self.part(found)
         except NotEnoughEvents:
             value, uncertainty = math.nan, math.nan
         self.uncertainty = torch.as_tensor(uncertainty, dtype=torch.float64, device=self.device)
@@ -154,48 +160,42 @@ class BackgroundRejection(EventMetric):
 
     higher_is_better = True
 
-    def __init__(self, signal_efficiency: float = 0.5, **kwargs: Any) -> None:
-        super().__init__(partial(background_rejection, signal_efficiency=signal_efficiency), **kwargs)
+    def __init__(self, signal_efficiency: float | int = 0.5, **kwargs: Any) -> None:
+        super().__init__(background_rejection, signal_efficiency=signal_efficiency, **kwargs)
 
 
 class RejectionMatrix(EventMetric):
-    """Rejection of each class by each other one, a matrix: `lumigraph.metrics.rejection_matrix`."""
+    """Matrix of the rejections of each class at an efficiency of each other: `lumigraph.metrics.rejection_matrix`."""
 
     higher_is_better = True
 
-    def __init__(self, signal_efficiency: float = 0.5, **kwargs: Any) -> None:
-        super().__init__(partial(rejection_matrix, signal_efficiency=signal_efficiency), **kwargs)
+    def __init__(self, signal_efficiency: float | int = 0.5, **kwargs: Any) -> None:
+        super().__init__(rejection_matrix, signal_efficiency=signal_efficiency, **kwargs)
 
 
 class AMS(EventMetric):
-    """Expected significance of a cut, or of the best one: `lumigraph.metrics.significance_scan`.
+    """Expected significance of a given or the best cut: `lumigraph.metrics.significance_scan`.
 
     Parameters
     ----------
     threshold
         The cut on the score; None for the best one, less the optimism of its choice.
     options
-        Those of `lumigraph.metrics.significance_scan`, such as ``yields``; and those of every torchmetric.
+        Options of `lumigraph.metrics.significance_scan`, such as ``yields``, and of every torchmetric.
 
     Examples
     --------
     >>> metric = AMS(threshold=0.5, yields=(10, 100))
     >>> metric.update(torch.tensor([0.6, 0.7, 0.2, 0.8, 0.3, 0.1]), torch.tensor([1, 1, 1, 0, 0, 0]))
-    >>> metric.compute()                                # of 6.7 events over 33.3
+    >>> metric.compute()  # of 6.7 signal over 33.3 background events
     tensor(1.1191, dtype=torch.float64)
     """
 
     higher_is_better = True
 
-    def __init__(self, threshold: float | None = None, **options: Any) -> None:
-        known = inspect.signature(significance_scan).parameters
-        kwargs = {name: options.pop(name) for name in list(options) if name not in known}
-        options["thresholds"] = 1000 if threshold is None else [threshold]
-        super().__init__(partial(_best_significance, **options), **kwargs)
-
-
-def _best_significance(*events: np.ndarray, **options: Any) -> Estimate:
-    return significance_scan(*events, **options).best.significance
+    def __init__(self, threshold: float | int | None = None, **options: Any) -> None:
+        thresholds = 1000 if threshold is None else [threshold]
+        super().__init__(significance_scan, attrgetter("best.significance"), thresholds=thresholds, **options)
 
 
 class Accuracy(EventMetric):
@@ -203,34 +203,30 @@ class Accuracy(EventMetric):
 
     higher_is_better = True
 
-    def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:
-        super().__init__(partial(accuracy, threshold=threshold), **kwargs)
+    def __init__(self, threshold: float | int = 0.5, **kwargs: Any) -> None:
+        super().__init__(accuracy, threshold=threshold, **kwargs)
 
 
 class CalibrationError(EventMetric):
-    """By how much a score misses the probability of signal: `lumigraph.metrics.calibration_error`."""
+    """Difference between a score and the probability of signal: `lumigraph.metrics.calibration_error`."""
 
     higher_is_better = False
 
     def __init__(self, bins: int | Sequence[float] = 10, debias: bool = True, **kwargs: Any) -> None:
-        super().__init__(partial(calibration_error, bins=bins, debias=debias), **kwargs)
+        super().__init__(calibration_error, bins=bins, debias=debias, **kwargs)
 
 
 class Bias(EventMetric):
-    """Mean residual of a regression: the first of `lumigraph.metrics.resolution`."""
+    """Mean residual of a regression: the first value of `lumigraph.metrics.resolution`."""
 
     def __init__(self, relative: bool = False, **kwargs: Any) -> None:
-        super().__init__(partial(_part_of_resolution, 0, relative=relative), **kwargs)
+        super().__init__(resolution, itemgetter(0), relative=relative, **kwargs)
 
 
 class Resolution(EventMetric):
-    """Spread of the residuals of a regression: the second of `lumigraph.metrics.resolution`."""
+    """Spread of the residuals of a regression: the second value of `lumigraph.metrics.resolution`."""
 
     higher_is_better = False
 
     def __init__(self, relative: bool = False, **kwargs: Any) -> None:
-        super().__init__(partial(_part_of_resolution, 1, relative=relative), **kwargs)
-
-
-def _part_of_resolution(number: int, *events: np.ndarray, **options: Any) -> Estimate:
-    return resolution(*events, **options)[number]
+        super().__init__(resolution, itemgetter(1), relative=relative, **kwargs)

@@ -243,7 +243,7 @@ class Model:
             Validation events; without them the last weights are kept.
         loading
             Further arguments of `EventDataset.loader` or `EventStream.loader` for the training events, such as
-            ``{"max_pairs": 100_000, "bucketed": True}`` or ``{"num_workers": 2}``.
+            ``{"pairs_per_batch": 100_000, "bucketed": True}`` or ``{"num_workers": 2}``.
         config
             How to train; or
         **options
@@ -275,7 +275,9 @@ class Model:
         fy = prediction.with_targets(fy, self.model_builder)
         val = None if val is None else prediction.with_targets(val, self.model_builder)
         losses, loading = self.loss, {"shuffle": True, "seed": config.seed, **(loading or {})}
-        limits = {name: loading[name] for name in ("max_particles", "max_pairs", "num_workers") if name in loading}
+        limits = {
+            name: loading[name] for name in ("particles_per_batch", "pairs_per_batch", "num_workers") if name in loading
+        }
 
         def batch_loss(module: nn.Module, batch: Batch) -> Tensor:
             return losses(module, batch, batch.y)

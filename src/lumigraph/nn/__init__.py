@@ -1,4 +1,4 @@
-"""Layers in the manner of PyG: they take tensors, and say their shapes."""
+"""Layers in PyG's style, on tensors whose shapes are declared."""
 
 from .interaction import InteractionConv
 from .kinematic_features import pair_features, particle_features

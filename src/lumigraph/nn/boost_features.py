@@ -1,4 +1,4 @@
-"""Features of four-momenta by name, finite also where there is no direction or mass."""
+"""Features of four-momenta by name, finite even without a direction or a mass."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,27 +16,27 @@ __all__ = ["FEATURES", "boost_features", "pair_cosines"]
 def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Float[Tensor, "events features"]:
     r"""Return features of the four-momenta of events, in the order of their names.
 
-    Of each particle, in GeV where they have a unit:
+    For each particle, in GeV where they have a unit:
 
     - ``E``, ``px``, ``py``, ``pz``, ``p`` = :math:`|\vec p|`, ``pt``;
-    - ``eta`` = :math:`\mathrm{asinh}(p_z / \sqrt{p_t^2 + 10^{-10} E^2})`: the pseudorapidity, at most 12.2;
+    - ``eta`` = :math:`\mathrm{asinh}(p_z / \sqrt{p_t^2 + 10^{-10} E^2})`, the pseudorapidity, at most 12.2;
     - ``phi`` in [-pi, pi], times :math:`p_t^2 / (p_t^2 + 10^{-10} E^2)`;
-    - ``m`` = :math:`\sqrt{E^2 - |\vec p|^2}`, the negative root :math:`-\sqrt{-m^2}` for a spacelike vector, 0 where
-      :math:`|m^2| \le (10^{-6} E)^2`, which is beyond rounding;
-    - ``beta`` = :math:`|\vec p| / E`, 1 where that is more; ``gamma`` = E / m, 0 for a particle without rest frame (see
+    - ``m`` = :math:`\sqrt{E^2 - |\vec p|^2}`, the negative root :math:`-\sqrt{-m^2}` for a spacelike vector, 0 if
+      :math:`|m^2| \le (10^{-6} E)^2`, which rounding cannot resolve;
+    - ``beta`` = :math:`|\vec p| / E`, at most 1; ``gamma`` = E / m, 0 for a particle without a rest frame (see
       `lumigraph.events.kinematics.rest_frame_mass`).
 
-    Of every two particles i < j, in the order (0,1), (0,2), ..., (n-2,n-1):
+    For every two particles i < j, in the order (0,1), (0,2), ..., (n-2,n-1):
 
     - ``pair_dr``: distance in eta and phi, :math:`\sqrt{\Delta\eta^2 + \Delta\phi^2}`;
     - ``pair_cos``: cosine of the angle between the momenta, see `pair_cosines`;
-    - ``pair_ds``: ``m`` of the difference of the four-momenta, their distance in Minkowski space with its sign;
-    - ``pair_dy``: difference of the rapidities atanh(beta), i less j, each at most 14.5: those along the particle's own
+    - ``pair_ds``: ``m`` of the difference of the four-momenta, their signed distance in Minkowski space;
+    - ``pair_dy``: difference of the rapidities atanh(beta), i minus j, each at most 14.5, along the particle's own
       direction, not along the beam.
 
-    A particle at rest has no direction, one along the beam no phi: the terms of :math:`10^{-10} E^2` let both go to 0
-    smoothly where rounding would make up a direction. They change eta by less than 3e-7 for particles with an eta of
-    up to 5.
+    A particle at rest has no direction, and one along the beam has no phi: the terms :math:`10^{-10} E^2` take eta and
+    phi smoothly to 0 where the direction would be rounding noise. They change eta by less than 3e-7 for particles with
+    an eta of up to 5.
 
     Parameters
     ----------
@@ -48,17 +48,17 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
     Raises
     ------
     ValueError
-        If there is no name, or one is unknown.
+        If no name is given, or one is unknown.
 
     Notes
     -----
-    **Shape.** (events, n, 4) to (events, F), with n columns for a feature of particles, n(n-1)/2 for one of pairs.
+    **Shape.** (events, n, 4) to (events, F), with n columns per feature of particles, n(n-1)/2 per feature of pairs.
 
     Everything is computed in float64 and returned in the dtype of ``p4``. Values and gradients are finite for
     every four-momentum whose components are 0 or between 1e-75 and 1e+60 GeV.
 
-    The names are those of the implementation by the authors [1]_. It cuts off p, pt, m and the like at a constant of
-    1e-5; here nothing but rounding is cut off, relative to the energy.
+    The names are those of the authors' implementation [1]_. It cuts off p, pt, m and the like at a constant of 1e-5;
+    here only rounding is cut off, relative to the energy.
 
     References
     ----------
@@ -71,10 +71,10 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
     tensor([[12.,  0.,  5.,  0.,  0.]])
     """
     if isinstance(names, str) or not names:
-        raise ValueError(f"the features must be a list of at least one name, got {names!r}; {near('', FEATURES)}")
+        raise ValueError(f"the features must be a list of at least one name, got {names!r}: {near('', FEATURES)}")
     for name in names:
         if name not in FEATURES:
-            raise ValueError(f"{name!r} is no feature of four-momenta: {near(str(name), FEATURES)}")
+            raise ValueError(f"the features must be those of four-momenta, got {name!r}: {near(str(name), FEATURES)}")
     p = p4.double()
     return torch.cat([FEATURES[name](p) for name in names], dim=1).to(p4.dtype)
 
@@ -82,8 +82,8 @@ def boost_features(p4: Float[Tensor, "events n 4"], names: Sequence[str]) -> Flo
 def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs"]:
     r"""Return the cosine of the angle between every two momenta of an event: (0,1), (0,2), ..., (n-2,n-1).
 
-    A particle at rest has no direction: its cosines are 0, and go there smoothly, since each momentum squared enters
-    the norm as :math:`|p|^2 + 10^{-10} E^2`.
+    A particle at rest has no direction: its cosines are 0. They approach 0 smoothly, since each squared momentum
+    enters the norm as :math:`|p|^2 + 10^{-10} E^2`.
 
     Notes
     -----
@@ -103,19 +103,19 @@ def pair_cosines(p4: Float[Tensor, "events n 4"]) -> Float[Tensor, "events pairs
 
 
 def _above_diagonal(x: Tensor) -> Tensor:
-    """Return those entries of matrices (events, n, n), row by row: (0,1), (0,2), ..., (n-2,n-1)."""
+    """Return the entries above the diagonal of matrices (events, n, n), row by row: (0,1), (0,2), ..., (n-2,n-1)."""
     n = x.size(1)
     first, second = torch.triu_indices(n, n, 1, device=x.device)
     # takes a sixth of the time of x[:, first, second]
     return x.flatten(1).gather(1, (first * n + second).expand(x.size(0), -1))
 
 
-# Below, four-momenta are in float64. A root, a quotient or an angle has no finite gradient at 0: such entries are
-# filled with another number before it is taken.
+# Four-momenta below are in float64. Roots, quotients and angles have no finite gradient at 0: such entries are filled
+# with another number first.
 
 
 def _still(energy: Tensor) -> Tensor:
-    """Return the momentum squared below which rounding decides about a direction."""
+    """Return the squared momentum below which a direction is rounding noise."""
     return 1e-10 * energy.square() + 1e-30
 
 

@@ -1,4 +1,4 @@
-"""The interaction layer: every particle hears every other one of its event."""
+"""The interaction layer: every particle receives a message from every other one in its event."""
 
 from collections.abc import Sequence
 from typing import Optional, cast
@@ -37,19 +37,20 @@ class InteractionConv(MessagePassing):
     out_channels
         Features per particle after the update.
     effect_hidden, out_hidden
-        Widths of the hidden layers of :math:`f_R` and :math:`f_O`; none for a single layer. Every layer is activated,
-        the last ones included.
+        Widths of the hidden layers of :math:`f_R` and :math:`f_O`; empty for a single layer. Every layer is activated,
+        including the last.
     act
         Name of the activation, see `lumigraph.nn.lookup_act`.
     dropout
-        Dropout rate behind every layer.
+        Dropout rate after every layer.
     norm
-        Batch normalisation behind every layer: over edges in :math:`f_R`, over particles in :math:`f_O`.
+        Whether to apply batch normalisation after every layer: over edges in :math:`f_R`, over particles in
+        :math:`f_O`.
     pair_feats
         Whether effects also depend on kinematic features of the pair, :math:`f_R(x_i, x_j, q_{ij})`, see
-        `lumigraph.nn.pair_features`; four-momenta are then given beside ``x``.
+        `lumigraph.nn.pair_features`; the layer then takes four-momenta besides ``x``.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name.
+        Functions that return the initialisation and the activation by name.
 
     Raises
     ------
@@ -60,9 +61,9 @@ class InteractionConv(MessagePassing):
     -----
     **Shape.** ``x`` (particles, in_channels); ``edges`` a `lumigraph.CompleteGraph`, or an ``edge_index``
     (2, edges) with the senders in row 0; ``p4`` (particles, 4), for ``pair_feats``; returns (particles, out_channels).
-    A particle without edges gets effects 0.
+    The effects of a particle without edges are 0.
 
-    **Units.** None assumed: standardise ``x`` first. ``p4`` as (px, py, pz, E) in GeV.
+    **Units.** None assumed: standardise ``x`` first. ``p4`` is (px, py, pz, E) in GeV.
 
     **Symmetry.** Permutation equivariant within an event; not Lorentz equivariant.
 
@@ -108,7 +109,7 @@ class InteractionConv(MessagePassing):
         )  # fmt: skip
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Initialise all weights again."""
         super().reset_parameters()
         reset(self.fr)
         reset(self.fo)
@@ -123,13 +124,13 @@ class InteractionConv(MessagePassing):
         if x.size(-1) != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} features per particle, got shape {tuple(x.shape)}")
         if isinstance(edges, CompleteGraph) and edges.num_nodes != x.size(0):
-            raise ValueError(f"the graph has {edges.num_nodes} particles, but x has {x.size(0)}")
+            raise ValueError(f"edges must have {x.size(0)} particles, as x has, got {edges.num_nodes}")
         if self.pair_feats == (p4 is None):
-            raise ValueError("p4, the four-momenta, must be given with pair_feats=True and only then")
+            raise ValueError("p4, the four-momenta, must be given if and only if pair_feats=True")
         return self.fo(torch.cat([x, self._summed_effects(x, edges, p4)], dim=-1))
 
     def path(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None) -> Path:
-        """Tell how the effects are summed: ``edges``, ``triton``, ``compiled`` or ``blocks``.
+        """Return how the effects are summed: ``edges``, ``triton``, ``compiled`` or ``blocks``.
 
         See `lumigraph.nn.pairs.choice.choose`.
         """
@@ -150,20 +151,21 @@ class InteractionConv(MessagePassing):
         pairs: Num[Tensor, "events slots slots"],
         p4: Float[Tensor, "events slots 4"] | None = None,
     ) -> Float[Tensor, "events slots out_channels"]:
-        """Return the updated features of padded events, from shapes that are known beforehand.
+        """Return the updated features of padded events, from shapes known in advance.
 
-        The same as `forward`, for graphs that are captured (``torch.compile``, ``torch.export``).
+        The same as `forward`, for captured graphs (``torch.compile``, ``torch.export``).
 
         Parameters
         ----------
         rows
-            Features, one row per slot; finite where there is no particle.
+            Features, one row per slot; finite in empty slots too.
         mask
             Which slots hold a particle.
         pairs
-            How often receiver i (axis 1) hears sender j (axis 2); see `lumigraph.events.graph.complete_pairs`.
+            How many edges lead from sender j (axis 2) to receiver i (axis 1); see
+            `lumigraph.events.graph.complete_pairs`.
         p4
-            Four-momenta, finite where there is no particle; for ``pair_feats``.
+            Four-momenta for ``pair_feats``, finite in empty slots too.
         """
         events, slots, _ = rows.shape
         x_i = rows.unsqueeze(2).expand(-1, -1, slots, -1)
@@ -183,7 +185,7 @@ class InteractionConv(MessagePassing):
         self,
         x_i: Float[Tensor, "edges in_channels"],
         x_j: Float[Tensor, "edges in_channels"],
-        momenta_i: Optional[Float[Tensor, "edges 8"]] = None,  # noqa: UP045 -- PyG reads no other spelling
+        momenta_i: Optional[Float[Tensor, "edges 8"]] = None,  # noqa: UP045 -- PyG parses only this spelling
         momenta_j: Optional[Float[Tensor, "edges 8"]] = None,  # noqa: UP045
     ) -> Float[Tensor, "edges effect_channels"]:
         """Return the effect of each sender on its receiver."""

@@ -1,4 +1,4 @@
-"""What a jet tagger wants to know of four-momenta: of each particle with respect to its event, and of every pair."""
+"""Kinematic features for jet taggers: of each particle relative to its event, and of every pair."""
 
 import math
 
@@ -20,16 +20,16 @@ __all__ = [
 
 NUM_PARTICLE_FEATURES, NUM_PAIR_FEATURES = 7, 4
 
-#: Below these logarithms are cut off: momenta and energies in GeV, distances in eta and phi, masses squared in GeV².
+#: Lower limits of logarithms: for momenta and energies in GeV, distances in eta and phi, squared masses in GeV².
 LEAST_PT, LEAST_DELTA_R, LEAST_M2 = 1e-3, 1e-3, 1e-2
 
-#: Shift and scale of the features of particles: those which the Particle Transformer is trained with on jets.
+#: Shift and scale of the features of particles, as in the training of the Particle Transformer on jets.
 _PARTICLE_SHIFT = (1.7, 2.0, -4.7, -4.7, 0.0, 0.0, 0.2)
 _PARTICLE_SCALE = (0.7, 0.7, 0.7, 0.7, 1.0, 1.0, 4.0)
 
 
 def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shape 4"]) -> Float[Tensor, "*shape 7"]:
-    r"""Return the kinematic features of particles with respect to the axis of their jet or event.
+    r"""Return the kinematic features of particles relative to the axis of their jet or event.
 
     In this order: :math:`\ln p_T`, :math:`\ln E`, :math:`\ln(p_T / p_T^{axis})`, :math:`\ln(E / E^{axis})`,
     :math:`\Delta\eta`, :math:`\Delta\phi`, :math:`\Delta R`, each shifted and scaled to about unit size.
@@ -46,7 +46,7 @@ def particle_features(p4: Float[Tensor, "*shape 4"], axis: Float[Tensor, "*#shap
     **Shape.** (..., 4) each to (..., 7).
 
     Everything is computed in float64, and is finite with finite gradients for every finite four-momentum: pT and E are
-    cut off at 1 MeV, and eta goes to at most 12.2 along the beam.
+    cut off at 1 MeV, and eta is at most 12.2 along the beam.
 
     **Symmetry.** Invariant under rotations about the beam; all but the energies under boosts along it.
 
@@ -92,35 +92,34 @@ def pair_features(a: Float[Tensor, "*#shape 4"], b: Float[Tensor, "*#shape 4"]) 
     **Shape.** (..., 4) each to (..., 4).
 
     Everything is computed in float64, and is finite with finite gradients for every finite four-momentum: logarithms
-    are cut off below a distance of 0.001 and a mass of 0.1 GeV, where rounding and detectors see no difference any
-    more.
+    are cut off below a distance of 0.001 and a mass of 0.1 GeV, differences that rounding and detectors cannot resolve.
 
     **Symmetry.** The same for (a, b) and (b, a). Invariant under rotations about the beam and boosts along it (of
-    massless particles), the mass under all Lorentz transformations.
+    massless particles); the mass is invariant under all Lorentz transformations.
 
     References
     ----------
-    .. [1] H. Qu, C. Li, S. Qian, "Particle Transformer for Jet Tagging", arXiv:2202.03772, eq. 3. With the
+    .. [1] H. Qu, C. Li, S. Qian, "Particle Transformer for Jet Tagging", arXiv:2202.03772, eq. 3, here with the
        pseudorapidity in place of the rapidity.
 
     Examples
     --------
     >>> a, b = torch.tensor([[30.0, 0.0, 0.0, 30.0], [0.0, 10.0, 0.0, 10.0]])
-    >>> pair_features(a, b)[3]  # the mass squared is 2 * 30 * 10, ln(600) = 6.4
+    >>> pair_features(a, b)[3]  # the squared mass is 2 * 30 * 10, ln(600) = 6.4
     tensor(6.3969)
     """
     return features_of_described(describe(a), describe(b)).to(a.dtype)
 
 
 def describe(p4: Float[Tensor, "*shape 4"]) -> Float[Tensor, "*shape 8"]:
-    """Return what the features of its pairs need of each particle, in float64: eta, phi, pT, ln pT, four-momentum."""
+    """Return what pair features need from each particle, in float64: eta, phi, pT, ln pT and the four-momentum."""
     p = p4.double()
     size = pt(p).clamp(min=LEAST_PT)
     return torch.cat([torch.stack([FEATURES["eta"](p), phi(p), size, size.log()], dim=-1), p], dim=-1)
 
 
 def features_of_described(a: Float[Tensor, "*#shape 8"], b: Float[Tensor, "*#shape 8"]) -> Float[Tensor, "*shape 4"]:
-    """Return the `pair_features`, in float64, of particles from `describe`."""
+    """Return the `pair_features`, in float64, of particles described by `describe`."""
     turn = a[..., 1] - b[..., 1]
     d_phi = turn - 2 * math.pi * torch.round(turn / (2 * math.pi))
     d2 = (a[..., 0] - b[..., 0]).square() + d_phi.square()

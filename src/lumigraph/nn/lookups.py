@@ -50,20 +50,20 @@ _SATURATING = ("tanh", "sigmoid", "softmax", "logsoftmax", "linear")
 
 
 def check_lookups(**lookups: Any) -> None:
-    """Raise a TypeError that names the first look-up that is no function."""
+    """Raise a TypeError that names the first look-up that is not a function."""
     for name, lookup in lookups.items():
         if not callable(lookup):
-            raise TypeError(f"{name} must be a function of the name of an activation, got {lookup!r}")
+            raise TypeError(f"{name} must be a function of an activation's name, got {lookup!r}")
 
 
 def _check(act: str) -> None:
     if act not in _ACTIVATIONS:
         names = get_args(Act)
-        raise ValueError(f"act={act!r} is no activation: {near(str(act), names)} (known: {', '.join(names)})")
+        raise ValueError(f"act must be an activation, got {act!r}: {near(str(act), names)} (known: {', '.join(names)})")
 
 
 def lookup_act(act: str) -> nn.Module:
-    """Return the activation layer of a name.
+    """Return an activation layer by name.
 
     Parameters
     ----------
@@ -85,17 +85,18 @@ def lookup_act(act: str) -> nn.Module:
 
 
 def lookup_normal_init(act: str, fan_in: int | None = None, fan_out: int | None = None) -> Init:
-    """Return a function that draws a weight from the normal distribution that suits an activation.
+    """Return a function that fills a weight from the normal distribution that suits an activation.
 
     Standard deviation: sqrt(2 / fan_in) for relu and its kin (He et al., arXiv:1502.01852), 1 / sqrt(fan_in) for selu
-    (arXiv:1706.02515), sqrt(2 / (fan_in + fan_out)) for those that saturate and for linear (Glorot and Bengio).
+    (arXiv:1706.02515), sqrt(2 / (fan_in + fan_out)) for saturating activations and linear (Glorot and Bengio).
 
     Parameters
     ----------
     act
-        Name of the activation behind the weight.
+        Name of the activation after the weight.
     fan_in, fan_out
-        Inputs and outputs. They are read from the weight; only for selu a ``fan_in`` that is given comes first.
+        Numbers of inputs and outputs. They are read from the weight; only for selu does a given ``fan_in`` take
+        precedence.
 
     Raises
     ------
@@ -119,17 +120,18 @@ def lookup_normal_init(act: str, fan_in: int | None = None, fan_out: int | None 
 
 
 def lookup_uniform_init(act: str, fan_in: int | None = None, fan_out: int | None = None) -> Init:
-    """Return a function that draws a weight from the uniform distribution that suits an activation.
+    """Return a function that fills a weight from the uniform distribution that suits an activation.
 
-    Bound: sqrt(6 / fan_in) for relu and its kin, 1 / sqrt(fan_in) for selu, sqrt(6 / (fan_in + fan_out)) for those
-    that saturate and for linear.
+    Bound: sqrt(6 / fan_in) for relu and its kin, 1 / sqrt(fan_in) for selu, sqrt(6 / (fan_in + fan_out)) for saturating
+    activations and linear.
 
     Parameters
     ----------
     act
-        Name of the activation behind the weight.
+        Name of the activation after the weight.
     fan_in, fan_out
-        Inputs and outputs. They are read from the weight; only for selu a ``fan_in`` that is given comes first.
+        Numbers of inputs and outputs. They are read from the weight; only for selu does a given ``fan_in`` take
+        precedence.
 
     Raises
     ------

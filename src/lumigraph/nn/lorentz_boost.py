@@ -1,4 +1,4 @@
-"""The Lorentz boost layer: learned combinations of particles, seen from learned rest frames."""
+"""The Lorentz boost layer: learned combinations of particles, boosted into learned rest frames."""
 
 from typing import Literal, get_args
 
@@ -19,38 +19,38 @@ BoostMode = Literal["pairs", "product", "combinations"]
 
 
 class LorentzBoostConv(MessagePassing):
-    r"""Combine the four-momenta of an event and boost the combinations into rest frames, learned like them.
+    r"""Combine the four-momenta of an event and boost the combinations into rest frames, both learned.
 
-    With weights per slot :math:`s` that are used by their absolute value,
+    With the absolute values of the weights of each slot :math:`s`,
 
     .. math::
         k_a = \sum_s |w_{as}|\, p_s, \qquad r_f = \sum_s |u_{fs}|\, p_s, \qquad k'_{af} = \Lambda(r_f)\, k_a
 
-    where :math:`\Lambda(r)` is the boost into the rest frame of :math:`r`. Which combination :math:`a` goes into which
-    frame :math:`f`, and the order of the outputs :math:`(a, f)`, is the mode:
+    where :math:`\Lambda(r)` is the boost into the rest frame of :math:`r`. The mode decides which combination :math:`a`
+    is boosted into which frame :math:`f`, and the order of the outputs :math:`(a, f)`:
 
-    - ``pairs``: each into a frame of its own, (0,0), (1,1), ...;
+    - ``pairs``: each into its own frame, (0,0), (1,1), ...;
     - ``product``: each into every frame, combination by combination, (0,0), (0,1), ..., (1,0), ...;
-    - ``combinations``: each into the rest frame of every other combination, :math:`r = k`: first those of later ones,
-      (0,1), (0,2), ..., (1,2), ..., then those of earlier ones, (1,0), (2,0), (2,1), ....
+    - ``combinations``: each into the rest frame of every other combination, :math:`r = k`: first the later ones,
+      (0,1), (0,2), ..., (1,2), ..., then the earlier ones, (1,0), (2,0), (2,1), ....
 
-    As messages: every particle sends its weighted four-momentum to the combinations and to the frames of its event.
+    As messages: every particle sends its weighted four-momentum to the combinations and the frames of its event.
 
     Parameters
     ----------
     num_slots
-        Places for particles in an event.
+        Number of slots for particles in an event.
     num_particles
         Number of combinations n.
     mode
         One of `BoostMode`.
     num_frames
-        Number of frames m, for ``product``; as many as combinations if not given.
+        Number of frames m, for ``product``; the number of combinations if not given.
 
     Raises
     ------
     ValueError
-        If a number is not positive, the mode is unknown, numbers of combinations and frames do not go with the mode, or
+        If a number is not positive, the mode is unknown, the numbers of combinations and frames do not fit the mode, or
         a particle is in a slot that does not exist.
 
     Notes
@@ -58,13 +58,13 @@ class LorentzBoostConv(MessagePassing):
     **Shape.** ``p4`` (particles, 4), ``slot`` (particles,), ``ptr`` (events + 1,); returns (events, num_outputs, 4)
     with n outputs for ``pairs``, n*m for ``product`` and n(n-1) for ``combinations``.
 
-    **Units.** GeV; momenta as they are, not standardised.
+    **Units.** GeV; momenta must not be standardised.
 
-    **Symmetry.** None under permutation: each slot has weights of its own. Invariant under a boost of all frames
-    together only as far as `lumigraph.events.kinematics.boost` is: a common boost rotates each :math:`k'`.
+    **Symmetry.** None under permutation: each slot has its own weights. Invariant under a common boost only as far as
+    `lumigraph.events.kinematics.boost` is: a common boost rotates each :math:`k'`.
 
-    Sums and boosts are done in float64. A frame without a rest frame (no particle, or all along one direction and
-    massless) boosts nothing. ``rf_wgts``, the weights of the frames, are None for ``combinations``.
+    Sums and boosts are computed in float64. A frame without a rest frame (no particle, or massless particles along one
+    direction) leaves the combination unchanged. ``rf_wgts``, the weights of the frames, is None for ``combinations``.
 
     References
     ----------
@@ -101,7 +101,7 @@ class LorentzBoostConv(MessagePassing):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew, normal with a standard deviation of 1 / number of combinations or of frames."""
+        """Initialise all weights again, normal with standard deviation 1 / number of combinations or of frames."""
         super().reset_parameters()
         for weight in (self.part_wgts, self.rf_wgts):
             if weight is not None:
@@ -116,7 +116,7 @@ class LorentzBoostConv(MessagePassing):
     def combine(
         self, p4: Float[Tensor, "particles 4"], slot: Int[Tensor, " particles"], ptr: Int[Tensor, " events_plus_1"]
     ) -> tuple[Float[Tensor, "events num_particles 4"], Float[Tensor, "events num_frames 4"]]:
-        """Return the combinations and the frames before the boost, in float64; the same for ``combinations``."""
+        """Return the combinations and the frames before the boost, in float64; both are equal for ``combinations``."""
         check_slots(slot, ptr, self.num_slots)
         event = ptr_to_batch(ptr, p4.size(0))
         to_event = torch.stack([torch.arange(p4.size(0), device=p4.device), event])
@@ -127,11 +127,11 @@ class LorentzBoostConv(MessagePassing):
         return self._split(both.permute(2, 0, 1))
 
     def dense(self, rows: Float[Tensor, "events slots 4"]) -> Float[Tensor, "events outputs 4"]:
-        """Return the boosted combinations of padded events: four-momenta slot by slot, 0 where there is none."""
+        """Return the boosted combinations of padded events: four-momenta slot by slot, 0 in empty slots."""
         return self._boosted(*self._combined(rows, self._weights())).to(rows.dtype)
 
     def _combined(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        # one product of matrices for all events and components, which are apart from here on: that is what boosts take
+        # one matrix product for all events and components; boosts take the components contiguous and separate
         return self._split(rows.permute(2, 0, 1).contiguous().double() @ weights.t())
 
     def _weights(self) -> Tensor:
@@ -171,18 +171,18 @@ class LorentzBoostConv(MessagePassing):
 def _check_numbers(num_slots: int, num_particles: int, mode: str, num_frames: int | None) -> None:
     if mode not in get_args(BoostMode):
         raise ValueError(
-            f"mode={mode!r} is no way to pair combinations with frames: {near(str(mode), get_args(BoostMode))}"
+            f"mode must be a way to pair combinations with frames, got {mode!r}: {near(mode, get_args(BoostMode))}"
         )
     check_counts(num_slots=num_slots, num_particles=num_particles)
     if mode == "combinations" and num_particles < 2:
         raise ValueError(
-            "mode='combinations' boosts combinations into each other's rest frames: num_particles must be at least 2, "
-            f"got {num_particles}"
+            f"num_particles must be at least 2 with mode='combinations', got {num_particles}: combinations are boosted "
+            "into each other's rest frames"
         )
     if mode != "product" and num_frames not in (None, num_particles):
         raise ValueError(
-            f"num_frames={num_frames} goes with mode='product' only: mode={mode!r} has as many frames as combinations, "
-            f"num_particles={num_particles}"
+            f"num_frames must be num_particles={num_particles} with mode={mode!r}, got {num_frames}: only "
+            "mode='product' has other numbers of frames"
         )
     if num_frames is not None:
         check_counts(num_frames=num_frames)

@@ -1,4 +1,4 @@
-"""Stacks of linear layers: the one builder that every block uses."""
+"""Stacks of linear layers, used by all blocks."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,10 +14,10 @@ __all__ = ["BatchNorm", "Dense", "Layers", "batch_norm", "mlp"]
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that also takes fewer than two rows, and rows that do not count.
+    """Batch normalisation that accepts fewer than two rows, and rows that do not count.
 
-    A batch may hold a single event, or events without a single edge: in training such a batch is normalised with the
-    running statistics, and leaves them as they are.
+    A batch may hold a single event, or events without edges: in training such a batch is normalised with the running
+    statistics, and leaves them unchanged.
 
     Examples
     --------
@@ -35,15 +35,15 @@ class BatchNorm(nn.BatchNorm1d):
         x
             Rows.
         count
-            How often each row counts in the statistics, 0 for padding; once each if not given.
+            How often each row counts in the statistics: 0 for padding, 1 for all if not given.
         """
         return batch_norm(self, x, count)
 
     def constants(self) -> tuple[Tensor, Tensor]:
-        """Return scale and shift of each channel in evaluation, where rows do not influence each other."""
+        """Return the scale and shift of each channel in evaluation, where they are constant."""
         mean, variance = self.running_mean, self.running_var
         if mean is None or variance is None:
-            raise TypeError("a batch normalisation without running statistics is no constant in evaluation")
+            raise TypeError("a batch normalisation must have running statistics to be constant in evaluation, got none")
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return scale, self.bias - mean * scale
 
@@ -59,7 +59,7 @@ def batch_norm(norm: nn.BatchNorm1d, x: Tensor, count: Tensor | None = None) -> 
         n = weight.sum()
         batch_mean = (x * weight).sum(0) / n.clamp(min=1)
         batch_variance = ((x - batch_mean).square() * weight).sum(0) / n.clamp(min=1)
-        enough = n >= 2  # a number, not a branch: a captured graph cannot ask
+        enough = n >= 2  # a tensor, not a branch, for captured graphs
         with torch.no_grad():
             rate = enough.to(x.dtype) * (norm.momentum or 0.0)
             mean.lerp_(batch_mean, rate)
@@ -71,7 +71,7 @@ def batch_norm(norm: nn.BatchNorm1d, x: Tensor, count: Tensor | None = None) -> 
 
 
 class Layers(nn.Sequential):
-    """Layers one behind the other, that tell batch normalisation among them which rows count."""
+    """A sequence of layers that passes ``count`` to its batch normalisations."""
 
     def forward(self, x: Tensor, count: Tensor | None = None) -> Tensor:
         """Return the output of the last layer; see `BatchNorm` for ``count``."""
@@ -81,20 +81,20 @@ class Layers(nn.Sequential):
 
 
 class Dense(Layers):
-    """One linear layer with what follows it: activation, batch normalisation, dropout, in this order.
+    """A linear layer followed by activation, batch normalisation and dropout, in this order.
 
     Parameters
     ----------
     in_channels, out_channels
-        Width before and after.
+        Widths of input and output.
     act
         Name of the activation; ``linear`` adds none.
     dropout
-        Rate, from 0 to below 1; alpha dropout behind selu.
+        Rate, from 0 to below 1; alpha dropout after selu.
     norm
         Whether to normalise over the batch.
     lookup_init, lookup_act
-        Functions that give the initialisation of the weight and the activation by name. The bias starts at 0.
+        Functions that return the initialisation of the weight and the activation by name. The bias starts at 0.
 
     Raises
     ------
@@ -121,7 +121,9 @@ class Dense(Layers):
         lookup_act: LookupAct = lookup_act,
     ) -> None:
         if in_channels < 1 or out_channels < 1:
-            raise ValueError(f"a layer needs at least one input and one output, got {in_channels} -> {out_channels}")
+            raise ValueError(
+                f"a layer must have at least one input and one output, got {in_channels} -> {out_channels}"
+            )
         rate = check_dropout("dropout", dropout)
         check_lookups(lookup_init=lookup_init, lookup_act=lookup_act)
         layers: list[nn.Module] = [nn.Linear(in_channels, out_channels)]
@@ -137,7 +139,7 @@ class Dense(Layers):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weight anew, set the bias to 0 and forget the running statistics."""
+        """Initialise the weight again, set the bias to 0 and reset the running statistics."""
         for layer in self:
             if isinstance(layer, nn.Linear):
                 self.lookup_init(self.act, layer.in_features, layer.out_features)(layer.weight.data)
@@ -157,7 +159,7 @@ def mlp(
     lookup_init: LookupInit = lookup_normal_init,
     lookup_act: LookupAct = lookup_act,
 ) -> Layers:
-    """Return linear layers of the widths ``channels[0] -> channels[1] -> ...``, each activated, the last included.
+    """Return linear layers of the widths ``channels[0] -> channels[1] -> ...``, all activated, including the last.
 
     Parameters
     ----------
@@ -177,7 +179,7 @@ def mlp(
     torch.Size([5, 2])
     """
     if len(channels) < 2:
-        raise ValueError(f"a network needs at least one layer, got the widths {list(channels)}")
+        raise ValueError(f"a network must have at least one layer, got the widths {list(channels)}")
     return Layers(
         *(
             Dense(i, o, act=act, dropout=dropout, norm=norm, lookup_init=lookup_init, lookup_act=lookup_act)

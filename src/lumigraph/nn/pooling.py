@@ -1,4 +1,4 @@
-"""From the particles of an event to one vector per event."""
+"""Pooling of the particles of an event into one vector."""
 
 from typing import Literal, get_args
 
@@ -24,15 +24,15 @@ def check_pooling(name: str, method: str) -> Pooling:
     for known in get_args(Pooling):
         if str(method).lower() == known:
             return known
-    raise ValueError(f"{name}={method!r} is no way to aggregate particles: {near(method, get_args(Pooling))}")
+    raise ValueError(f"{name} must be a way to aggregate particles, got {method!r}: {near(method, get_args(Pooling))}")
 
 
 class Pool(nn.Module):
     r"""Aggregate the particles of each event into one vector.
 
-    ``sum``, ``mean`` and ``max`` over the particles, whatever their number; ``attention``: their mean with learned
-    weights, :math:`\sum_i a_i x_i` with :math:`a = \mathrm{softmax}_i(w \cdot f(x_i))` over the particles of an event;
-    ``flatten``: one place per slot.
+    ``sum``, ``mean`` and ``max`` are over any number of particles. ``attention`` is their mean with learned weights,
+    :math:`\sum_i a_i x_i` with :math:`a = \mathrm{softmax}_i(w \cdot f(x_i))` over the particles of an event.
+    ``flatten`` concatenates the slots.
 
     Parameters
     ----------
@@ -43,17 +43,18 @@ class Pool(nn.Module):
     num_slots
         Number of slots, for ``flatten``.
     act, lookup_init, lookup_act
-        Activation of the hidden layer of ``attention``, and functions that give initialisation and activation by name.
+        Activation of the hidden layer of ``attention``, and functions that return initialisation and activation by
+        name.
 
     Raises
     ------
     ValueError
-        If the method is unknown, or ``flatten`` meets a particle beyond the last slot.
+        If the method is unknown, or ``flatten`` finds a particle beyond the last slot.
 
     Notes
     -----
     **Shape.** ``x`` (particles, C), ``slot`` (particles,), ``ptr`` (events + 1,); returns (events, C), for ``flatten``
-    (events, C * num_slots), channel-major. Without particles all are 0.
+    (events, C * num_slots), channel-major. An event without particles gives zeros.
 
     **Symmetry.** All but ``flatten`` are invariant under permutation of an event's particles.
 
@@ -97,7 +98,7 @@ class Pool(nn.Module):
         return self.channels * (self.num_slots if self.method == "flatten" else 1)
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Initialise all weights again."""
         reset(self.gate)
 
     def forward(
@@ -117,7 +118,7 @@ class Pool(nn.Module):
     def dense(
         self, rows: Float[Tensor, "events slots channels"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
-        """Return the same for padded events, whatever stands in the places that the mask leaves out."""
+        """Return the same for padded events; values outside the mask are ignored."""
         present = mask.unsqueeze(-1)
         rows = torch.where(present, rows, torch.zeros_like(rows))
         if self.method == "flatten":

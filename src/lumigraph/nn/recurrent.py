@@ -1,4 +1,4 @@
-"""Recurrent layers along the particles of padded events, that walk over the particles that are there only."""
+"""Recurrent layers along the particles of padded events, without the empty slots."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["reset_recurrent", "walk", "walk_unrolled"]
 
 
 def reset_recurrent(rnn: nn.RNNBase) -> None:
-    """Draw the weights anew: orthogonal, the recurrent ones gate by gate; biases 0, forget gate 1, reset gate -1."""
+    """Initialise orthogonal weights, the recurrent ones gate by gate; biases 0, forget gate 1, reset gate -1."""
     width = rnn.hidden_size
     for name, parameter in rnn.named_parameters():
         weight = parameter.data
@@ -23,7 +23,7 @@ def reset_recurrent(rnn: nn.RNNBase) -> None:
                 nn.init.orthogonal_(gate)
         else:
             nn.init.zeros_(weight)
-        if "bias_ih" in name:  # torch adds a second bias, bias_hh: it stays 0
+        if "bias_ih" in name:  # torch adds a second bias, bias_hh, which stays 0
             if rnn.mode == "LSTM":
                 weight[width : 2 * width] = 1.0
             elif rnn.mode == "GRU":
@@ -54,7 +54,7 @@ def walk(
     lengths, slots = mask.sum(1), mask.size(1)
     order = (~mask).argsort(dim=1, stable=True)  # particles first, in the order of their slots
     aligned = rows.gather(1, order.unsqueeze(-1).expand_as(rows))
-    # an empty event takes one step, which is forgotten: packed sequences must not be empty
+    # packed sequences must not be empty: an empty event takes one step, which is discarded
     packed = pack_padded_sequence(aligned, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
     packed_states, last = rnn(packed)
     states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=slots)
@@ -73,12 +73,12 @@ def walk_unrolled(
     mask: Bool[Tensor, "events slots"],
     dropout: float | int = 0.0,
 ) -> tuple[Float[Tensor, "events slots states"], Float[Tensor, "events states"]]:
-    """Return the same as `walk`, step by step over the slots: for captured graphs, which know no packed sequences.
+    """Return the same as `walk`, slot by slot, for captured graphs, which do not support packed sequences.
 
     Parameters
     ----------
     mode, weights, num_layers
-        Kind of cell, parameters by name and number of layers, as torch's recurrent layers have them.
+        Kind of cell, parameters by name and number of layers, as in torch's recurrent layers.
     rows, mask
         Features by slot, and which slots hold a particle.
     dropout
@@ -101,7 +101,7 @@ _Cell = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]
 
 
 def _run(cell: _Cell, weights: list[Tensor], rows: Tensor, mask: Tensor, backward: bool) -> tuple[Tensor, Tensor]:
-    """Walk along one layer in one direction; the state passes absent particles unchanged."""
+    """Run one layer in one direction; absent particles leave the state unchanged."""
     w_ih, w_hh, b_ih, b_hh = weights
     gates = nn.functional.linear(rows, w_ih, b_ih)
     h = c = rows.new_zeros(rows.size(0), w_hh.size(1))
@@ -123,14 +123,14 @@ def _scanned(
     h: Tensor,
     backward: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Walk along slots whose number an exported graph leaves open, at least one of them."""
+    """Run over a number of slots, at least one, that an exported graph leaves open."""
     from torch._higher_order_ops.scan import scan
 
     def step(state: tuple[Tensor, Tensor], slot: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         (h, c), (gate, present) = state, slot
         new_h, new_c = cell(gate, h, c)
         h, c = torch.where(present, new_h, h), torch.where(present, new_c, c)
-        return (h, c), h.clone()  # what is returned twice must not be one tensor
+        return (h, c), h.clone()  # scan must not return the same tensor twice
 
     slots = gates.transpose(0, 1).contiguous(), mask.t().unsqueeze(-1).contiguous()
     (h, _), states = scan(step, (h, torch.zeros_like(h)), slots, reverse=backward)

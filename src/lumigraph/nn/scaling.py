@@ -1,4 +1,4 @@
-"""What becomes of the features of a model before its first layer, with constants that were measured beforehand."""
+"""Scaling of a model's input features, with constants measured in advance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -11,29 +11,29 @@ from ..events.errors import near
 
 __all__ = ["LOG_FLOOR", "TRANSFORMS", "Scaling", "Standardise", "Transform"]
 
-#: ``log``: the natural logarithm, for what is positive; ``symlog``: sign(x) log(1 + |x|), for either sign.
+#: ``log``: the natural logarithm, for positive numbers; ``symlog``: sign(x) log(1 + |x|), for either sign.
 Transform: TypeAlias = Literal["log", "symlog"]
 #: Names of all transforms.
 TRANSFORMS: tuple[str, ...] = get_args(Transform)
-#: What is smaller is cut off here before a logarithm, unless another lower limit is given.
+#: Lower limit of numbers before a logarithm, unless another one is given.
 LOG_FLOOR = 1e-3
 
-_LOG, _SYMLOG = 1, 2  # what the buffer of transforms holds, 0 for none
+_LOG, _SYMLOG = 1, 2  # codes in the buffer of transforms, 0 for none
 
 
 class Scaling(NamedTuple):
-    """What is done to F features: all that `Standardise` takes.
+    """The constants with which `Standardise` scales F features.
 
     Parameters
     ----------
     mean, std
-        Shift and scale of each feature, behind everything that follows here but ``limit``.
+        Shift and scale of each feature, applied after everything below except ``limit``.
     low, high
-        Limits of each feature as it comes, infinite for none; no limits at all if not given.
+        Limits of each unscaled feature, infinite for none; no limits at all if not given.
     transforms
         Name of the transform of each feature, None for none.
     limit
-        Largest size of a feature once it is scaled.
+        Largest size of a scaled feature.
 
     Examples
     --------
@@ -50,26 +50,26 @@ class Scaling(NamedTuple):
     limit: float | int | None = None
 
     def select(self, columns: Sequence[int]) -> "Scaling":
-        """Return what is done to some of the features, in the order given."""
+        """Return the scaling of some of the features, in the given order."""
         low, high = (None if value is None else torch.as_tensor(value)[list(columns)] for value in self[2:4])
         names = None if self.transforms is None else tuple(self.transforms[i] for i in columns)
         return Scaling(self.mean[list(columns)], self.std[list(columns)], low, high, names, self.limit)
 
     def altered(self) -> list[int]:
-        """Return the numbers of the features that are limited or transformed as they come."""
+        """Return the numbers of the features that are limited or transformed before scaling."""
         names = self.transforms or [None] * len(self.mean)
         low, high = ([False] * len(names) if v is None else torch.as_tensor(v).isfinite().tolist() for v in self[2:4])
         return [i for i, name in enumerate(names) if name is not None or low[i] or high[i]]
 
 
 class Standardise(nn.Module):
-    r"""Limit, transform, shift and scale features with constants that were measured on training events.
+    r"""Limit, transform, shift and scale features with constants measured on training events.
 
     .. math:: x' = \frac{T(\min(\max(x, low), high)) - mean}{std}, \quad |x'| \le limit
 
-    Each step but the last two is there only if it was asked for in `set`. The constants are buffers: they are saved
-    with the model and applied in the same way wherever it runs, and a state_dict that is loaded says by itself which
-    steps there are. They start as mean 0 and standard deviation 1, which changes nothing.
+    Shift and scale always apply, the other steps only if `set` asked for them. The constants are buffers: they are
+    saved with the model and applied in the same way wherever it runs, and a loaded state_dict decides which steps
+    apply. They start as mean 0 and standard deviation 1, which changes nothing.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Standardise(nn.Module):
     >>> scale(torch.tensor([[3.0, 6.0]]))
     tensor([[1., 1.]])
 
-    A transverse momentum in GeV by its logarithm, a pseudorapidity within the detector:
+    The logarithm of a transverse momentum in GeV, and a pseudorapidity limited to the detector:
 
     >>> scale.set(torch.tensor([3.0, 0.0]), torch.tensor([0.5, 2.0]), low=torch.tensor([-torch.inf, -2.5]),
     ...           high=torch.tensor([torch.inf, 2.5]), transforms=("log", None), limit=5.0)
@@ -104,14 +104,14 @@ class Standardise(nn.Module):
     high: Tensor | None
     transform: Tensor | None
     limit: Tensor | None
-    _plain = True  # shift and scale only: one look at this is quicker than one at each buffer
+    _plain = True  # shift and scale only; one check of this is faster than one of each buffer
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("std", torch.ones(num_features))
         for name in ("low", "high", "transform", "limit"):
-            self.register_buffer(name, None)  # no part of the state unless it is needed
+            self.register_buffer(name, None)  # part of the state only if needed
 
     def set(
         self,
@@ -122,18 +122,18 @@ class Standardise(nn.Module):
         transforms: Sequence[str | None] | None = None,
         limit: float | int | None = None,
     ) -> None:
-        """Take over constants; a feature that never varies is shifted, not scaled.
+        """Set the constants; a feature that never varies is shifted, not scaled.
 
         Parameters
         ----------
         mean, std, low, high, transforms, limit
-            As in `Scaling`. A logarithm without a positive lower limit has one of 0.001 (`LOG_FLOOR`).
+            As in `Scaling`. A logarithm without a positive lower limit gets one of 0.001 (`LOG_FLOOR`).
 
         Raises
         ------
         ValueError
             If there is not one finite number per feature (limits may be infinite), a transform is unknown, or a lower
-            limit lies above the upper one.
+            limit is above the upper one.
         """
         mean, std = self._numbers("mean", mean, finite=True), self._numbers("std", std, finite=True)
         codes = self._codes(transforms)
@@ -161,7 +161,7 @@ class Standardise(nn.Module):
             raise ValueError(f"transforms must hold {self.mean.numel()} names, one per feature, got {names}")
         for name in names:
             if name is not None and name not in TRANSFORMS:
-                raise ValueError(f"there is no transform {name!r}: {near(name, TRANSFORMS)}")
+                raise ValueError(f"transforms must be log, symlog or None, got {name!r}: {near(name, TRANSFORMS)}")
         return torch.tensor([0 if n is None else TRANSFORMS.index(n) + 1 for n in names], device=self.mean.device)
 
     def _limits(self, low: Any, high: Any, codes: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -176,7 +176,7 @@ class Standardise(nn.Module):
         return low, high
 
     def forward(self, x: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
-        """Return the features as a model takes them."""
+        """Return the scaled features."""
         if self._plain:
             return (x - self.mean) / self.std
         if self.low is not None:
@@ -187,7 +187,7 @@ class Standardise(nn.Module):
         return x if self.limit is None else torch.clamp(x, -self.limit, self.limit)
 
     def undo(self, scaled: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows features"]:
-        """Return the features that are scaled to these ones, within the limits of what comes in."""
+        """Return unscaled features, within the limits of the input."""
         x = scaled * self.std + self.mean
         if self.transform is not None:
             symlog = x.sign() * x.abs().expm1()
@@ -195,10 +195,10 @@ class Standardise(nn.Module):
         return x if self.low is None else torch.clamp(x, self.low, self.high)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        if prefix + "mean" in state_dict:  # otherwise it says nothing about this layer
+        if prefix + "mean" in state_dict:  # otherwise the state_dict does not hold this layer
             for name in ("low", "high", "transform", "limit"):
                 value, dtype = state_dict.get(prefix + name), torch.long if name == "transform" else self.mean.dtype
-                # a place for it, or none; torch then fills it as it does any other
+                # an empty buffer or none; torch then fills it like any other
                 setattr(
                     self, name, None if value is None else torch.empty_like(value, dtype=dtype, device=self.mean.device)
                 )
@@ -206,16 +206,16 @@ class Standardise(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
-        """Show the number of features, and the steps beside shift and scale."""
+        """Show the number of features, and the steps besides shift and scale."""
         steps = [name for name in ("low", "transform", "limit") if getattr(self, name) is not None]
         words = {"low": "limits", "transform": "transforms", "limit": "limit"}
         return ", ".join([str(self.mean.numel()), *(words[name] for name in steps)])
 
 
 def _transformed(x: Tensor, codes: Tensor) -> Tensor:
-    """Return the features transformed; what a logarithm is not meant for does not reach it, nor its gradient."""
+    """Return the transformed features; values that have another transform, or none, reach no logarithm or gradient."""
     log = torch.where(codes == _LOG, x, 1.0).log()
     size = torch.where(codes == _SYMLOG, x, 0.0)
-    # one of the two has a gradient at 0, so that the sum has the right one there
+    # only one of the two has a gradient at 0, so the sum has the right one
     symlog = size.clamp(min=0).log1p() - torch.relu(-size).log1p()
     return torch.where(codes == 0, x, log + symlog)

@@ -208,7 +208,7 @@ class TestRefusals:
             FullyConnected(0, {}, 2, 4)
 
     def test_an_unknown_activation_is_named(self):
-        with pytest.raises(ValueError, match=r"act='rellu' is no activation: did you mean .*relu"):
+        with pytest.raises(ValueError, match=r"act must be an activation, got 'rellu': did you mean .*relu"):
             FullyConnected(3, FEAT_MAP, 2, 4, act="rellu")
 
     @pytest.mark.parametrize("rate", [-0.1, 1.0, 2])

@@ -102,13 +102,13 @@ def test_columns_are_no_part_of_the_state_but_move_with_it():
     [
         (
             {"feats_per_block": [["a"], ["bb"]]},
-            r"feats_per_block\[1\] names 'bb', which is no feature: there are: a, b, c, d",
+            r"feats_per_block\[1\] must name features, got 'bb': there are: a, b, c, d",
         ),
-        ({"feats_per_block": [["a"], []]}, "block 1 gets no input"),
+        ({"feats_per_block": [["a"], []]}, r"feats_per_block\[1\] must name at least one feature"),
         ({"feats_per_block": [["a"]], "blocks": [SMALL, SMALL]}, "got 1 lists and 2 blocks"),
         ({"feats_per_block": []}, "got 0 lists and 0 blocks"),
         ({"feats_per_block": ["a", ["b"]]}, r"feats_per_block\[0\] must be a list of different names, got 'a'"),
-        ({"feats_per_block": "ab"}, "feats_per_block must be a list with an entry for each body"),
+        ({"feats_per_block": "ab"}, "feats_per_block must be a list with one entry per body"),
         ({"blocks": [SMALL, "FullyConnected"]}, r"blocks\[1\] must be a class of bodies, or a partial of one"),
         ({"blocks": [lambda **options: 3, SMALL]}, r"blocks\[0\] must be a class of bodies, or a partial of one"),
         ({"bottleneck_sz": -1}, "bottleneck_sz must be at least 0, got -1"),
@@ -124,5 +124,5 @@ def test_a_body_may_live_on_its_bottleneck_alone():
 
 
 def test_it_has_no_layers_to_index():
-    with pytest.raises(TypeError, match="MultiBlock is no sequence of layers"):
+    with pytest.raises(TypeError, match="MultiBlock is not a sequence of layers"):
         block()[0]

@@ -105,7 +105,7 @@ def test_building_draws_for_the_weights_only():
         ({"n_singles": 0, "n_pairs": 0}, "one of them must be at least 1, got n_singles=0 and n_pairs=0"),
         ({"n_singles": -1}, "n_singles must be at least 0, got -1"),
         ({"depth": 0}, "depth must be at least 1"),
-        ({"n_particles": 1}, "n_pairs=2 needs at least two boosted particles to make a pair"),
+        ({"n_particles": 1}, "n_pairs must be 0 without two boosted particles to make a pair, got 2"),
     ],
 )
 def test_numbers_without_sense(options, message):

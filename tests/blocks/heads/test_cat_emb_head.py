@@ -95,7 +95,7 @@ class TestCatEmbHead:
         assert head.cont_feats == CONT_FEATS
 
     def test_it_has_no_layers_to_index(self):
-        with pytest.raises(TypeError, match="CatEmbHead is no sequence of layers"):
+        with pytest.raises(TypeError, match="CatEmbHead is not a sequence of layers"):
             CatEmbHead(CONT_FEATS)[0]
 
 
@@ -160,13 +160,15 @@ class TestSavedEmbeddings:
     def test_a_missing_file_is_an_error(self, tmp_path):
         CatEmbHead([], cat_embedder=CatEmbedder(["channel"], [3])).save_embeds(tmp_path)
         embedder = CatEmbedder(["channel", "flavour"], [3, 5], emb_load_path=tmp_path)
-        with pytest.raises(ValueError, match=r"no saved embedding of 'flavour': .*flavour.h5 does not exist"):
+        with pytest.raises(
+            ValueError, match=r"emb_load_path must hold an embedding of 'flavour', got no file .*flavour.h5"
+        ):
             CatEmbHead([], cat_embedder=embedder)
 
     def test_a_wrong_shape_is_an_error(self, tmp_path):
         CatEmbHead([], cat_embedder=CatEmbedder(["channel"], [4])).save_embeds(tmp_path)
         embedder = CatEmbedder(["channel"], [3], emb_load_path=tmp_path)
-        with pytest.raises(ValueError, match=r"has the shape \(4, 2\), 'channel' needs \(3, 2\)"):
+        with pytest.raises(ValueError, match=r"'channel' must have the shape \(3, 2\), got \(4, 2\)"):
             CatEmbHead([], cat_embedder=embedder)
 
 
@@ -185,7 +187,9 @@ class TestCatEmbHeadRefuses:
     def test_a_code_beyond_the_embedding(self, x, code):
         head = CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)
         x[3, 3] = code
-        with pytest.raises(ValueError, match=f"event 3: category 'flavour' has the code {code}, .* 0 to 4"):
+        with pytest.raises(
+            ValueError, match=f"event 3: category 'flavour' must have a code from 0 to 4, .* got {code}"
+        ):
             head(x)
 
     def test_a_batch_without_its_fields(self, x):
@@ -236,7 +240,7 @@ class TestCatEmbHeadRefuses:
 
     def test_a_feature_that_is_nan(self, x):
         x[2, 1] = torch.nan
-        with pytest.raises(ValueError, match="event 2: feature 'met' is NaN"):
+        with pytest.raises(ValueError, match="event 2: feature 'met' must be a number, got NaN"):
             CatEmbHead(CONT_FEATS, cat_embedder=CATEGORIES)(x)
 
     @pytest.mark.parametrize("names", [["ht", "ht"], "ht", [1], None])

@@ -214,12 +214,12 @@ class TestInteractionNet:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"agg_method": "summ"}, "agg_method='summ' is no way to aggregate particles: did you mean sum"),
+            ({"agg_method": "summ"}, "agg_method must be a way to aggregate particles, got 'summ': did you mean sum"),
             ({"intfunc_depth": 0}, "intfunc_depth must be at least 1, got 0"),
             ({"outfunc_depth": 0}, "outfunc_depth must be at least 1, got 0"),
             ({"intfunc_width": 0}, "intfunc_width must be at least 1, got 0"),
             ({"outfunc_out_sz": 0}, "outfunc_out_sz must be at least 1, got 0"),
-            ({"act": "rellu"}, "act='rellu' is no activation"),
+            ({"act": "rellu"}, "act must be an activation, got 'rellu'"),
             ({"do": 1.0}, "do must be a rate from 0 to below 1"),
         ],
     )
@@ -228,7 +228,7 @@ class TestInteractionNet:
             interaction_net(**arguments)
 
     def test_it_has_no_layers_to_index(self):
-        with pytest.raises(TypeError, match="InteractionNet is no sequence of layers"):
+        with pytest.raises(TypeError, match="InteractionNet is not a sequence of layers"):
             interaction_net()[0]
 
 

@@ -174,7 +174,7 @@ class TestMultiHeadRefuses:
         ],
     )
     def test_a_matrix_head_without_particles(self, matrix_head, missing):
-        with pytest.raises(ValueError, match=f"matrix_head needs {missing} to tell particles"):
+        with pytest.raises(ValueError, match=f"matrix_head must have {missing}, to tell particles"):
             MultiHead(MIXED, matrix_head)
 
     def test_positional_arguments_that_take_the_place_of_others(self):
@@ -213,7 +213,7 @@ class TestMultiHeadRefuses:
     def test_parts_of_different_events(self):
         head = MultiHead(MIXED, PARTIAL, cat_embedder=CATEGORIES)
         matrix = torch.zeros(3, len(FEATS), len(VECS))
-        with pytest.raises(ValueError, match="the flat part has 4 events, the particles are those of 3"):
+        with pytest.raises(ValueError, match="the flat part must have 3 events, as the particles have, got 4"):
             head((torch.zeros(4, 2 + len(head.flat_lookup) - 0), matrix))
 
     def test_what_are_no_heads(self, plain_python):
@@ -225,7 +225,7 @@ class TestMultiHeadRefuses:
             MultiHead(MIXED, PARTIAL, partial(CatEmbHead, wat=3))
 
     def test_indexing(self):
-        with pytest.raises(TypeError, match="MultiHead is no sequence of layers"):
+        with pytest.raises(TypeError, match="MultiHead is not a sequence of layers"):
             MultiHead(MIXED, PARTIAL)[0]
 
 

@@ -133,9 +133,9 @@ def test_relu():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"act": "relu", "rnn": nn.LSTM}, ValueError, "act='relu' is no activation of LSTM: it takes tanh"),
-        ({"act": "swish"}, ValueError, "act='swish' is no activation of RNN: it takes tanh or relu"),
-        ({"rnn": "LSMT"}, ValueError, "rnn='LSMT' is no recurrent layer: did you mean LSTM"),
+        ({"act": "relu", "rnn": nn.LSTM}, ValueError, "act must be tanh for LSTM, got 'relu'"),
+        ({"act": "swish"}, ValueError, "act must be tanh or relu for RNN, got 'swish'"),
+        ({"rnn": "LSMT"}, ValueError, "rnn must be a recurrent layer, got 'LSMT': did you mean LSTM"),
         ({"rnn": nn.Linear}, TypeError, "rnn must be torch.nn.RNN, torch.nn.LSTM or torch.nn.GRU, or its name"),
         ({"depth": 0}, ValueError, "depth must be at least 1, got 0"),
         ({"do": 1.5}, ValueError, "do must be a rate from 0 to below 1, got 1.5"),
@@ -149,5 +149,5 @@ def test_misuse(options, error, message):
 
 def test_a_body_behind_all_states_says_what_to_do():
     block = head(stateful=True)
-    with pytest.raises(TypeError, match=r"n_in must be a number, got \(4, 3\): the head gives a sequence per event"):
+    with pytest.raises(TypeError, match=r"n_in must be a number, got \(4, 3\): the head returns a sequence per event"):
         FullyConnected(block.get_out_size(), block.feat_map, depth=1, width=4)

@@ -60,8 +60,8 @@ def check_particles(columns, schema):
     x, slot, lengths = loop(columns, schema)
     np.testing.assert_array_equal(got.x, x)
     np.testing.assert_array_equal(got.slot, slot)
-    np.testing.assert_array_equal(got.lengths, lengths)
-    assert (got.x.dtype, got.slot.dtype, got.lengths.dtype) == (np.float32, np.int64, np.int64)
+    np.testing.assert_array_equal(np.diff(got.offsets), lengths)
+    assert (got.x.dtype, got.slot.dtype, got.offsets.dtype) == (np.float32, np.int64, np.int64)
 
 
 def jagged(lists):
@@ -126,7 +126,7 @@ def test_empty_events_stay_where_they_are(lengths):
     check_particles(columns, LISTS)
     columns["MET_px"] = np.full(len(lengths), NAN)
     check_particles(columns, LISTS)
-    assert assemble(columns, LISTS).lengths.tolist() == [sum(event) for event in lengths]
+    assert np.diff(assemble(columns, LISTS).offsets).tolist() == [sum(event) for event in lengths]
 
 
 @pytest.mark.parametrize("empty", [ak.Array([]), jagged([]), np.array([]), np.zeros((0, 4)), []])
@@ -134,12 +134,12 @@ def test_no_events_give_no_particles(empty):
     schema = EventSchema(collections=("Jet",), feats_per_vec=("px", "pt"), event_feats=("ht",), cat_feats=("n",))
     got = assemble({"Jet_px": empty, "Jet_py": empty, "ht": np.array([]), "n": np.array([])}, schema)
     assert got.x.shape == (0, 2)
-    assert (got.slot.shape, got.lengths.shape, got.u.shape, got.cat.shape) == ((0,), (0,), (0, 1), (0, 1))
+    assert (got.slot.shape, got.offsets.shape, got.u.shape, got.cat.shape) == ((0,), (1,), (0, 1), (0, 1))
 
 
 def test_events_that_awkward_knows_only_as_empty_lists_have_no_particles():
     got = assemble({"Jet_px": ak.Array([[], []])}, JETS)
-    assert (got.x.shape, got.lengths.tolist()) == ((0, 1), [0, 0])
+    assert (got.x.shape, np.diff(got.offsets).tolist()) == ((0, 1), [0, 0])
 
 
 def test_particles_keep_the_order_of_their_list():
@@ -388,7 +388,7 @@ def test_scalars_keep_their_places_and_types():
     assert got.weight.tolist() == [-1.5, 0]
     assert (got.u.dtype, got.cat.dtype, got.y.dtype, got.weight.dtype) == (np.float32, np.int64, np.float32, np.float32)
     assert got.ids["i"].dtype == np.int32
-    assert got.x is got.slot is got.lengths is None
+    assert got.x is got.slot is got.offsets is None
 
 
 def frozen(array):
@@ -453,13 +453,13 @@ def test_lists_are_the_same_in_any_type_order_and_layout(column):
     schema = EventSchema(collections=("Jet",), feats_per_vec=("px", "pt"))
     got = assemble({"Jet_px": column, "Jet_py": column}, schema)
     np.testing.assert_allclose(got.x, np.array([[1, 2, 3], np.sqrt([2, 8, 18])]).T, rtol=1e-6)
-    assert got.lengths.tolist() == [2, 0, 1]
+    assert np.diff(got.offsets).tolist() == [2, 0, 1]
     assert got.slot.tolist() == [0, 1, 0]
 
 
 def test_a_regular_matrix_has_one_particle_per_column():
-    assert assemble({"Jet_px": np.arange(6).reshape(2, 3)}, JETS).lengths.tolist() == [3, 3]
-    assert assemble({"Jet_px": np.zeros((2, 0))}, JETS).lengths.tolist() == [0, 0]
+    assert np.diff(assemble({"Jet_px": np.arange(6).reshape(2, 3)}, JETS).offsets).tolist() == [3, 3]
+    assert np.diff(assemble({"Jet_px": np.zeros((2, 0))}, JETS).offsets).tolist() == [0, 0]
 
 
 def test_what_is_masked_or_none_is_not_a_number():
@@ -482,9 +482,9 @@ def test_tables_of_pandas_are_taken_by_name():
     got = assemble(frame, schema)
     assert got.u.tolist() == [[1, 1], [0, 2]]
     assert got.cat.tolist() == [[1], [2]]
-    assert (got.x.tolist(), got.lengths.tolist()) == ([[3]], [1, 0])
+    assert (got.x.tolist(), np.diff(got.offsets).tolist()) == ([[3]], [1, 0])
     shuffled = assemble(frame.iloc[::-1], schema)
-    assert (shuffled.u.tolist(), shuffled.lengths.tolist()) == ([[0, 2], [1, 1]], [0, 1])
+    assert (shuffled.u.tolist(), np.diff(shuffled.offsets).tolist()) == ([[0, 2], [1, 1]], [0, 1])
 
 
 def test_a_column_that_stands_twice_in_a_table_is_an_error():

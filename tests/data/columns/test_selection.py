@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from lumigraph import EventDataset, EventSchema, SchemaError
 from lumigraph.data.columns.assembly import sources
-from lumigraph.data.columns.selection import numbered_as
 
 FEATS = ("px", "py")
 
@@ -214,15 +213,6 @@ def test_an_error_names_the_event_of_the_table():
     schema = EventSchema(event_feats=("MET_px",), event_selection="event >= 101")
     with pytest.raises(SchemaError, match=r"^event 2: column 'MET_px' is nan"):
         EventDataset.from_columns(columns, schema)
-
-
-def test_an_error_that_names_no_event_is_left_as_it_is():
-    cause = OSError("broken")
-    with pytest.raises(UnicodeDecodeError), numbered_as(5):
-        b"\xff".decode()
-    with pytest.raises(SchemaError, match=r"^the file ends$") as raised, numbered_as(5):
-        raise SchemaError("the file ends") from cause
-    assert raised.value.__cause__ is cause
 
 
 def test_a_schema_with_expressions_goes_through_plain_data(plain_python):

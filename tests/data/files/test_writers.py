@@ -400,7 +400,7 @@ def same(got, expected):
 
 @pytest.mark.parametrize("group", [1, 2, 100_000])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(table=tables(), cuts=st.lists(st.integers(0, 6), max_size=4))
 def test_where_events_are_cut_makes_no_difference(suffix, group, table, cuts):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -22,16 +22,16 @@ from torch_geometric.loader import DataLoader
 from lumigraph.data.loading.batching import EventBatches
 from lumigraph.data.loading.drawing import balanced_weights
 
-COSTS = {"batch_size": lambda n: 1, "max_particles": lambda n: n, "max_pairs": lambda n: n * (n - 1)}
+COSTS = {"batch_size": lambda n: 1, "particles_per_batch": lambda n: n, "pairs_per_batch": lambda n: n * (n - 1)}
 JETS = np.random.default_rng(1).integers(5, 121, 3000)
 MODES = {
     "by number": {"batch_size": 64},
-    "by particles": {"max_particles": 3000},
-    "by pairs": {"max_pairs": 200_000},
-    "by all": {"batch_size": 50, "max_particles": 3000, "max_pairs": 200_000},
+    "by particles": {"particles_per_batch": 3000},
+    "by pairs": {"pairs_per_batch": 200_000},
+    "by all": {"batch_size": 50, "particles_per_batch": 3000, "pairs_per_batch": 200_000},
     "bucketed by number": {"batch_size": 64, "bucketed": True},
-    "bucketed by particles": {"max_particles": 3000, "bucketed": True},
-    "bucketed by all": {"batch_size": 50, "max_particles": 3000, "max_pairs": 200_000, "bucketed": True},
+    "bucketed by particles": {"particles_per_batch": 3000, "bucketed": True},
+    "bucketed by all": {"batch_size": 50, "particles_per_batch": 3000, "pairs_per_batch": 200_000, "bucketed": True},
 }
 each_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 
@@ -76,7 +76,7 @@ def test_each_event_is_in_one_batch_of_one_rank_and_no_batch_is_empty_or_over_a_
     assert all(promised == len(batches) == steps for promised, batches in ranks)
     batches = [numbers for _, own in ranks for numbers in own]
     assert sorted(i for numbers in batches for i in numbers.tolist()) == list(range(len(lengths)))
-    by_number = not options["bucketed"] and not {"max_particles", "max_pairs"} & set(options)
+    by_number = not options["bucketed"] and not {"particles_per_batch", "pairs_per_batch"} & set(options)
     for numbers in batches:
         assert numbers.dtype == np.int64
         assert numbers.size > 0
@@ -184,7 +184,7 @@ def test_shuffled_events_stand_in_random_order_within_a_batch(mode, weights):
 def test_events_of_a_stratum_meet_at_random():
     # two strata of three events, (6, 5, 4) and (3, 2, 1): each of the 3! ways to pair them is as likely as any other
     lengths = [1, 2, 3, 4, 5, 6]
-    sampler = EventBatches(lengths, max_particles=9, shuffle=True)
+    sampler = EventBatches(lengths, particles_per_batch=9, shuffle=True)
     assert len(sampler) == 3
     seen = Counter(frozenset(frozenset(lengths[i] for i in b) for b in sampler.batches(e)) for e in range(1200))
     assert len(seen) == 6
@@ -193,31 +193,31 @@ def test_events_of_a_stratum_meet_at_random():
 
 def test_events_of_the_same_multiplicity_meet_at_random():
     for bucketed in (False, True):
-        sampler = EventBatches([3] * 6, max_particles=6, shuffle=True, bucketed=bucketed)
+        sampler = EventBatches([3] * 6, particles_per_batch=6, shuffle=True, bucketed=bucketed)
         seen = Counter(frozenset(frozenset(b.tolist()) for b in sampler.batches(e)) for e in range(1500))
         assert len(seen) == 15  # the ways to make three pairs
         assert max(abs(count - 100) for count in seen.values()) < 5 * math.sqrt(100)
 
 
 def test_dealing_in_order_evens_out_the_loads():
-    totals = [JETS[b].sum() for b in EventBatches(JETS, max_particles=6000).batches(0)]
+    totals = [JETS[b].sum() for b in EventBatches(JETS, particles_per_batch=6000).batches(0)]
     assert max(totals) - min(totals) < 20  # about a hundred if each stratum were dealt from the top
 
 
 def test_buckets_are_halved_where_ranks_need_more_of_them():
     ranks = on_ranks([1] * 16, 4, batch_size=16, bucketed=True)
     assert [[len(b) for b in sampler.batches(0)] for sampler in ranks] == [[4]] * 4
-    ranks = on_ranks([1] * 16 + [9] * 2, 3, max_particles=18, bucketed=True)
+    ranks = on_ranks([1] * 16 + [9] * 2, 3, particles_per_batch=18, bucketed=True)
     assert [[len(b) for b in sampler.batches(0)] for sampler in ranks] == [[8], [8], [2]]
 
 
 def test_dealt_batches_are_alike_and_buckets_hold_events_of_one_multiplicity():
-    dealt = [JETS[b] for b in EventBatches(JETS, max_particles=6000, shuffle=True).batches(0)]
+    dealt = [JETS[b] for b in EventBatches(JETS, particles_per_batch=6000, shuffle=True).batches(0)]
     totals = [n.sum() for n in dealt]
     assert max(totals) - min(totals) <= JETS.max() - JETS.min()
     assert min(totals) > 0.95 * 6000
     assert all(n.min() < 10 and n.max() > 110 for n in dealt)
-    bucketed = [JETS[b] for b in EventBatches(JETS, max_particles=6000, shuffle=True, bucketed=True).batches(0)]
+    bucketed = [JETS[b] for b in EventBatches(JETS, particles_per_batch=6000, shuffle=True, bucketed=True).batches(0)]
     assert max(n.max() - n.min() for n in bucketed[:-1]) < 20
     padded = sum(len(n) * n.max() for n in bucketed)
     assert padded < 1.05 * JETS.sum()
@@ -225,7 +225,7 @@ def test_dealt_batches_are_alike_and_buckets_hold_events_of_one_multiplicity():
 
 @pytest.mark.parametrize("weights", [None, JETS])
 def test_ranks_have_buckets_of_neighbouring_multiplicities_at_the_same_step(weights):
-    ranks = on_ranks(JETS, 4, max_particles=3000, bucketed=True, shuffle=True, weights=weights)
+    ranks = on_ranks(JETS, 4, particles_per_batch=3000, bucketed=True, shuffle=True, weights=weights)
     plans = [sampler.batches(0) for sampler in ranks]
     steps = [[JETS[own[step]].mean() for own in plans] for step in range(len(plans[0]))]
     assert np.mean([max(means) - min(means) for means in steps]) < 10  # of 60 if they were shared out at random
@@ -250,7 +250,7 @@ def test_weighted_batches_keep_the_limits_and_the_number_of_batches(mode, favour
 def test_events_without_particles_alone_fill_the_batches_of_a_budget():
     lengths = np.array([0] * 10 + [9] * 90)
     for bucketed in (False, True):
-        sampler = EventBatches(lengths, max_particles=9, weights=lengths == 0, bucketed=bucketed)
+        sampler = EventBatches(lengths, particles_per_batch=9, weights=lengths == 0, bucketed=bucketed)
         batches = sampler.batches(0)
         assert len(batches) == len(sampler) == 90
         assert all(len(numbers) for numbers in batches)
@@ -323,7 +323,7 @@ import json, sys, torch, numpy as np
 from lumigraph.data.loading.batching import EventBatches
 rank, path = int(sys.argv[1]), sys.argv[2]
 lengths = np.random.default_rng(1).integers(5, 121, 300)
-batches = EventBatches(lengths, max_pairs=100_000, bucketed=True, shuffle=True, seed=6, weights=lengths)
+batches = EventBatches(lengths, pairs_per_batch=100_000, bucketed=True, shuffle=True, seed=6, weights=lengths)
 alone = len(batches)
 torch.distributed.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
 print(json.dumps([alone, len(batches), [b.tolist() for b in batches]]))
@@ -336,7 +336,7 @@ print(json.dumps([alone, len(batches), [b.tolist() for b in batches]]))
         ) for rank in range(2)
     ]  # fmt: skip
     lengths = np.random.default_rng(1).integers(5, 121, 300)
-    options = {"max_pairs": 100_000, "bucketed": True, "shuffle": True, "seed": 6, "weights": lengths}
+    options = {"pairs_per_batch": 100_000, "bucketed": True, "shuffle": True, "seed": 6, "weights": lengths}
     for process, sampler in zip(processes, on_ranks(lengths, 2, **options), strict=True):
         answer = process.communicate(timeout=120)[0]
         assert process.returncode == 0
@@ -347,17 +347,17 @@ print(json.dumps([alone, len(batches), [b.tolist() for b in batches]]))
 
 def test_pairs_are_counted_in_64_bits():
     lengths = torch.tensor([70_000] * 4, dtype=torch.int32)
-    assert len(EventBatches(lengths, max_pairs=2 * 70_000 * 69_999)) == 2
-    assert len(EventBatches(lengths, max_pairs=2 * 70_000 * 69_999 - 1)) == 4
-    assert len(EventBatches(torch.tensor([255] * 4, dtype=torch.uint8), max_particles=510)) == 2
+    assert len(EventBatches(lengths, pairs_per_batch=2 * 70_000 * 69_999)) == 2
+    assert len(EventBatches(lengths, pairs_per_batch=2 * 70_000 * 69_999 - 1)) == 4
+    assert len(EventBatches(torch.tensor([255] * 4, dtype=torch.uint8), particles_per_batch=510)) == 2
     for bucketed in (False, True):
-        assert len(EventBatches([3, 4], max_particles=10**30, max_pairs=10**40, bucketed=bucketed)) == 1
+        assert len(EventBatches([3, 4], particles_per_batch=10**30, pairs_per_batch=10**40, bucketed=bucketed)) == 1
 
 
 def test_a_million_events_are_planned_without_a_loop_over_them():
     lengths = np.random.default_rng(0).integers(5, 121, 10**6)
     for options in ({}, {"bucketed": True}, {"weights": lengths}):
-        sampler = EventBatches(lengths, max_pairs=2**26, shuffle=True, **options)
+        sampler = EventBatches(lengths, pairs_per_batch=2**26, shuffle=True, **options)
         lines = 0
 
         def count(frame, event, arg):
@@ -383,19 +383,24 @@ def test_a_million_events_are_planned_without_a_loop_over_them():
         (0, {"batch_size": 2}, ValueError, "has no events, so there is nothing to load"),
         (-1, {"batch_size": 2}, ValueError, "lengths must be at least 0, got -1"),
         (5, {"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ([1], {"max_pairs": -5}, ValueError, "max_pairs must be at least 1, got -5"),
-        (5, {"max_particles": 7}, ValueError, "lengths must be the particles of each event .* got 5"),
+        ([1], {"pairs_per_batch": -5}, ValueError, "pairs_per_batch must be at least 1, got -5"),
+        (5, {"particles_per_batch": 7}, ValueError, "lengths must be the particles of each event .* got 5"),
         (5, {"batch_size": 7, "bucketed": True}, ValueError, "lengths must be the particles of each event"),
         ([1, -2], {"batch_size": 2}, ValueError, "event 1: lengths must be at least 0, got -2"),
         ([1.0, 2.0], {"batch_size": 2}, TypeError, "whole numbers, one per event, got float64"),
         ([[1], [2]], {"batch_size": 2}, TypeError, r"got int64 of shape \(2, 1\)"),
         (
             [3, 9, 4],
-            {"max_particles": 8},
+            {"particles_per_batch": 8},
             ValueError,
-            "event 1: it has 9 particles, more than max_particles=8 .* raise",
+            "event 1: it has 9 particles, more than particles_per_batch=8 .* raise",
         ),
-        ([3, 9], {"max_pairs": 71}, ValueError, "event 1: it has 72 pairs, more than max_pairs=71 .* max_particles of"),
+        (
+            [3, 9],
+            {"pairs_per_batch": 71},
+            ValueError,
+            "event 1: it has 72 pairs, more than pairs_per_batch=71 .* max_particles of",
+        ),
         (5, {"batch_size": 2, "seed": -1}, ValueError, "seed must be at least 0"),
         (5, {"batch_size": 2, "rank": 0}, ValueError, "go together"),
         (5, {"batch_size": 2, "rank": 2, "num_ranks": 2}, ValueError, "rank must be below num_ranks=2"),
@@ -417,19 +422,19 @@ def test_what_cannot_be_is_said(lengths, options, error, message):
         EventBatches(lengths, **options)
 
 
-@pytest.mark.parametrize("name", ["batch_size", "max_particles", "seed", "bucketed", "shuffle"])
+@pytest.mark.parametrize("name", ["batch_size", "particles_per_batch", "seed", "bucketed", "shuffle"])
 def test_values_of_a_wrong_type_are_named(plain_python, name):
     with pytest.raises(TypeError, match=f"{name} must be"):
-        EventBatches([1, 2], **({"max_pairs": 5} | {name: 1.5}))
+        EventBatches([1, 2], **({"pairs_per_batch": 5} | {name: 1.5}))
 
 
 def test_events_too_few_for_the_ranks_are_said():
     with pytest.raises(ValueError, match="3 events are too few for 4 ranks"):
         len(EventBatches(3, batch_size=1, rank=0, num_ranks=4))
     for bucketed in (False, True):
-        sampler = EventBatches([5, 6, 7], max_particles=7, bucketed=bucketed, rank=0, num_ranks=2)
+        sampler = EventBatches([5, 6, 7], particles_per_batch=7, bucketed=bucketed, rank=0, num_ranks=2)
         with pytest.raises(
-            ValueError, match=r"3 events need 3 batches within max_particles=7, .* 2 for each of 2 ranks"
+            ValueError, match=r"3 events need 3 batches within particles_per_batch=7, .* 2 for each of 2 ranks"
         ):
             sampler.batches(0)
     with pytest.raises(ValueError, match="epoch must be at least 0"):

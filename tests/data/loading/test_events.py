@@ -83,7 +83,7 @@ def test_a_function_that_looks_at_the_events_of_files(tmp_path, method, num_work
     one, two = (str(write_columns(tmp_path / name, table(size))) for name, size in (("1.parquet", 20), ("2.root", 50)))
     events = getattr(failing(one, two, schema=SELECTED), method)(refuse_ht(37))
     assert fields(error_of(events.read)) == (37, "ht", two)
-    for options in ({"shuffle": True}, {"max_pairs": 40}):
+    for options in ({"shuffle": True}, {"pairs_per_batch": 40}):
         loader = events.loader(10, num_workers=num_workers, **options)
         assert fields(error_of(lambda loader=loader: list(loader))) == (37, "ht", two)
 
@@ -95,9 +95,9 @@ def test_an_event_that_is_too_large_for_a_batch(tmp_path):
     one, two = str(tmp_path / "1.parquet"), str(tmp_path / "2.root")
     write_columns(one, table(20))
     write_columns(two, crowded)
-    assert fields(error_of(lambda: failing(one, two, schema=SELECTED).loader(max_particles=8))) == (37, None, two)
+    assert fields(error_of(lambda: failing(one, two, schema=SELECTED).loader(particles_per_batch=8))) == (37, None, two)
     events = EventDataset.from_columns(crowded, SELECTED)
-    assert fields(error_of(lambda: events.loader(max_particles=8))) == (37, None, None)
+    assert fields(error_of(lambda: events.loader(particles_per_batch=8))) == (37, None, None)
 
 
 def test_the_same_object_is_raised_again(tmp_path):

@@ -191,11 +191,11 @@ def test_an_epoch_goes_on_at_any_batch(files, batch, batch_size, epoch):
 @pytest.mark.parametrize(
     "limits",
     [
-        {"max_particles": 12},
-        {"max_pairs": 30},
-        {"batch_size": 9, "max_pairs": 40},
+        {"particles_per_batch": 12},
+        {"pairs_per_batch": 30},
+        {"batch_size": 9, "pairs_per_batch": 40},
         {"batch_size": 8, "bucketed": True},
-        {"max_particles": 15, "bucketed": True},
+        {"particles_per_batch": 15, "bucketed": True},
     ],
 )
 def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
@@ -212,8 +212,8 @@ def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
             for batch in flat(shares):
                 n = batch.ptr.diff()
                 assert batch.num_graphs <= limits.get("batch_size", 161)
-                assert int(n.sum()) <= limits.get("max_particles", 999)
-                assert int((n * (n - 1)).sum()) <= limits.get("max_pairs", 9999)
+                assert int(n.sum()) <= limits.get("particles_per_batch", 999)
+                assert int((n * (n - 1)).sum()) <= limits.get("pairs_per_batch", 9999)
         assert (numbers(epochs[0][0]) != numbers(epochs[1][0])) == shuffle
         if limits.get("bucketed"):
             assert np.mean([float(batch.ptr.diff().float().std(correction=0)) for batch in epochs[0][0]]) < 0.5
@@ -225,8 +225,10 @@ def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
 
 def test_an_event_beyond_a_limit_is_named(files):
     events = stream(files)
-    with pytest.raises(ValueError, match=r"a.parquet: event \d+: .* 4 particles, more than max_particles=3") as error:
-        events.loader(max_particles=3)
+    with pytest.raises(
+        ValueError, match=r"a.parquet: event \d+: .* 4 particles, more than particles_per_batch=3"
+    ) as error:
+        events.loader(particles_per_batch=3)
     assert int(events.read().ptr.diff()[error.value.event]) == 4
     with pytest.raises(ValueError, match="a batch needs a limit"):
         events.loader()

@@ -170,6 +170,7 @@ def in_notebook(monkeypatch):
 
 
 def test_in_a_notebook_it_is_interactive_with_a_picture_for_where_no_script_runs(sample, monkeypatch):
+    pytest.importorskip("plotly")
     displayed = in_notebook(monkeypatch)
     assert show(sample, 3) is None
     (bundle,) = displayed
@@ -235,6 +236,7 @@ def test_in_chromium_particles_say_what_they_are_and_the_slider_moves(sample, ch
 def test_a_saved_notebook_opens_in_chromium(sample, chromium, tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
+    pytest.importorskip("plotly")
     cells = ["import lumigraph\nevents = lumigraph.load_sample()", "lumigraph.show(events, event=2)",
              "lumigraph.show(events, event=53, max_events=20)"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

@@ -1,4 +1,4 @@
-"""Bodies: the hidden layers of a model, between head and tail. Each has a file of its own; here they stand together."""
+"""Bodies: the hidden layers of a model, between head and tail."""
 
 from .abs_body import AbsBody
 from .fully_connected import FullyConnected

@@ -1,4 +1,4 @@
-"""What every body is: the hidden layers of a model, between head and tail."""
+"""The base class of bodies."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,26 +13,26 @@ __all__ = ["AbsBody"]
 
 
 class AbsBody(AbsBlock):
-    """The hidden layers of a model.
+    """The hidden layers of a model, between head and tail.
 
     Parameters
     ----------
     n_in
         Width of the input.
     feat_map
-        Which columns of the input each feature of the model reaches.
+        The columns of the input that depend on each feature of the model.
     """
 
     def __init__(self, n_in: Any, feat_map: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
         if isinstance(n_in, tuple):
             raise TypeError(
-                f"n_in must be a number, got {n_in}: the head gives a sequence per event (stateful=True); flatten it, "
-                "or take the final state only"
+                f"n_in must be a number, got {n_in}: the head returns a sequence per event (stateful=True); flatten "
+                "it, or return only the final state"
             )
         check_counts(n_in=n_in)
         if not isinstance(feat_map, Mapping):
-            raise TypeError(f"feat_map must map names of features to columns, as head.feat_map does, got {feat_map!r}")
+            raise TypeError(f"feat_map must map names of features to columns, got {feat_map!r}: use head.feat_map")
         for name, columns in feat_map.items():
             if not isinstance(columns, Iterable) or any(column not in range(n_in) for column in columns):
                 raise ValueError(

@@ -17,31 +17,31 @@ __all__ = ["FullyConnected"]
 
 
 class FullyConnected(AbsBody):
-    """Hidden layers, each seeing the one before it, or with skip or dense connections.
+    """Fully connected hidden layers in sequence, optionally with skip or dense connections.
 
     Parameters
     ----------
     n_in, feat_map
         See `AbsBody`.
     depth
-        Number of hidden layers; with ``res`` an even depth counts one more.
+        Number of hidden layers; with ``res`` an even depth has one more.
     width
         Width of the first hidden layer.
     do
         Dropout rate.
     bn
-        Whether to use batch normalisation: dense, activation, normalisation, dropout, in this order; with ``res`` it
+        Whether to use batch normalisation, in the order dense, activation, normalisation, dropout; with ``res`` it
         also follows each addition.
     act
-        Activation.
+        Name of the activation.
     res
         Whether to add the input of every two layers to their output (arXiv:1512.03385).
     dense
-        Whether each layer sees the outputs of all layers before it and the input (arXiv:1608.06993); not with ``res``.
+        Whether each layer sees the input and the outputs of all earlier layers (arXiv:1608.06993); not with ``res``.
     growth_rate
-        Layer d (from 0) has the width ``width + int(width * d * growth_rate)``, at least 1. Ignored with ``res``.
+        Layer d (from 0) has width ``width + int(width * d * growth_rate)``, at least 1. Ignored with ``res``.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name.
+        Functions that return the initialisation and the activation by name.
     freeze
         Whether to start untrainable.
 
@@ -110,7 +110,7 @@ class FullyConnected(AbsBody):
             self.freeze_layers()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        # weights of LUMIN, which normalises after each addition whatever bn says, bring their normalisations along
+        # LUMIN normalises after each addition even with bn=False: add the normalisations that its weights hold
         if self.res and self.res_bns is None and any(key.startswith(f"{prefix}res_bns.") for key in state_dict):
             first = next(self.parameters())
             norms = nn.ModuleList(BatchNorm(self.width) for _ in self.layers[1:])

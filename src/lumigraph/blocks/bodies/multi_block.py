@@ -1,4 +1,4 @@
-"""The body that hands parts of its input to bodies of their own."""
+"""The body that passes parts of its input to separate bodies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,9 +20,9 @@ __all__ = ["MultiBlock"]
 
 
 class MultiBlock(AbsBody):
-    """Hand the features to several bodies, each its own, and join what they give.
+    """Pass groups of features to separate bodies, and concatenate their outputs.
 
-    A body may besides get a bottleneck: one or a few neurons that summarise the features which it does not get itself.
+    Each body may also get a bottleneck: a few neurons that summarise the features it does not get itself.
 
     Parameters
     ----------
@@ -31,18 +31,18 @@ class MultiBlock(AbsBody):
     blocks
         Bodies: classes, or partials of them with their arguments.
     feats_per_block
-        Names of the features for each body. One may go to several; one that goes to none is left out. Whatever the
-        order of the names, the columns keep that of ``feat_map``, and each comes once.
+        Names of the features for each body. A feature may go to several bodies, or to none. The columns keep the order
+        of ``feat_map``, whatever the order of the names, and each occurs once.
     bottleneck_sz
-        Neurons of each bottleneck; 0 for none. A body that gets every feature has none.
+        Number of neurons of each bottleneck, 0 for none. A body that gets every feature has none.
     bottleneck_act
         Activation of the bottlenecks; none if not given.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name, also for bodies that set none themselves.
+        Functions that return the initialisation and the activation by name, also for bodies that do not set them.
     freeze
         Whether to start untrainable.
     bottleneck
-        True is short for ``bottleneck_sz=1``.
+        True is a shorthand for ``bottleneck_sz=1``.
 
     Raises
     ------
@@ -78,11 +78,11 @@ class MultiBlock(AbsBody):
         super().__init__(n_in, feat_map)
         for field, value in (("blocks", blocks), ("feats_per_block", feats_per_block)):
             if isinstance(value, str) or not isinstance(value, Sequence):
-                raise TypeError(f"{field} must be a list with an entry for each body, got {value!r}")
+                raise TypeError(f"{field} must be a list with one entry per body, got {value!r}")
         if len(blocks) != len(feats_per_block) or not blocks:
             raise ValueError(
-                f"feats_per_block must hold one list of names for each of the blocks, got {len(feats_per_block)} lists "
-                f"and {len(blocks)} blocks"
+                f"feats_per_block must hold one list of names per block, got {len(feats_per_block)} lists and "
+                f"{len(blocks)} blocks"
             )
         check_counts(0, bottleneck_sz=bottleneck_sz)
         self.feats_per_block = [
@@ -90,7 +90,7 @@ class MultiBlock(AbsBody):
         ]
         self.bottleneck_sz, self.bottleneck_act = max(int(bottleneck_sz), int(bottleneck)), bottleneck_act
         options = {"lookup_init": lookup_init, "lookup_act": lookup_act}
-        #: the columns that each body gets, and those that its bottleneck summarises
+        #: the columns of each body, and those of its bottleneck
         self.taken, self.left = nn.ModuleList(), nn.ModuleList()
         self.blocks, self.bottleneck_blocks = nn.ModuleList(), nn.ModuleList()
         for i, (block, feats) in enumerate(zip(blocks, self.feats_per_block, strict=True)):
@@ -101,7 +101,7 @@ class MultiBlock(AbsBody):
                 summary = Dense(len(left), self.bottleneck_sz, act=bottleneck_act or "linear", **options)  # type: ignore[arg-type]
             width = len(taken) + (self.bottleneck_sz if isinstance(summary, Dense) else 0)
             if not width:
-                raise ValueError(f"block {i} gets no input: name features in feats_per_block[{i}]")
+                raise ValueError(f"feats_per_block[{i}] must name at least one feature, got none")
             inner = {name: [taken.index(c) for c in self.feat_map[name]] for name in self.feat_map if name in feats}
             given = block.keywords if isinstance(block, partial) else {}
             its_own = {name: value for name, value in options.items() if name not in given}
@@ -117,7 +117,7 @@ class MultiBlock(AbsBody):
         for name in feats:
             if name not in self.feat_map:
                 raise ValueError(
-                    f"feats_per_block[{block}] names {name!r}, which is no feature: {near(name, self.feat_map)}"
+                    f"feats_per_block[{block}] must name features, got {name!r}: {near(name, self.feat_map)}"
                 )
         return list(dict.fromkeys(c for name, columns in self.feat_map.items() if name in feats for c in columns))
 
@@ -126,7 +126,7 @@ class MultiBlock(AbsBody):
         return sum(block.get_out_size() for block in self.blocks)  # type: ignore[operator]
 
     def forward(self, x: Float[Tensor, "events n_in"]) -> Float[Tensor, "events out"]:
-        """Return the outputs of all bodies, one beside the other."""
+        """Return the concatenated outputs of all bodies."""
         x = vectors(self, x, self.n_in)
         outputs = []
         for taken, left, block, summary in zip(self.taken, self.left, self.blocks, self.bottleneck_blocks, strict=True):
@@ -138,7 +138,7 @@ class MultiBlock(AbsBody):
 
 
 def _build(i: int, block: Any, **arguments: Any) -> Any:
-    """Build the body of a number, from a class or a partial."""
+    """Build body ``i`` from a class or a partial."""
     built = None if isinstance(block, nn.Module) or not callable(block) else block(**arguments)
     if not hasattr(built, "get_out_size"):
         raise TypeError(f"blocks[{i}] must be a class of bodies, or a partial of one with its arguments, got {block!r}")
@@ -146,7 +146,7 @@ def _build(i: int, block: Any, **arguments: Any) -> Any:
 
 
 class _Columns(nn.Module):
-    """Take columns. Which ones follows from the arguments of the body, so that they are no part of its state."""
+    """Select columns. They follow from the arguments of the body, and are not part of its state."""
 
     index: Tensor
 

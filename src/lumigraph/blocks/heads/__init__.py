@@ -1,7 +1,6 @@
 """Heads: the input side of a model (elsewhere the word means its output side; here, as in LUMIN, that is the tail).
 
-A head takes a flat tensor, a tuple (flat, matrix) or a Batch, and returns one vector per event. Each has a file of its
-own; here they stand together.
+A head takes a flat tensor, a tuple (flat, matrix) or a Batch, and returns one vector per event.
 """
 
 from .abs_head import AbsHead, AbsMatrixHead

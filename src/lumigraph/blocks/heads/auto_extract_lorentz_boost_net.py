@@ -1,4 +1,4 @@
-"""The Lorentz boost network with learned features, as a head."""
+"""The head that is a Lorentz boost network with learned features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,29 +16,29 @@ __all__ = ["AutoExtractLorentzBoostNet"]
 
 
 class AutoExtractLorentzBoostNet(LorentzBoostNet):
-    """Learn combinations of four-momenta, rest frames for them, and the features of the boosted ones.
+    """Learn combinations of four-momenta, rest frames for them, and features of the boosted combinations.
 
     The boosted four-momenta are normalised over the batch. One network then extracts features from each of them,
-    another from every two of them.
+    another from each pair of them.
 
     Parameters
     ----------
     cont_feats, vecs, feats_per_vec, n_particles
         See `LorentzBoostNet`.
     depth
-        Number of layers of each network, the output layer included.
+        Number of layers of each network, including the output layer.
     width
         Width of the hidden layers.
     n_singles, n_pairs
-        Features of each boosted four-momentum, and of every two of them.
+        Number of features of each boosted four-momentum, and of each pair of them.
     act
-        Activation of all layers, the output layer included.
+        Activation of all layers, including the output layer.
     do
-        Dropout rate behind all layers.
+        Dropout rate after each layer.
     bn
-        Whether to normalise over the batch behind all layers.
+        Whether to normalise over the batch after each layer.
     lookup_init, lookup_act
-        Functions that give initialisation and activation by name.
+        Functions that return the initialisation and the activation by name.
     freeze
         Whether to start untrainable.
     validate, mode, n_frames
@@ -51,7 +51,7 @@ class AutoExtractLorentzBoostNet(LorentzBoostNet):
     Raises
     ------
     ValueError
-        If there is no layer, no feature to extract, no pair to extract it from, or as in `LorentzBoostNet`.
+        If there is no layer, no feature to extract or no pair to extract it from, or as in `LorentzBoostNet`.
 
     Notes
     -----
@@ -101,10 +101,10 @@ class AutoExtractLorentzBoostNet(LorentzBoostNet):
         do = check_dropout("do", do)
         if n_singles == n_pairs == 0:
             raise ValueError(
-                "n_singles and n_pairs say how many features to extract from each boosted particle and from every two: "
-                "one of them must be at least 1, got n_singles=0 and n_pairs=0"
+                "n_singles or n_pairs, the numbers of features of each boosted particle and pair, must be at least 1, "
+                "got 0 and 0"
             )
-        # numbers that the parent asks for, see check_out_sz
+        # the parent needs these numbers, see check_out_sz
         self.n_singles, self.n_pairs = n_singles, n_pairs
         super().__init__(
             cont_feats, vecs, feats_per_vec, n_particles, bn=False, lookup_init=lookup_init, lookup_act=lookup_act,
@@ -112,8 +112,8 @@ class AutoExtractLorentzBoostNet(LorentzBoostNet):
         )  # fmt: skip
         if n_pairs and not self.comb:
             raise ValueError(
-                f"n_pairs={n_pairs} needs at least two boosted particles to make a pair, got n_particles="
-                f"{n_particles}: set n_pairs=0 or have more particles"
+                f"n_pairs must be 0 without two boosted particles to make a pair, got {n_pairs} with n_particles="
+                f"{n_particles}: set n_pairs=0 or more particles"
             )
         self.pre_bn = BatchNorm(4 * self.n_boosted) if pre_norm else None
         hidden = [width] * (depth - 1)
@@ -126,7 +126,7 @@ class AutoExtractLorentzBoostNet(LorentzBoostNet):
             self.freeze_layers()
 
     def check_out_sz(self) -> int:
-        """Return how many features are extracted."""
+        """Return the number of extracted features."""
         return self.n_boosted * self.n_singles + len(self.comb) * self.n_pairs
 
     def feat_extractor(self, x: Float[Tensor, "events n 4"]) -> Tensor:

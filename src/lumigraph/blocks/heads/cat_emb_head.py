@@ -23,7 +23,7 @@ __all__ = ["CatEmbHead"]
 
 
 class CatEmbHead(AbsHead):
-    """Pass continuous event features on, beside a learned embedding of each category.
+    """Concatenate the continuous event features and a learned embedding of each category.
 
     Parameters
     ----------
@@ -34,16 +34,16 @@ class CatEmbHead(AbsHead):
     do_cat
         Dropout rate for the embeddings.
     cat_embedder
-        The categories, the columns behind the continuous ones.
+        The categories, the columns after the continuous ones.
     lookup_init
-        Taken for the sake of a common signature; embeddings start as N(0, 1).
+        Accepted for a common signature, but not used; embeddings start as N(0, 1).
     freeze
         Whether to start untrainable.
 
     Raises
     ------
     ValueError
-        If the input has another width than the names, or a code lies beyond its embedding.
+        If the width of the input does not fit the names, or a code is beyond its embedding.
 
     Notes
     -----
@@ -74,9 +74,9 @@ class CatEmbHead(AbsHead):
         self.do_cont = nn.Dropout(check_dropout("do_cont", do_cont))
         self.do_cat = nn.Dropout(check_dropout("do_cat", do_cat))
         self.embeds = nn.ModuleList(nn.Embedding(size, width) for _, size, width in self.cat_embedder)
-        # follows from the arguments of the model, and is no part of its state
+        # follows from the arguments of the model, and is not part of its state
         self.register_buffer("input_mask", None, persistent=False)
-        self._mask: list[int] | None = None  # the same, where no device has to be waited for
+        self._mask: list[int] | None = None  # the same without a synchronisation with the device
         self.n_columns = self.n_cont_in
         self.feat_map = {name: [i] for i, name in enumerate(self.cont_feats)}
         start = self.n_cont_in
@@ -93,7 +93,7 @@ class CatEmbHead(AbsHead):
         return self.n_cont_in + sum(self.cat_embedder.emb_szs)
 
     def set_input_mask(self, mask: Sequence[int], n_columns: int) -> None:
-        """Take inputs of more continuous columns than there are features: feature i is column ``mask[i]``.
+        """Accept inputs with more continuous columns than features: feature i is column ``mask[i]``.
 
         Raises
         ------
@@ -103,9 +103,7 @@ class CatEmbHead(AbsHead):
         check_counts(n_columns=n_columns)
         fits = all(isinstance(i, int) and 0 <= i < n_columns for i in mask) and len(set(mask)) == len(mask)
         if not fits or len(mask) != self.n_cont_in:
-            raise ValueError(
-                f"mask must hold {self.n_cont_in} different numbers of columns below {n_columns}, got {list(mask)}"
-            )
+            raise ValueError(f"mask must hold {self.n_cont_in} different columns below {n_columns}, got {list(mask)}")
         self.input_mask = torch.tensor(mask, dtype=torch.long, device=self.scale.mean.device)
         self._mask = list(mask)
         self.n_columns = n_columns
@@ -165,7 +163,7 @@ class CatEmbHead(AbsHead):
         return self._checked(self._chosen(cont)), codes.long()
 
     def _refuse_other_names(self, names: Names) -> None:
-        """Raise a ValueError if a Batch names its columns otherwise than the head."""
+        """Raise a ValueError if a Batch and the head name the columns differently."""
         event_feats = names.event_feats
         if event_feats and self._mask is not None:
             event_feats = [event_feats[i] for i in self._mask]
@@ -181,7 +179,9 @@ class CatEmbHead(AbsHead):
         if not torch.compiler.is_compiling() and bool(cont.isnan().any()):
             event, column = cont.isnan().nonzero()[0].tolist()
             name = self.cont_feats[column]
-            raise EventError(f"feature {name!r} is NaN; only a particle may be absent", event=event, column=name)
+            raise EventError(
+                f"feature {name!r} must be a number, got NaN: only particles may be absent", event=event, column=name
+            )
         return cont
 
     def get_embeds(self) -> dict[str, dict[str, Tensor]]:
@@ -192,19 +192,19 @@ class CatEmbHead(AbsHead):
         return [(name, cast(nn.Embedding, e)) for name, e in zip(self.cat_feats, self.embeds, strict=True)]
 
     def save_embeds(self, path: str | Path) -> None:
-        """Save each embedding in a file of its own, ``{name}.h5``, in a folder that is made if need be."""
+        """Save each embedding in its own file, ``{name}.h5``, in a folder that is created if necessary."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         for name, state in self.get_embeds().items():
             torch.save(state, folder / f"{name}.h5")
 
     def plot_embeds(self, savename: str | Path | None = None, settings: Any = None) -> Any:
-        """Draw the embedding of each category as a heat map, all in one figure.
+        """Draw the embeddings of all categories as heat maps in one figure.
 
         Parameters
         ----------
         savename
-            File to save the figure in; it is only drawn if not given.
+            File to save the figure in; not saved if not given.
         settings
             `lumigraph.plotting.PlotSettings`; the defaults if not given.
 
@@ -213,7 +213,7 @@ class CatEmbHead(AbsHead):
         list of Axes
             One per category.
         """
-        from ...plotting import plot_embeddings, save  # drawing is for those who ask for it
+        from ...plotting import plot_embeddings, save  # imported only when needed
 
         axes = plot_embeddings({name: e.weight.detach().cpu() for name, e in self._named_embeds()}, settings)
         if savename is not None:
@@ -224,12 +224,12 @@ class CatEmbHead(AbsHead):
         for name, embedding in self._named_embeds():
             file = folder / f"{name}.h5"
             if not file.is_file():
-                raise ValueError(f"there is no saved embedding of {name!r}: {file} does not exist")
+                raise ValueError(f"emb_load_path must hold an embedding of {name!r}, got no file {file}")
             state = torch.load(file, weights_only=True)
             if state["weight"].shape != embedding.weight.shape:
                 raise ValueError(
-                    f"the embedding in {file} has the shape {tuple(state['weight'].shape)}, {name!r} needs "
-                    f"{tuple(embedding.weight.shape)}"
+                    f"the embedding of {name!r} must have the shape {tuple(embedding.weight.shape)}, got "
+                    f"{tuple(state['weight'].shape)} in {file}"
                 )
             embedding.load_state_dict(state)
 
@@ -239,8 +239,8 @@ def _refuse_unknown(name: str, code: Tensor, cardinality: int) -> None:
     if bool(beyond.any()):
         event = int(beyond.nonzero()[0])
         raise EventError(
-            f"category {name!r} has the code {int(code[event])}, but its embedding knows 0 to {cardinality - 1}; build "
-            "the model with the cardinality of all events (cat_szs)",
+            f"category {name!r} must have a code from 0 to {cardinality - 1}, as its embedding has, got "
+            f"{int(code[event])}: build the model with the cardinality of all events (cat_szs)",
             event=event,
             column=name,
         )

@@ -1,4 +1,4 @@
-"""The head that convolves over the slots of an event."""
+"""The base class of heads that convolve over the slots of an event."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ __all__ = ["AbsConv1dHead"]
 
 
 class AbsConv1dHead(AbsMatrixHead):
-    """Convolve over the particles of an event in the order of their slots; inherit from it and say how in `get_layers`.
+    """Convolve over the particles of an event in the order of their slots; subclasses define layers in `get_layers`.
 
     Parameters
     ----------
     cont_feats, vecs, feats_per_vec
         See `AbsMatrixHead`.
     act, bn
-        Activation and batch normalisation, handed to `get_layers`.
+        Activation and batch normalisation, passed to `get_layers`.
     layer_kargs
-        Further arguments for `get_layers`.
+        Further arguments of `get_layers`.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name.
+        Functions that return the initialisation and the activation by name.
     freeze
         Whether to start untrainable.
     **kargs
@@ -37,8 +37,8 @@ class AbsConv1dHead(AbsMatrixHead):
 
     Notes
     -----
-    **Shape.** Matrix of a tuple (B, F, slots); returns (B, channels * columns) of what the layers give, channel-major.
-    An event may have as many particles as there are slots.
+    **Shape.** Matrix of a tuple (B, F, slots); returns (B, channels * columns) from the layers, channel-major. An event
+    may have at most as many particles as slots.
 
     **Symmetry.** None under permutation. Absent particles are absent in every layer, see
     `lumigraph.blocks.conv_blocks.convolve`.
@@ -132,7 +132,7 @@ class AbsConv1dHead(AbsMatrixHead):
         return self.out_sz
 
     def check_out_sz(self) -> int:
-        """Return the width of the output for an event with a particle in every slot, made up without randomness."""
+        """Return the width of the output, measured with a deterministic event with a particle in every slot."""
         made_up = torch.linspace(-1.0, 1.0, self.n_v * self.n_fpv).view(1, self.n_v, self.n_fpv)
         with evaluating(self):
             return self.embed(made_up, torch.ones(1, self.n_v, dtype=torch.bool)).size(1)

@@ -1,4 +1,4 @@
-"""The interaction network as a head."""
+"""The head that is an interaction network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -22,7 +22,7 @@ __all__ = ["InteractionNet"]
 
 
 class InteractionNet(AbsMatrixHead):
-    """Let every particle of an event hear all the others, then aggregate the particles.
+    """Update every particle with messages from all others in its event, then aggregate the particles.
 
     One or several `lumigraph.nn.InteractionConv` on the complete graph of each event, followed by `lumigraph.nn.Pool`.
 
@@ -31,41 +31,41 @@ class InteractionNet(AbsMatrixHead):
     cont_feats, vecs, feats_per_vec
         See `AbsMatrixHead`.
     intfunc_depth, intfunc_width, intfunc_out_sz
-        Layers (the output layer included), hidden width and output width of the function of two particles.
+        Number of layers (including the output layer), hidden width and output width of the function of two particles.
     outfunc_depth, outfunc_width, outfunc_out_sz
         The same for the function that updates a particle.
     agg_method
         ``sum``, ``mean``, ``max`` or ``attention`` (a mean with learned weights) over particles, for any multiplicity;
-        ``flatten`` keeps a place per slot.
+        ``flatten`` concatenates the slots.
     do
         Dropout rate.
     bn
         Whether to use batch normalisation.
     act
-        Activation of every layer, the last ones included.
+        Activation of every layer, including the last.
     lookup_init, lookup_act
-        Functions that give the initialisation and the activation by name.
+        Functions that return the initialisation and the activation by name.
     freeze
         Whether to start untrainable.
     n_layers
-        Interaction layers in a row; each further one takes the ``outfunc_out_sz`` features of the one before it.
+        Number of interaction layers; each further one takes the ``outfunc_out_sz`` features of the previous one.
     node_feats
-        Whether each particle is described by `lumigraph.nn.particle_features`, with respect to the sum of the event's
-        particles, in place of its px, py, pz and E (or energy), which are used as they are.
+        Whether to replace the px, py, pz and E (or energy) of each particle, which are not standardised, by
+        `lumigraph.nn.particle_features` relative to the sum of the event's particles.
     pair_feats
         Whether effects also depend on `lumigraph.nn.pair_features`: distance, kT, momentum sharing and mass of pairs.
     legacy_edges
-        Whether each particle hears only the next one of its event, n-1 times over, as in LUMIN up to 0.9.1: to rerun
-        a model that was published with it. The order of particles then matters.
+        Whether each particle receives messages only from the next one in its event, n-1 times, as in LUMIN up to
+        0.9.1: to rerun a model published with it. The order of particles then matters.
     **kargs
         See `AbsMatrixHead`.
 
     Notes
     -----
     **Shape.** Matrix of a tuple (B, F, slots); returns (B, outfunc_out_sz), for ``flatten``
-    (B, outfunc_out_sz * slots). An event without particles gives 0.
+    (B, outfunc_out_sz * slots). An event without particles gives zeros.
 
-    **Symmetry.** All but ``flatten`` and ``legacy_edges`` do not depend on the order of the particles.
+    **Symmetry.** Independent of the order of the particles, except with ``flatten`` or ``legacy_edges``.
 
     References
     ----------
@@ -111,7 +111,7 @@ class InteractionNet(AbsMatrixHead):
         check_counts(n_layers=n_layers)
         do = check_dropout("do", do)
         if not isinstance(agg_method, str):
-            raise TypeError(f"agg_method must be a name, such as 'sum', got {agg_method!r}")
+            raise TypeError(f"agg_method must be a name such as 'sum', got {agg_method!r}")
         self.agg_method = check_pooling("agg_method", agg_method)
         self.intfunc_depth, self.intfunc_width, self.intfunc_out_sz = intfunc_depth, intfunc_width, intfunc_out_sz
         self.outfunc_depth, self.outfunc_width, self.outfunc_out_sz = outfunc_depth, outfunc_width, outfunc_out_sz
@@ -141,13 +141,14 @@ class InteractionNet(AbsMatrixHead):
         self.pool = Pool(
             outfunc_out_sz, self.agg_method, self.n_v, act=act, lookup_init=lookup_init, lookup_act=lookup_act
         )
-        self.feat_map = {name: list(range(self.get_out_size())) for name in self.cont_feats}
+        columns = range(self.get_out_size())
+        self.feat_map = {name: list(columns) for name in self.cont_feats}
         if freeze:
             self.freeze_layers()
 
     @property
     def max_particles(self) -> int | None:
-        """Most particles that an event may have: the slots for ``flatten``, else None for any number."""
+        """Maximum number of particles per event: the number of slots for ``flatten``, otherwise None."""
         return self.n_v if self.agg_method == "flatten" else None
 
     def get_out_size(self) -> int:
@@ -155,12 +156,12 @@ class InteractionNet(AbsMatrixHead):
         return self.pool.get_out_size()
 
     def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
-        """Standardise the particle features from now on; with ``node_feats`` those beside the four-momentum.
+        """Standardise the particle features from now on; with ``node_feats`` only those besides the four-momentum.
 
         Raises
         ------
         ValueError
-            If a component of the four-momentum is to be transformed or limited, with ``node_feats``.
+            If a component of the four-momentum is transformed or limited, with ``node_feats``.
         """
         if x is not None:
             self.scale.set(*(self.scaling_beside(x, self.p4_columns) if self.node_feats else x))
@@ -169,7 +170,7 @@ class InteractionNet(AbsMatrixHead):
         """Return one vector per event, (B, get_out_size()); see `AbsMatrixHead.forward`."""
         if torch.compiler.is_compiling() or self.legacy_edges:
             return super().forward(x)
-        particles = self.particles(x)  # one behind the other: crowded events cost the others nothing
+        particles = self.particles(x)  # concatenated, without padding to the largest event
         edges = CompleteGraph(particles.ptr)
         h, p4 = self.nodes(particles)
         for conv in self.convs:
@@ -177,12 +178,12 @@ class InteractionNet(AbsMatrixHead):
         return self.pool(h, particles.slot, particles.ptr)
 
     def nodes(self, particles: Particles) -> tuple[Tensor, Tensor | None]:
-        """Return what the first layer sees of each particle, and four-momenta where layers see those of pairs."""
+        """Return the first layer's features of each particle, and four-momenta if the layers use pair features."""
         x, _, ptr = particles
         return self._nodes(x, lambda p4: segment(p4, ptr, reduce="sum")[ptr_to_batch(ptr, x.size(0))])
 
     def _nodes(self, x: Tensor, axis_of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Return the same for particles in any form; ``axis_of`` sums four-momenta over the event of each."""
+        """Return the same for packed or padded particles; ``axis_of`` sums four-momenta over the event of each."""
         if not self.p4_columns:
             return self.scale(x), None
         p4, h = x[..., self.p4_columns], self.scale(x[..., self.further])
@@ -193,7 +194,7 @@ class InteractionNet(AbsMatrixHead):
     def embed(
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events out"]:
-        """Return one vector per event, from plain tensors: the same as `forward`, in a captured graph."""
+        """Return one vector per event from plain tensors: the same as `forward`, for captured graphs."""
         pairs = ring_pairs(mask) if self.legacy_edges else complete_pairs(mask)
         h, p4 = self._nodes(rows, lambda p4: (p4 * mask.unsqueeze(-1)).sum(1, keepdim=True))
         for conv in self.convs:

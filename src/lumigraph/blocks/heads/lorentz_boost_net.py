@@ -1,4 +1,4 @@
-"""The Lorentz boost network as a head."""
+"""The head that is a Lorentz boost network."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,28 +22,28 @@ __all__ = ["LorentzBoostNet"]
 
 
 class LorentzBoostNet(AbsMatrixHead):
-    """Learn combinations of four-momenta and rest frames for them, and extract features from the boosted ones.
+    """Learn combinations of four-momenta and rest frames for them, and extract features of the boosted combinations.
 
     Parameters
     ----------
     cont_feats, vecs, feats_per_vec
         See `AbsMatrixHead`. The four-momentum is found by the names px, py, pz and E (or energy) among
-        ``feats_per_vec``; further features (a b-tag) are carried to the output beside the boosted ones, slot by slot.
+        ``feats_per_vec``; further features (such as a b-tag) are passed to the output, slot by slot.
     n_particles
-        Number of combinations, each with its rest frame unless ``mode`` says otherwise.
+        Number of combinations, each with its own rest frame unless ``mode`` says otherwise.
     feat_extractor
-        Names of features (see `lumigraph.nn.boost_features.boost_features`); or a function of the boosted four-momenta
-        (B, n, 4); or a module, that is trained with the rest. What it returns is flattened per event. By default the
+        Names of features (see `lumigraph.nn.boost_features.boost_features`), a function of the boosted four-momenta
+        (B, n, 4), or a module, which is trained with the rest. Its output is flattened per event. The default is the
         method of this name.
     bn
         Whether to normalise the output over the batch.
     lookup_init, lookup_act
-        For heads that inherit; not used here.
+        For subclasses; not used here.
     freeze
         Whether to start untrainable.
     validate
-        Whether to refuse four-momenta with E < abs(p), beyond rounding. Without it they give finite numbers without
-        meaning.
+        Whether to refuse four-momenta with E < abs(p), beyond rounding. Otherwise they give finite but meaningless
+        numbers.
     mode, n_frames
         Which combinations are boosted into which frames: ``pairs``, ``product`` or ``combinations``, and the number of
         frames for ``product``; see `lumigraph.nn.LorentzBoostConv`.
@@ -53,21 +53,21 @@ class LorentzBoostNet(AbsMatrixHead):
     Raises
     ------
     ValueError
-        If a component of the four-momentum has no column, a feature is unknown, numbers do not go with the mode, an
+        If a component of the four-momentum has no column, a feature is unknown, the numbers do not fit the mode, an
         event has more particles than slots, or a four-momentum is unphysical.
 
     Notes
     -----
-    **Shape.** Matrix of a tuple (B, slots, F); returns (B, features), by default 4n + n(n-1)/2 of them for n boosted
-    four-momenta (``n_boosted``: n_particles of them unless ``mode`` says otherwise), and slots times the number of
-    further features behind them.
+    **Shape.** Matrix of a tuple (B, slots, F); returns (B, features): by default 4n + n(n-1)/2 of n boosted
+    four-momenta (``n_boosted``, equal to n_particles unless ``mode`` says otherwise), then slots times the number of
+    further features.
 
-    A subclass may bring a method ``feat_extractor`` of its own. ``comb`` is the list of the index pairs [i, j], i < j,
-    of boosted four-momenta: ``for i, j in self.comb``, or ``x[:, self.comb]`` of shape (B, pairs, 2, 4).
+    A subclass may define its own method ``feat_extractor``. ``comb`` is the list of index pairs [i, j], i < j, of
+    boosted four-momenta: ``for i, j in self.comb``, or ``x[:, self.comb]`` of shape (B, pairs, 2, 4).
 
-    **Units.** GeV, not standardised; see `lumigraph.nn.LorentzBoostConv` for frames that have no rest frame.
+    **Units.** GeV, not standardised; see `lumigraph.nn.LorentzBoostConv` for frames without a rest frame.
 
-    **Symmetry.** None under permutation: each slot has weights of its own.
+    **Symmetry.** None under permutation: each slot has its own weights.
 
     References
     ----------
@@ -129,12 +129,12 @@ class LorentzBoostNet(AbsMatrixHead):
         return self.out_sz
 
     def set_scaling(self, *, u: AnyScaling | None = None, x: AnyScaling | None = None) -> None:
-        """Standardise the further features from now on; four-momenta stay as they are.
+        """Standardise the further features from now on; four-momenta remain unchanged.
 
         Raises
         ------
         ValueError
-            If a component of the four-momentum is to be transformed or limited: that is no four-momentum any more.
+            If a component of the four-momentum is transformed or limited: it would no longer be a four-momentum.
         """
         if x is not None:
             self.scale.set(*self.scaling_beside(x, self.p4_columns))
@@ -173,7 +173,7 @@ class LorentzBoostNet(AbsMatrixHead):
     def refused(
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Bool[Tensor, "events slots"]:
-        """Return which particles `forward` raises an error for: also those with E < abs(p), unless it allows them."""
+        """Return the particles for which `forward` raises an error, including E < abs(p) unless it is allowed."""
         nan = super().refused(rows, mask)
         return nan | (_unphysical(self._p4(rows)) & mask) if self.validate else nan
 
@@ -187,8 +187,8 @@ class LorentzBoostNet(AbsMatrixHead):
             event, slot = bad.nonzero()[0].tolist()
             momentum, energy = p4[event, slot, :3].detach().double().norm(), p4[event, slot, 3]
             raise EventError(
-                f"particle {self.vecs[slot]!r} has E = {float(energy):g} and |p| = {float(momentum):g} GeV; a boost "
-                "needs E >= |p|, so give four-momenta that are not standardised, with a positive energy "
+                f"particle {self.vecs[slot]!r} must have E >= |p| to be boosted, got E = {float(energy):g} and |p| = "
+                f"{float(momentum):g} GeV: give four-momenta that are not standardised, with a positive energy "
                 "(validate=False turns this check off)",
                 event=event,
             )

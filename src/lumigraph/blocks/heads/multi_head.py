@@ -1,4 +1,4 @@
-"""The head that joins one for event features and one for particles."""
+"""The head that combines one for event features and one for particles."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ __all__ = ["MultiHead"]
 
 
 class MultiHead(AbsHead):
-    """Pass event features through one head and particles through another, and join the two vectors.
+    """Pass event features through one head and particles through another, and concatenate their outputs.
 
     Parameters
     ----------
     cont_feats
-        Names of all continuous inputs: those called ``{vec}_{feat}`` go to the matrix head, the others to the flat one.
+        Names of all continuous inputs: those named ``{vec}_{feat}`` go to the matrix head, the others to the flat head.
     matrix_head
-        Head for particles, such as `InteractionNet`: the class (its arguments then follow as keywords), a
-        ``functools.partial`` of it, or a callable that has ``vecs`` and ``feats_per_vec`` among the keywords here.
+        Head for particles, such as `InteractionNet`: the class (with its arguments as keywords here), a
+        ``functools.partial`` of it, or a callable, with ``vecs`` and ``feats_per_vec`` among the keywords here.
     flat_head
         Head for event features and categories.
     cat_embedder
@@ -37,14 +37,14 @@ class MultiHead(AbsHead):
     freeze
         Whether to start untrainable.
     **kargs
-        Further arguments of either head; each goes to the head that knows it.
+        Further arguments; each goes to the head that has it.
 
     Raises
     ------
     TypeError
-        If neither head knows an argument.
+        If neither head has an argument.
     ValueError
-        If ``vecs`` or ``feats_per_vec`` are missing.
+        If ``vecs`` or ``feats_per_vec`` is missing.
 
     Notes
     -----
@@ -77,13 +77,13 @@ class MultiHead(AbsHead):
                 raise TypeError(
                     f"{name} must be a class of heads, or a partial of one with its arguments, got {head!r}"
                 )
-            _given(head)  # a misspelt argument is found here
+            _given(head)  # finds misspelt arguments
         to_flat, to_matrix = _route(kargs, flat_head, matrix_head)
         known = {**_given(matrix_head), **to_matrix}
         missing = [name for name in ("vecs", "feats_per_vec") if known.get(name) is None]
         if missing:
             raise ValueError(
-                f"matrix_head needs {' and '.join(missing)} to tell particles from event features: use "
+                f"matrix_head must have {' and '.join(missing)}, to tell particles from event features, got none: use "
                 "partial(InteractionNet, vecs=[...], feats_per_vec=[...], ...)"
             )
         cells = set(cell_names(known["vecs"], known["feats_per_vec"]))
@@ -113,28 +113,28 @@ class MultiHead(AbsHead):
         self.matrix_head.set_scaling(x=x)
 
     def forward(self, x: Inputs) -> Tensor:
-        """Return the joined outputs of both heads, (B, get_out_size())."""
+        """Return the concatenated outputs of both heads, (B, get_out_size())."""
         flat, matrix = x, x
         if isinstance(x, Tensor):
             width = len(self.flat_lookup) + len(self.matrix_lookup)
             if x.dim() != 2 or x.size(1) != width + self.n_cat_in:
                 raise ValueError(
-                    f"the flat input must have the shape (events, {width + self.n_cat_in}): {width} continuous columns "
-                    f"and {self.n_cat_in} categories, got {tuple(x.shape)}"
+                    f"the flat input must have the shape (events, {width + self.n_cat_in}) for {width} continuous "
+                    f"columns and {self.n_cat_in} categories, got {tuple(x.shape)}"
                 )
             flat = torch.cat([x[:, self.flat_lookup], x[:, width:]], dim=1)
             matrix = x[:, self.matrix_lookup]
         events, particles = self.flat_head(flat), self.matrix_head(matrix)
         if events.size(0) != particles.size(0):
             raise ValueError(
-                f"the flat part has {events.size(0)} events, the particles are those of {particles.size(0)}: give both "
-                "for the same events"
+                f"the flat part must have {particles.size(0)} events, as the particles have, got {events.size(0)}: "
+                "give both for the same events"
             )
         return torch.cat([events, particles], dim=1)
 
 
 def _given(head: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the arguments that a partial already holds, by name."""
+    """Return the arguments that a partial already has, by name."""
     if not isinstance(head, partial):
         return {}
     parameters = inspect.signature(head.func).parameters
@@ -142,7 +142,7 @@ def _given(head: Callable[..., Any]) -> Mapping[str, Any]:
         n for n, p in parameters.items() if p.default is p.empty and n not in head.keywords and n != "cont_feats"
     ]
     for name in head.keywords:
-        # a misspelt argument would otherwise be reported as the one that is missing
+        # otherwise the correct argument would be reported as missing, not the misspelt one
         if name not in parameters and near(name, unfilled).startswith("did you mean"):
             raise TypeError(f"{head.func.__name__} has no argument {name!r}: {near(name, parameters)}")
     try:
@@ -160,7 +160,7 @@ def _route(
     for head, part in zip((flat_head, matrix_head), routed, strict=True):
         parameters = inspect.signature(head).parameters
         names += [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        own = isinstance(head, type | partial)  # a bare callable with **kwargs takes whatever the other head does not
+        own = isinstance(head, type | partial)  # a bare callable with **kwargs takes all that the other head does not
         part.update({k: v for k, v in kargs.items() if k in parameters})
         if not own and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             part.update({k: v for k, v in kargs.items() if k not in routed[0]})

@@ -1,4 +1,4 @@
-"""The head that walks along the particles of an event."""
+"""The head that runs a recurrent network over the particles of an event."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ _CELLS: dict[str, Any] = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
 
 
 class RecurrentHead(AbsMatrixHead):
-    """Walk along the particles of an event, in the order of their slots, with a recurrent network.
+    """Run a recurrent network over the particles of an event, in the order of their slots.
 
-    Only particles that are there are walked along: an absent one neither is a step nor ends the walk.
+    Absent particles are skipped: they neither count as a step nor end the sequence.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class RecurrentHead(AbsMatrixHead):
     width
         Size of each hidden state.
     bidirectional
-        Whether to walk backwards as well, in a second set of layers.
+        Whether to run backwards as well, with a second set of layers.
     rnn
         ``torch.nn.RNN``, ``torch.nn.LSTM`` or ``torch.nn.GRU``, or its name.
     do
-        Dropout rate between layers; without effect for a single one.
+        Dropout rate between layers; no effect with a single layer.
     act
         ``tanh`` or, for an RNN, ``relu``.
     stateful
@@ -54,18 +54,18 @@ class RecurrentHead(AbsMatrixHead):
     TypeError
         If ``rnn`` is something else.
     ValueError
-        If the cell does not take the activation, or depth or width is not positive.
+        If the cell does not support the activation, or depth or width is not positive.
 
     Notes
     -----
-    **Shape.** Matrix of a tuple (B, slots, F); returns the final states (B, D) with D = width, twice that if
-    bidirectional (forward first): 0 for an event without particles. With ``stateful`` the states (B, slots, D), 0 where
-    there is no particle, and `get_out_size` is (slots, D).
+    **Shape.** Matrix of a tuple (B, slots, F); returns the final states (B, D) with D = width, or twice that if
+    bidirectional (forward first), 0 for an event without particles. With ``stateful`` it returns all states
+    (B, slots, D), 0 in empty slots, and `get_out_size` is (slots, D).
 
-    **Symmetry.** None under permutation. Without ``stateful`` any number of particles will do.
+    **Symmetry.** None under permutation. Without ``stateful`` an event may have any number of particles.
 
-    Weights start orthogonal (the recurrent ones gate by gate), biases as 0, but the bias of an LSTM's forget gate as 1
-    and that of a GRU's reset gate as -1.
+    Weights start orthogonal (the recurrent ones gate by gate), biases as 0, except those of an LSTM's forget gate as 1
+    and of a GRU's reset gate as -1.
 
     References
     ----------
@@ -102,7 +102,7 @@ class RecurrentHead(AbsMatrixHead):
         options: dict[str, Any] = {}
         if act not in (("tanh", "relu") if cell is nn.RNN else ("tanh",)):
             takes = "tanh or relu" if cell is nn.RNN else "tanh"
-            raise ValueError(f"act={act!r} is no activation of {cell.__name__}: it takes {takes}")
+            raise ValueError(f"act must be {takes} for {cell.__name__}, got {act!r}")
         if cell is nn.RNN:
             options["nonlinearity"] = act
         self.width, self.stateful, self.bidirectional = width, stateful, bidirectional
@@ -112,8 +112,8 @@ class RecurrentHead(AbsMatrixHead):
             dropout=do if depth > 1 else 0.0, **options,
         )  # fmt: skip
         reset_recurrent(self.rnn)
-        # torch.compile refuses to look into torch's recurrent layers: what it needs of them is reached beside them, by
-        # the very dictionary that holds their parameters; in a namespace, or torch.export would put a copy in its place
+        # torch.compile cannot trace into torch's recurrent layers, so their parameters are reached through the same
+        # dictionary that the layers hold; it is in a namespace because torch.export would copy a plain attribute
         self.mode, self._cells = self.rnn.mode, SimpleNamespace(parameters=self.rnn._parameters)
         self.depth, self.do = depth, self.rnn.dropout
         self.feat_map = {name: list(range(math.prod(self._shape()))) for name in self.cont_feats}
@@ -122,7 +122,7 @@ class RecurrentHead(AbsMatrixHead):
 
     @property
     def max_particles(self) -> int | None:
-        """Most particles that an event may have: the slots if ``stateful``, else None for any number."""
+        """Maximum number of particles per event: the number of slots if ``stateful``, otherwise None."""
         return self.n_v if self.stateful else None
 
     def _shape(self) -> tuple[int, ...]:
@@ -142,9 +142,9 @@ class RecurrentHead(AbsMatrixHead):
     def embed(
         self, rows: Float[Tensor, "events slots features"], mask: Bool[Tensor, "events slots"]
     ) -> Float[Tensor, "events ..."]:
-        """Return the final states of each event, or all of them, from plain tensors."""
+        """Return the final or all states of each event, from plain tensors."""
         rows = self.scale(rows)
-        if not isinstance(rows.size(1), torch.SymInt):  # in an exported graph whoever calls sees to it
+        if not isinstance(rows.size(1), torch.SymInt):  # the caller of an exported graph ensures this
             rows, mask = fit_slots(Rows(rows, mask), max(1, rows.size(1)))
         if torch.compiler.is_compiling():
             do = self.do if self.training else 0.0
@@ -157,7 +157,7 @@ class RecurrentHead(AbsMatrixHead):
 def _cell(rnn: Any) -> Any:
     cell = _CELLS.get(rnn) if isinstance(rnn, str) else rnn
     if cell is None:
-        raise ValueError(f"rnn={rnn!r} is no recurrent layer: {near(rnn, _CELLS)}")
+        raise ValueError(f"rnn must be a recurrent layer, got {rnn!r}: {near(rnn, _CELLS)}")
     if cell not in _CELLS.values():
         raise TypeError(f"rnn must be torch.nn.RNN, torch.nn.LSTM or torch.nn.GRU, or its name, got {rnn!r}")
     return cell

@@ -5,7 +5,6 @@ Jet and 0 for any other object; ``kind`` is the place of the object among the ob
 """
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 
 from ...events.errors import EventError, SchemaError, located, near
 from ...events.schema import EventSchema
-from ..files.tables import is_plain
+from .jagged import Jagged, offsets_of, rows_of
 from .momenta import completed, sources_of
 from .selection import file_columns, prepared
 
@@ -27,7 +26,7 @@ class Arrays(NamedTuple):
 
     x: np.ndarray | None
     slot: np.ndarray | None
-    lengths: np.ndarray | None
+    offsets: np.ndarray | None
     u: np.ndarray | None
     cat: np.ndarray | None
     y: np.ndarray | None
@@ -132,12 +131,12 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
 
 def _arrays(columns: Mapping[str, Any], schema: EventSchema, labelled: bool, numbers: np.ndarray) -> Arrays:
     num_events = len(numbers)
-    x, slot, lengths = _particles(columns, schema, num_events) if schema.objects else (None, None, None)
+    x, slot, offsets = _particles(columns, schema, num_events) if schema.objects else (None, None, None)
     weight = [schema.weight] if labelled and schema.weight else []
     return Arrays(
         x=x,
         slot=slot,
-        lengths=lengths,
+        offsets=offsets,
         u=_scalars(columns, schema.event_feats, num_events).astype(np.float32) if schema.event_feats else None,
         cat=_codes(columns, schema.cat_feats, num_events) if schema.cat_feats else None,
         y=_scalars(columns, schema.targets, num_events).astype(np.float32) if labelled and schema.targets else None,
@@ -172,11 +171,11 @@ def _identifiers(name: str, column: Any) -> np.ndarray:
 def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int) -> np.ndarray:
     table = np.empty((num_events, len(names)))
     for i, name in enumerate(names):
-        values, lengths = _flatten(name, columns[name])
-        if lengths is not None:
+        column = Jagged.of(name, columns[name])
+        if column.offsets is not None:
             raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it", column=name)
-        _check_finite("column", name, values, np.arange(num_events))
-        table[:, i] = values
+        _check_finite("column", name, column.floats, np.arange(num_events))
+        table[:, i] = column.values
     return table
 
 
@@ -203,136 +202,101 @@ def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) 
     return table.astype(np.int64)
 
 
-class _Object(NamedTuple):
-    """The columns of one object or collection, what is absent left out."""
-
-    vec: str
-    values: dict[str, np.ndarray]
-    lengths: np.ndarray  # of it in each event
+_Object = dict[str, Jagged]  # the columns of an object, which share their offsets; what is absent is left out
 
 
 def _particles(
     columns: Mapping[str, Any], schema: EventSchema, num_events: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merge the objects of each event into one list of particles: features, slots, and particles per event."""
+    """Merge the objects of each event into one list of particles: features, slots, and where each event begins."""
     found = [_object(columns, schema, vec, num_events) for vec in schema.objects]
     before = np.zeros(num_events, dtype=np.int64)  # particles of the event in the objects already seen
-    if schema.max_particles is not None:
-        for i, part in enumerate(found):
-            found[i] = _first(part, schema.max_particles - before)
-            before += found[i].lengths
-    lengths: np.ndarray = np.sum([part.lengths for part in found], axis=0)
-    first = np.cumsum(lengths) - lengths  # row of the first particle of each event
-    place = [np.zeros(0, dtype=np.int64)] * len(found)  # of each particle in its event
-    before = np.zeros(num_events, dtype=np.int64)
+    befores = []
     for i, part in enumerate(found):
-        shift = before - np.cumsum(part.lengths) + part.lengths
-        place[i] = np.arange(int(part.lengths.sum())) + np.repeat(shift, part.lengths)
-        before += part.lengths
+        if schema.max_particles is not None:
+            found[i] = part = _first(part, schema.max_particles - before)
+        befores.append(before)
+        before = before + _lengths(part)
+    offsets = offsets_of(before)
     if len(found) == 1:  # already in the order of the rows
-        return _features(found[0], schema), np.zeros_like(place[0]) if schema.vecs else place[0], lengths
-    x = torch.empty(int(lengths.sum()), len(schema.feats_per_vec))
-    slot: np.ndarray = np.empty(len(x), dtype=np.int64)
-    for i, part in enumerate(found):
-        rows = place[i] + np.repeat(first, part.lengths)
-        slot[rows] = i if schema.vecs else place[i]
-        x.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(_features(part, schema)))
-    return x.numpy(), slot, lengths
+        rows = np.arange(offsets[-1])
+        slot = np.zeros_like(rows) if schema.vecs else rows - np.repeat(offsets[:-1], before)
+        return _features(schema.objects[0], found[0], schema), slot, offsets
+    x = torch.empty(int(offsets[-1]), len(schema.feats_per_vec))
+    slot = np.empty(len(x), dtype=np.int64)
+    for i, (vec, part) in enumerate(zip(schema.objects, found, strict=True)):
+        lengths = _lengths(part)
+        rows, _ = rows_of(offsets[:-1] + befores[i], lengths)
+        slot[rows] = i if schema.vecs else rows - np.repeat(offsets[:-1], lengths)
+        x.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(_features(vec, part, schema)))
+    return x.numpy(), slot, offsets
+
+
+def _lengths(part: _Object) -> np.ndarray:
+    return next(iter(part.values())).lengths
 
 
 def _first(part: _Object, room: np.ndarray) -> _Object:
     """Return an object without what an event has no more room for."""
-    lengths = np.minimum(part.lengths, np.maximum(room, 0))
-    if np.array_equal(lengths, part.lengths):
+    lengths = _lengths(part)
+    if (lengths <= room).all():
         return part
-    start = np.cumsum(part.lengths) - part.lengths
-    rows = np.arange(int(lengths.sum())) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
-    return _Object(part.vec, {name: values[rows] for name, values in part.values.items()}, lengths)
+    begins = offsets_of(lengths)[:-1]
+    rows, offsets = rows_of(begins, np.minimum(lengths, room))
+    return {name: Jagged(column.values[rows], offsets) for name, column in part.items()}
 
 
 def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int) -> _Object:
-    """Return the columns of one object, flattened, and how many of it each event has."""
+    """Return the columns of one object, as lists."""
     names = dict.fromkeys(name for feat in schema.feats_per_vec for name in sources_of(vec, feat, columns))
-    flat: dict[str, np.ndarray] = {}
-    shared, first = np.ones(num_events, dtype=np.int64), ""
+    part: _Object = {}
+    one_each = np.arange(num_events + 1)
     for name in names:
-        flat[name], lengths = _flatten(name, columns[name])
-        if lengths is not None and schema.vecs:
+        column = Jagged.of(name, columns[name])
+        if column.offsets is not None and schema.vecs:
             raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs", column=name)
-        lengths = np.ones(num_events, dtype=np.int64) if lengths is None else lengths
-        if not first:
-            shared, first = lengths, name
-        elif not np.array_equal(shared, lengths):
-            event = int(np.not_equal(shared, lengths).argmax())
+        part[name] = Jagged(column.floats, one_each if column.offsets is None else column.offsets)
+        first, shared = next(iter(part.items()))
+        if not part[name].has_lists_of(shared):
+            one, other = shared.lengths, part[name].lengths
+            event = int(np.not_equal(one, other).argmax())
             raise EventError(
-                f"{first!r} has {shared[event]} objects, {name!r} has {lengths[event]}", event=event, column=name
+                f"{first!r} has {one[event]} objects, {name!r} has {other[event]}", event=event, column=name
             )
-    return _present(_Object(vec, flat, shared))
-
-
-def _flatten(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of a column, NaN where one is missing, and for lists how many each event has."""
-    import awkward as ak
-
-    array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
-    values: Any = np.empty(0, object)
-    lengths = None
-    if isinstance(array, ak.Array) and array.ndim == 2 and is_plain(array.layout):  # the usual case, made fast
-        offsets = array.layout.offsets.data
-        values, lengths = array.layout.content.data[offsets[0] : offsets[-1]], np.diff(offsets).astype(np.int64)
-    elif isinstance(array, ak.Array):
-        if array.ndim == 2:
-            array, lengths = ak.flatten(array), ak.to_numpy(ak.fill_none(ak.num(array), 0))
-        with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text
-            values = ak.to_numpy(array, allow_missing=True)
-    else:
-        values = np.ma.asarray(array)  # keeps track of what is masked
-        if values.ndim == 2:
-            values, lengths = values.ravel(), np.full(len(values), values.shape[1])
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
-        raise SchemaError(
-            f"column {name!r} must hold a number or a list of numbers per event, got {found}", column=name
-        )
-    if values.dtype != np.float32:
-        values = values.astype(np.float64, copy=False)
-    return np.ma.filled(values, np.nan), lengths
+    return _present(vec, part)
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _present(part: _Object) -> _Object:
+def _present(vec: str, part: _Object) -> _Object:
     """Leave out what is absent: the objects that are NaN in all their columns."""
-    if all(np.isfinite(v).all() for v in part.values.values()):
+    if all(np.isfinite(column.values).all() for column in part.values()):
         return part
-    event = np.repeat(np.arange(len(part.lengths)), part.lengths)
-    nan: np.ndarray = np.stack([np.isnan(v) for v in part.values.values()], axis=1)
+    nan: np.ndarray = np.stack([np.isnan(column.values) for column in part.values()], axis=1)
     absent: np.ndarray = np.logical_and.reduce(nan, axis=1)
     partial = nan & ~absent[:, None]
     if partial.any():
-        row, column = np.argwhere(partial)[0]
-        name = list(part.values)[column]
+        row, i = np.argwhere(partial)[0]
+        name, column = list(part.items())[i]
         raise EventError(
-            f"column {name!r} is NaN but other columns of that {part.vec!r} are not; an absent object has NaN in all "
-            "its columns",
-            event=int(event[row]),
+            f"column {name!r} is NaN but other columns of that {vec!r} are not; an absent object has NaN in all its "
+            "columns",
+            event=int(column.event[row]),
             column=name,
         )
-    lengths = np.bincount(event[~absent], minlength=len(part.lengths))
-    return _Object(part.vec, {name: v[~absent] for name, v in part.values.items()}, lengths)
+    return {name: column.keep(~absent) for name, column in part.items()}
 
 
 @np.errstate(over="ignore")  # what becomes infinite is refused by its name
-def _features(part: _Object, schema: EventSchema) -> np.ndarray:
+def _features(vec: str, part: _Object, schema: EventSchema) -> np.ndarray:
     """Return the features of an object, (n, F); those that it does not have are 0."""
-    vec = part.vec
-    has = completed({name.removeprefix(f"{vec}_"): v for name, v in part.values.items()}, schema.feats_per_vec)
-    x: np.ndarray = np.empty((int(part.lengths.sum()), len(schema.feats_per_vec)), np.float32)
+    any_column = next(iter(part.values()))
+    has = completed({name.removeprefix(f"{vec}_"): c.values for name, c in part.items()}, schema.feats_per_vec)
+    x: np.ndarray = np.empty((len(any_column.values), len(schema.feats_per_vec)), np.float32)
     for i, feat in enumerate(schema.feats_per_vec):
         if feat in has:
             values = has[feat].astype(np.float32, copy=False)
             if not np.isfinite(values).all():
-                event = np.repeat(np.arange(len(part.lengths)), part.lengths)
-                _check_finite("feature", f"{vec}_{feat}", has[feat], event)
+                _check_finite("feature", f"{vec}_{feat}", has[feat], any_column.event)
             x[:, i] = values
         elif _is_flag(feat, schema):
             x[:, i] = schema.objects.index(vec) if feat == "kind" else feat == f"is_{vec}"

@@ -6,13 +6,13 @@ not on the list is refused before anything is computed.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...events.errors import EventError, SchemaError, near
 from . import operations
+from .jagged import Jagged, sharing
 from .operations import Unfit
 from .syntax import Call, Column, gives, short, translate
 
@@ -20,27 +20,6 @@ __all__ = ["FUNCTIONS", "Expression"]
 
 #: What each function of an expression does, by its name.
 FUNCTIONS: dict[str, str] = {name: function.says for name, function in operations.FUNCTIONS.items()}
-
-
-_Loaded = Mapping[str, Any]  # the values are _Array
-
-
-class _Lists(NamedTuple):
-    """Lists of the events: the first column that has them, and where each begins and ends in its numbers."""
-
-    column: str
-    offsets: np.ndarray
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-
-class _Array(NamedTuple):
-    """One number for each event or, with lists, for each entry of the lists of all events."""
-
-    values: np.ndarray
-    lists: _Lists | None
 
 
 class Expression:
@@ -133,28 +112,33 @@ class Expression:
             have different lengths, if an operand is a number where a condition belongs, or if int64 cannot hold a
             result.
         """
+        result = self.compute(columns)
+        return result.values if result.offsets is None else result.to_awkward()
+
+    def compute(self, columns: Mapping[str, Any]) -> Jagged:
+        """Return the value of the expression for each event, see `evaluate`."""
         try:
             with np.errstate(all="ignore"):
-                return self._evaluate(columns)
+                return self._computed(columns)
         except Unfit as fault:
             raise self._error(fault) from fault.__cause__
 
-    def _evaluate(self, columns: Mapping[str, Any]) -> Any:
+    def _computed(self, columns: Mapping[str, Any]) -> Jagged:
         for name in self.names:
             if name not in columns:
                 raise Unfit(f"column {name!r} is missing: {near(name, map(str, columns))}", column=name)
         # an expression without a column is the same number for every event of whatever columns there are
-        lengths = {name: len(columns[name]) for name in self.names or list(columns)[:1]}
-        if not lengths:
+        names = self.names or tuple(columns)[:1]
+        if not names:
             raise Unfit("there is no column that would tell how many events there are")
-        (first, num_events), *others = lengths.items()
-        for name, length in others:
-            if length != num_events:
-                raise Unfit(f"column {name!r} has {length} events, but {first!r} has {num_events}", column=name)
-        result = _value(self._root, _load({name: columns[name] for name in self.names}))
-        if not isinstance(result, _Array):
-            return np.full(num_events, result)
-        return result.values if result.lists is None else _in_lists(result.values, result.lists.offsets)
+        num_events = len(columns[names[0]])
+        for name in names:
+            if len(columns[name]) != num_events:
+                raise Unfit(
+                    f"column {name!r} has {len(columns[name])} events, but {names[0]!r} has {num_events}", column=name
+                )
+        result = _value(self._root, _loaded({name: columns[name] for name in self.names}))
+        return result if isinstance(result, Jagged) else Jagged(np.full(num_events, result))
 
     def _error(self, fault: Unfit) -> SchemaError:
         text = f"expression {short(self.text)!r}: {fault}"
@@ -175,112 +159,65 @@ class Expression:
         return f"Expression({self.text!r})"
 
 
-def _value(node: Any, columns: _Loaded) -> Any:
-    """Return the value of a node: an array, or the Python number of a literal."""
+def _value(node: Any, columns: Mapping[str, Jagged]) -> Any:
+    """Return the value of a node: numbers, or the Python number of a literal."""
     if isinstance(node, Column):
         return columns[node.name]
     if not isinstance(node, Call):
         return node
     operands = [_value(operand, columns) for operand in node.operands]
-    lists = _common_lists(operands, node.text)
+    offsets = _common_offsets(operands, node.text, columns)
     try:
         values = [
-            take(operand.values if isinstance(operand, _Array) else operand)
+            take(operand.values if isinstance(operand, Jagged) else operand)
             for take, operand in zip(node.operation.takes, operands, strict=True)
         ]
         if node.operation.reduces:
-            if lists is None:
+            if offsets is None:
                 raise Unfit("takes a list per event, got one number per event")
-            return _Array(node.operation.apply(*values, lists.lengths), None)
+            return Jagged(node.operation.apply(*values, offsets))
         for i, operand in enumerate(operands):
-            if lists is not None and isinstance(operand, _Array) and operand.lists is None:
-                values[i] = np.repeat(values[i], lists.lengths)
+            if offsets is not None and isinstance(operand, Jagged) and operand.offsets is None:
+                values[i] = np.repeat(values[i], np.diff(offsets))
         result = node.operation.apply(*values)
     except Unfit as fault:
         raise Unfit(f"{node.text!r} {fault}") from None
-    return _Array(result, lists)
+    return Jagged(result, offsets)
 
 
-def _common_lists(operands: list[Any], text: str) -> Any:
-    """Return the _Lists that operands share, None where all have one number per event."""
-    common: _Lists | None = None
-    for lists in (operand.lists for operand in operands if isinstance(operand, _Array)):
-        if common is None or lists is None:
-            common = common or lists
-        elif lists is not common:
-            one, other = common.lengths, lists.lengths
-            event = int(np.not_equal(one, other).argmax())
+def _common_offsets(operands: list[Any], text: str, columns: Mapping[str, Jagged]) -> Any:
+    """Return the offsets that operands share, None where all have one number per event."""
+    common: Jagged | None = None
+    for operand in operands:
+        if not isinstance(operand, Jagged) or operand.offsets is None:
+            continue
+        common = common or operand
+        if operand.offsets is not common.offsets:
+            one, other = (next(n for n, c in columns.items() if c.offsets is x.offsets) for x in (common, operand))
+            event = int(np.not_equal(common.lengths, operand.lengths).argmax())
             raise Unfit(
-                f"{text!r} puts lists of different lengths together: {common.column!r} has {one[event]} entries and "
-                f"{lists.column!r} {other[event]}",
+                f"{text!r} puts lists of different lengths together: {one!r} has {common.lengths[event]} entries and "
+                f"{other!r} {operand.lengths[event]}",
                 event=event,
-                column=lists.column,
+                column=other,
             )
-    return common
+    return None if common is None else common.offsets
 
 
-def _load(columns: Mapping[str, Any]) -> _Loaded:
-    """Strip columns of their lists; columns with lists of the same lengths share them."""
-    loaded: dict[str, _Array] = {}
-    known: list[_Lists] = []
+def _loaded(columns: Mapping[str, Any]) -> dict[str, Jagged]:
+    """Return columns as numbers to compute with; those with lists of the same lengths share their offsets."""
+    loaded = {}
     for name, column in columns.items():
-        values, offsets = _flat(name, column)
-        lists = None
-        if offsets is not None:
-            lists = next((other for other in known if np.array_equal(other.offsets, offsets)), None)
-            if lists is None:
-                lists = _Lists(name, offsets)
-                known.append(lists)
-        loaded[name] = _Array(_computable(name, values), lists)
-    return loaded
+        try:
+            found = Jagged.of(name, column)
+        except SchemaError as fault:
+            raise Unfit(fault.detail, column=name) from fault.__cause__
+        loaded[name] = Jagged(_computable(name, found.values), found.offsets)
+    return sharing(loaded)
 
 
-def _flat(name: str, column: Any) -> tuple[Any, np.ndarray | None]:
-    """Return the numbers of a column, masked where one is missing, and for lists where each begins and ends."""
-    import awkward as ak
-
-    array: Any = ak.Array(list(column)) if isinstance(column, list | tuple) else column
-    values: Any = np.empty(0, object)
-    offsets = None
-    if isinstance(array, ak.Array):
-        if array.ndim == 2:
-            array, offsets = _without_lists(array)
-        with suppress(TypeError, ValueError):  # lists of lists, numbers mixed with text
-            values = ak.to_numpy(array, allow_missing=True)
-    else:
-        values = np.ma.asarray(array) if np.ma.isMaskedArray(array) else np.asarray(array)
-        if values.ndim == 2:
-            values, offsets = values.ravel(), np.arange(len(values) + 1) * values.shape[1]
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        found = array.type if isinstance(array, ak.Array) else f"{values.ndim} axes of {values.dtype}"
-        raise Unfit(f"column {name!r} must hold a number or a list of numbers per event, got {found}", column=name)
-    return values, offsets
-
-
-def _without_lists(array: Any) -> tuple[Any, np.ndarray]:
-    """Return the entries of lists, and where each list begins and ends in them; a missing list is empty."""
-    import awkward as ak
-
-    layout = array.layout
-    if isinstance(layout, ak.contents.ListOffsetArray):  # what files give: nothing needs to be moved
-        offsets = np.asarray(layout.offsets, dtype=np.int64)
-        return ak.Array(layout.content[offsets[0] : offsets[-1]]), offsets - offsets[0]
-    lengths = ak.to_numpy(ak.fill_none(ak.num(array), 0))
-    return ak.flatten(array), np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _in_lists(values: np.ndarray, offsets: np.ndarray) -> Any:
-    import awkward as ak
-
-    lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(values))
-    return ak.Array(lists)
-
-
-def _computable(name: str, values: Any) -> np.ndarray:
-    """Return numbers as int64, as floats of at least 32 bits with NaN where one is missing, or as booleans."""
-    if np.ma.is_masked(values):
-        values = values.astype(np.promote_types(values.dtype, np.float32)).filled(np.nan)
-    values = np.asarray(values)
+def _computable(name: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers as int64, as floats of at least 32 bits, or as booleans."""
     if values.dtype.kind == "b":
         return values
     if values.dtype.kind == "f":

@@ -29,7 +29,7 @@ class Unfit(ValueError):
 class Operation(NamedTuple):
     """An operator or a function of an expression."""
 
-    apply: Callable[..., Any]  # on arrays of one length and Python numbers; a reduction takes values and list lengths
+    apply: Callable[..., Any]  # on arrays of one length and Python numbers; of a reduction, on values and offsets
     takes: tuple[Callable[[Any], Any], ...]  # what is done to each operand first
     gives: str | None  # "number", "condition", or None: whatever its last operands are
     says: str = ""
@@ -151,24 +151,24 @@ def _delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
     return np.hypot(np.subtract(eta1, eta2), _delta_phi(phi1, phi2))
 
 
-def _by_event(f: np.ufunc, values: np.ndarray, lengths: np.ndarray, empty: Any, dtype: Any = None) -> np.ndarray:
-    filled = lengths > 0
-    starts = (np.cumsum(lengths) - lengths)[filled]
-    result = np.full(len(lengths), empty, dtype=values.dtype)
-    if len(starts):
-        result[filled] = f.reduceat(values, starts, dtype=dtype)
+def _by_event(f: np.ufunc, values: np.ndarray, offsets: np.ndarray, empty: Any, dtype: Any = None) -> np.ndarray:
+    starts = offsets[:-1]
+    filled = starts < offsets[1:]
+    result = np.full(len(starts), empty, dtype=values.dtype)
+    if filled.any():
+        result[filled] = f.reduceat(values, starts[filled], dtype=dtype)
     return result
 
 
-def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _sum(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     if _is_kind(values, "i"):
-        _check_holds(_size(values) * _size(lengths))
-        return _by_event(np.add, values, lengths, 0)
-    return _by_event(np.add, values, lengths, 0, np.promote_types(values.dtype, np.float64))
+        _check_holds(_size(values) * _size(np.diff(offsets)))
+        return _by_event(np.add, values, offsets, 0)
+    return _by_event(np.add, values, offsets, 0, np.promote_types(values.dtype, np.float64))
 
 
-def _mean(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return _sum(values, lengths) / lengths.astype(values.dtype)  # 0 / 0 is NaN
+def _mean(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return _sum(values, offsets) / np.diff(offsets).astype(values.dtype)  # 0 / 0 is NaN
 
 
 def _reduction(apply: Callable[..., Any], takes: Callable[[Any], Any], gives: str, says: str) -> Operation:
@@ -236,7 +236,7 @@ FUNCTIONS: dict[str, Operation] = {
     ),
     "sum": _reduction(_sum, number, "number", "sum(x): sum over the list of an event; 0 if it is empty"),
     "count": _reduction(
-        lambda values, lengths: lengths, anything, "number", "count(x): length of the list of an event"
+        lambda values, offsets: np.diff(offsets), anything, "number", "count(x): length of the list of an event"
     ),
     "any": _reduction(
         partial(_by_event, np.logical_or, empty=False), flag, "condition", "any(x): whether any is true; false if empty"

@@ -1,26 +1,21 @@
 """What a schema makes of the columns of a file before they become arrays: derived columns, selections, counters."""
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...events.errors import EventError, SchemaError, located, near
+from ...events.errors import EventError, SchemaError, near
 from ...events.schema import EventSchema
 from ..files.tables import counter_of
 from .expressions import Expression
+from .jagged import Jagged
 
-__all__ = ["file_columns", "numbered_as", "prepared"]
+__all__ = ["file_columns", "prepared"]
 
 
 _parsed = lru_cache(Expression)  # every chunk asks for the same ones
-
-
-def numbered_as(numbers: int | np.ndarray) -> AbstractContextManager[None]:
-    """Let an error about an event of a part name its number in the whole."""
-    return located(events=numbers)
 
 
 def file_columns(schema: EventSchema, wanted: Iterable[str], names: Collection[str]) -> list[str]:
@@ -81,7 +76,7 @@ def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str,
     for name, text in schema.derived.items():
         expression = _parsed(text)
         if all(part in columns for part in expression.names):  # others are not wanted, so their columns were not read
-            columns[name] = expression.evaluate(columns)
+            columns[name] = expression.compute(columns)
     selected = {}
     of_event = {*schema.event_feats, *schema.cat_feats, *schema.targets, schema.weight, *schema.ids}
     for vec, text in schema.object_selection.items():
@@ -96,12 +91,12 @@ def prepared(columns: Mapping[str, Any], schema: EventSchema) -> tuple[dict[str,
     expression, what = _parsed(schema.event_selection), f"the event selection {schema.event_selection!r}"
     counted = {n: _count(c, columns, schema) for n, c in _counters(schema).items() if n in expression.names}
     keep = _yes_or_no(expression, {**columns, **counted}, what)
-    if _is_list(keep):
+    if keep.offsets is not None:
         raise SchemaError(
             f"{what} must give one yes or no per event; any(...), all(...) and sum(...) make one number of a list"
         )
-    numbers = np.asarray(keep).nonzero()[0]
-    return {name: _as_array(column)[numbers] for name, column in columns.items()}, numbers
+    numbers = keep.values.nonzero()[0]
+    return {name: _chosen(column, numbers) for name, column in columns.items()}, numbers
 
 
 def _counters(schema: EventSchema) -> dict[str, str]:
@@ -114,60 +109,48 @@ def _owner(name: str, schema: EventSchema) -> str:
     return max((vec for vec in schema.objects if name.startswith(f"{vec}_")), key=len, default="")
 
 
-def _columns_of(vec: str, columns: Mapping[str, Any], schema: EventSchema) -> dict[str, Any]:
+def _columns_of(vec: str, columns: Mapping[str, Any], schema: EventSchema) -> dict[str, Jagged]:
     """Return the columns of an object: those with lists, if there are any, for ``Jet_ht`` is then one of the event."""
-    own = {name: _as_array(column) for name, column in columns.items() if _owner(name, schema) == vec}
-    return {name: column for name, column in own.items() if _is_list(column)} or own
+    own = {name: Jagged.of(name, column) for name, column in columns.items() if _owner(name, schema) == vec}
+    return {name: column for name, column in own.items() if column.offsets is not None} or own
 
 
-def _yes_or_no(expression: Expression, columns: Mapping[str, Any], what: str) -> Any:
+def _yes_or_no(expression: Expression, columns: Mapping[str, Any], what: str) -> Jagged:
     """Return the value of a condition, as booleans; a flag may be an integer, which is how files have it."""
-    value = expression.evaluate(columns)
-    dtype = value.layout.content.dtype if _is_list(value) else value.dtype
-    if dtype.kind == "b":
-        return value
-    if dtype.kind == "i" and not expression.gives_number:
-        return value != 0
-    raise SchemaError(f"{what} must give yes or no, got {dtype}; write a comparison, such as ... > 0")
+    value = expression.compute(columns)
+    kind = value.values.dtype.kind
+    if kind == "b" or (kind == "i" and not expression.gives_number):
+        return Jagged(value.values != 0, value.offsets)
+    raise SchemaError(f"{what} must give yes or no, got {value.values.dtype}; write a comparison, such as ... > 0")
 
 
-def _kept(name: str, column: Any, keep: Any, what: str) -> Any:
+def _kept(name: str, column: Jagged, keep: Jagged, what: str) -> Jagged:
     """Return the column of an object without what is not selected: cut out of lists, NaN where it is one number."""
-    import awkward as ak
-
-    if _is_list(column) != _is_list(keep):
-        expected = "yes or no for each of its objects" if _is_list(column) else "one yes or no per event"
+    if (column.offsets is None) != (keep.offsets is None):
+        expected = "one yes or no per event" if column.offsets is None else "yes or no for each of its objects"
         raise SchemaError(f"{what} must give {expected}, as column {name!r} does", column=name)
-    if not _is_list(column):
-        return np.where(keep, np.ma.filled(np.ma.asarray(column, np.float64), np.nan), np.nan)
-    column = ak.Array(column)
-    lengths, expected_lengths = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.num(keep))
-    if not np.array_equal(lengths, expected_lengths):
+    if column.offsets is None:
+        return Jagged(np.where(keep.values, column.values, np.nan))
+    if not column.has_lists_of(keep):
+        lengths, expected_lengths = column.lengths, keep.lengths
         event = int((lengths != expected_lengths).argmax())
         raise EventError(
             f"column {name!r} has {lengths[event]} objects, but {what} is about {expected_lengths[event]}",
             event=event,
             column=name,
         )
-    return column[keep]
+    return column.keep(keep.values)
 
 
-def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> np.ndarray:
+def _count(collection: str, columns: Mapping[str, Any], schema: EventSchema) -> Jagged:
     """Count the objects of each event; those that are NaN or missing are absent."""
-    import awkward as ak
-
     column = next(iter(_columns_of(collection, columns, schema).values()))
-    there = ~np.isnan(column) if not _is_list(column) else ak.sum(~np.isnan(column), axis=1)
-    return np.ma.filled(ak.to_numpy(there), 0).astype(np.int64)
+    there = ~np.isnan(column.values)
+    return Jagged(there.astype(np.int64) if column.offsets is None else column.keep(there).lengths)
 
 
-def _as_array(column: Any) -> Any:
-    import awkward as ak
-
-    if isinstance(column, list | tuple):
-        return ak.Array(list(column))
-    return column if isinstance(column, ak.Array) else np.ma.asarray(column)
-
-
-def _is_list(column: Any) -> bool:
-    return getattr(column, "ndim", 1) == 2
+def _chosen(column: Any, numbers: np.ndarray) -> Any:
+    """Return some events of a column, or of one that may hold no numbers: identifiers."""
+    if isinstance(column, Jagged):
+        return column.select(numbers)
+    return (np.ma.asarray(column) if isinstance(column, np.ndarray | list | tuple) else column)[numbers]

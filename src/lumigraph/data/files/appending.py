@@ -4,42 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...events.errors import SchemaError
+from ..columns.jagged import Jagged
 from .memory_tables import from_library
 from .tables import as_array, checked_columns, collection_of, counter_of
 
 __all__ = [
     "AppendedFile",
     "Chunk",
-    "Packed",
     "checked_chunk",
     "counters",
     "cut",
     "joined",
     "num_bytes",
     "num_events",
-    "pack",
-    "padded",
 ]
 
 
-class Packed(NamedTuple):
-    """A column: its numbers, and for lists how many of them each event has."""
-
-    values: np.ndarray
-    lengths: np.ndarray | None = None
-
-    @property
-    def num_events(self) -> int:
-        """Entries of the column."""
-        return len(self.values if self.lengths is None else self.lengths)
-
-
-Chunk = dict[str, Packed]
+Chunk = dict[str, Jagged]
 
 
 class AppendedFile(ABC):
@@ -101,39 +87,23 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
                 "chunk; all chunks must have the same columns, of the same types",
                 column=name,
             )
-    return {name: pack(plain[name]) for name in types or found}, dict(types or found)
-
-
-def pack(column: Any) -> Packed:
-    """Return a column, an awkward array of numbers or of lists of numbers, as NumPy arrays."""
-    import awkward as ak
-
-    if column.ndim == 1:
-        return Packed(ak.to_numpy(column))
-    return Packed(ak.to_numpy(ak.flatten(column)), ak.to_numpy(ak.num(column)).astype(np.int64))
+    return {name: Jagged.of(name, plain[name]) for name in types or found}, dict(types or found)
 
 
 def num_events(chunk: Chunk) -> int:
     """Return the number of events of a chunk."""
-    return next(iter(chunk.values())).num_events
+    return len(next(iter(chunk.values())))
 
 
 def num_bytes(chunk: Chunk) -> int:
     """Return the size of a chunk in memory."""
-    return sum(part.nbytes for column in chunk.values() for part in column if part is not None)
+    arrays = (array for column in chunk.values() for array in (column.values, column.offsets))
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def cut(chunk: Chunk, start: int, stop: int) -> Chunk:
     """Return the events from one number to another, without a copy of them."""
-
-    def part(column: Packed) -> Packed:
-        if column.lengths is None:
-            return Packed(column.values[start:stop])
-        first = int(column.lengths[:start].sum())
-        lengths = column.lengths[start:stop]
-        return Packed(column.values[first : first + int(lengths.sum())], lengths)
-
-    return {name: part(column) for name, column in chunk.items()}
+    return {name: column.between(start, stop) for name, column in chunk.items()}
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
@@ -141,22 +111,13 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
     if len(chunks) == 1:
         return chunks[0]
 
-    def join(columns: list[Packed]) -> Packed:
-        lengths = [column.lengths for column in columns if column.lengths is not None]
-        return Packed(
-            np.concatenate([column.values for column in columns]), np.concatenate(lengths) if lengths else None
-        )
+    def join(columns: list[Jagged]) -> Jagged:
+        values = np.concatenate([column.values for column in columns])
+        if columns[0].offsets is None:
+            return Jagged(values)
+        return Jagged.from_lengths(values, np.concatenate([column.lengths for column in columns]))
 
     return {name: join([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def padded(column: Packed) -> tuple[np.ndarray, np.ndarray]:
-    """Return lists as a matrix (events, slots) of one slot or more, and which of its cells are real."""
-    lengths = np.zeros(0, np.int64) if column.lengths is None else column.lengths
-    present = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]
-    matrix = np.full(present.shape, np.nan if column.values.dtype.kind == "f" else 0, dtype=column.values.dtype)
-    matrix[present] = column.values
-    return matrix, present
 
 
 def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -169,13 +130,13 @@ def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     found: dict[str, np.ndarray] = {}
     for name, column in chunk.items():
-        if column.lengths is None or (counter := counter_of(collection_of(name))) in found:
+        if column.offsets is None or (counter := counter_of(collection_of(name))) in found:
             continue
         found[counter] = column.lengths.astype(np.int32)
         if counter not in chunk:
             continue
         own = chunk[counter]
-        if own.lengths is not None or not np.array_equal(own.values, column.lengths):
+        if own.offsets is not None or not np.array_equal(own.values, column.lengths):
             raise SchemaError(
                 f"column {counter!r} must hold the numbers of entries of the lists in {name!r}, since this format "
                 "uses it as their counter; rename it, or write to .parquet",

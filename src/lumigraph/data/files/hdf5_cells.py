@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..columns.jagged import offsets_of
 from .tables import Column
 
 __all__ = ["Block", "Cells", "Named", "features_of", "missing_filters", "opened", "vlen_type"]
@@ -18,7 +19,7 @@ class Block:
 
     def __init__(self, datasets: list[Any]) -> None:
         self.datasets = datasets
-        self.starts: list[int] = np.concatenate([[0], np.cumsum([len(d) for d in datasets], dtype=np.int64)]).tolist()
+        self.starts: list[int] = offsets_of(np.array([len(d) for d in datasets])).tolist()
 
     def __len__(self) -> int:
         return self.starts[-1]

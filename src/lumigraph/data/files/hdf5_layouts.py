@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import SchemaError
+from ..columns.jagged import NUMBERS
 from .hdf5_cells import Block, Cells, Named, features_of, missing_filters, opened
-from .tables import NUMBERS, Catalogue, Column, unique_names
+from .tables import Catalogue, Column, unique_names
 
 __all__ = ["HDF5_COUNTER", "catalogue_of"]
 

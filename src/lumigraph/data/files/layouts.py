@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .tables import Catalogue, Column, Columns, trimmed
+from ..columns.jagged import Jagged
+from .tables import Catalogue, Column, Columns
 
 __all__ = ["Constituents", "joined", "with_constituents"]
 
@@ -55,7 +56,7 @@ def joined(names: list[str], catalogue: Catalogue, read: Mapping[str, Any]) -> C
             matrices = [np.stack([np.asarray(read[cell]) for cell in cells], axis=1) for cells in source.cells]
             zero, missing = (np.all([test(matrix) for matrix in matrices], axis=0) for test in (_is_zero, _is_nan))
             present = ~(zero | missing)
-        columns[name] = trimmed(matrices[source.component], present)
+        columns[name] = Jagged.from_matrix(matrices[source.component], present).to_awkward()
     return columns
 
 

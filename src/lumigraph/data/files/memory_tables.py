@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import SchemaError
+from ..columns.jagged import Jagged
 from .read_arrow import holds_numbers, numbers_of
-from .tables import Columns, unflatten
+from .tables import Columns
 
 __all__ = ["from_library", "memory_columns"]
 
@@ -94,7 +95,7 @@ def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
     lengths = np.zeros(len(cells), dtype=np.int64)
     lengths[~missing] = np.frompyfunc(len, 1, 1)(cells[~missing])
     full = list(cells[lengths > 0])
-    return unflatten(np.concatenate(full) if full else np.empty(0), lengths)
+    return Jagged.from_lengths(np.concatenate(full) if full else np.empty(0), lengths).to_awkward()
 
 
 def _from_arrow(name: str, column: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.errors import EventError, SchemaError, located
-from .tables import Catalogue, Column, Columns, Format, Source, jagged, unflatten
+from ..columns.jagged import Jagged, offsets_of
+from .tables import Catalogue, Column, Columns, Format, Source
 
 __all__ = ["PARQUET", "ArrowRanges", "holds_numbers", "is_arrow_number", "jagged_columns", "numbers_of"]
 
@@ -99,7 +100,7 @@ class _ParquetSource(Source):
                 f"its row groups have {sum(rows)} events, but the whole {self.num_events}: it is corrupt, get or write "
                 "it again"
             )
-        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self._starts = offsets_of(np.array(rows, dtype=np.int64))
         self.groups = np.unique(self._starts)
         self._ranges = ArrowRanges(self._batches)
 
@@ -155,11 +156,11 @@ def numbers_of(name: str, column: Any) -> Any:
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_fixed_size_list(array.type) or array.null_count:
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-        return unflatten(_numbers(name, pc.list_flatten(array), array), lengths)
+        return Jagged.from_lengths(_numbers(name, pc.list_flatten(array), array), lengths).to_awkward()
     offsets = array.offsets.to_numpy()
     first = int(offsets[0])
     values = array.values.slice(first, int(offsets[-1]) - first)
-    return jagged(_numbers(name, values, array), offsets - offsets[0] if first else offsets)
+    return Jagged(_numbers(name, values, array), offsets - first if first else offsets).to_awkward()
 
 
 def _numbers(name: str, numbers: Any, column: Any) -> np.ndarray:

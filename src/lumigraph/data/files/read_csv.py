@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import EventError, SchemaError
+from ..columns.jagged import Jagged
 from .read_arrow import ArrowRanges, Slots, is_arrow_number, jagged_columns
-from .tables import Catalogue, Column, Columns, Format, Source, trimmed
+from .tables import Catalogue, Column, Columns, Format, Source
 
 __all__ = ["CSV"]
 
@@ -71,7 +72,7 @@ class _CsvSource(Source):
         for name, source in sources.items():
             if name in self._jagged:
                 absent = _absent(table, source)
-                columns[name] = trimmed(self._matrix(table, name, absent), ~absent)
+                columns[name] = Jagged.from_matrix(self._matrix(table, name, absent), ~absent).to_awkward()
             else:
                 columns[name] = self._matrix(table, name, np.zeros((table.num_rows, 1), dtype=bool))[:, 0]
         return columns

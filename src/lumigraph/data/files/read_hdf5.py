@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import EventError, SchemaError
+from ..columns.jagged import Jagged
 from .hdf5_cells import Cells, missing_filters, vlen_type
 from .hdf5_layouts import HDF5_COUNTER, catalogue_of
-from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of, trimmed, unflatten
+from .tables import Catalogue, Columns, Format, Source, collection_of, counter_of
 
 __all__ = ["HDF5", "HDF5_COUNTER"]
 
@@ -89,7 +90,7 @@ class _Range:
                 for name, matrix in padded.items():
                     if matrix.shape != present.shape:
                         raise self._not_alike(next(iter(padded)), name)
-                    columns[name] = trimmed(matrix, present)
+                    columns[name] = Jagged.from_matrix(matrix, present).to_awkward()
         return columns
 
     def _raw(self, source: Cells) -> np.ndarray:
@@ -114,7 +115,7 @@ class _Range:
         if (number := vlen_type(source)) is not None:
             lengths = np.frompyfunc(len, 1, 1)(array).astype(np.int64)
             values = np.concatenate([np.empty(0, number), *array])
-            return unflatten(values.astype(number.newbyteorder("="), copy=False), lengths)
+            return Jagged.from_lengths(values.astype(number.newbyteorder("="), copy=False), lengths).to_awkward()
         array = array[(slice(None), *source.take)]
         return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 

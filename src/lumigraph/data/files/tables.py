@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...events.errors import EventError, SchemaError
+from ..columns.jagged import NUMBERS, Jagged, is_plain
 
 __all__ = [
     "Column",
@@ -18,7 +19,6 @@ __all__ = [
     "checked_columns",
     "collection_of",
     "counter_of",
-    "is_plain",
     "number_type",
 ]
 
@@ -61,9 +61,6 @@ class Format(NamedTuple):
     open: Callable[[str, str], Source]
 
 
-NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
-
-
 def checked_columns(columns: Mapping[str, Any]) -> Columns:
     """Return columns as plain awkward arrays, or say which of them cannot be columns of one table.
 
@@ -73,7 +70,7 @@ def checked_columns(columns: Mapping[str, Any]) -> Columns:
         Names and values, one entry per event each.
     """
     plain = {name: _as_column(name, values) for name, values in columns.items()}
-    first: dict[str, tuple[str, Any]] = {}  # of each collection: the name and the list lengths of its first column
+    first: dict[str, tuple[str, Jagged]] = {}  # of each collection: its first column
     for name, array in plain.items():
         begin, reference = next(iter(plain.items()))
         if len(array) != len(reference):
@@ -84,9 +81,10 @@ def checked_columns(columns: Mapping[str, Any]) -> Columns:
             )
         if array.ndim == 1:
             continue
-        lengths = _lengths(array)
-        sibling, expected = first.setdefault(collection_of(name), (name, lengths))
-        if not np.array_equal(lengths, expected):
+        lists = Jagged.of(name, array)
+        sibling, known = first.setdefault(collection_of(name), (name, lists))
+        if not lists.has_lists_of(known):
+            lengths, expected = lists.lengths, known.lengths
             event = int(np.argmax(lengths != expected))
             raise EventError(
                 f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
@@ -150,29 +148,6 @@ def _as_column(name: str, values: Any) -> Any:
     return ak.values_astype(array, np.int8) if type_ == "bool" else array
 
 
-def is_plain(layout: Any) -> bool:
-    """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
-    if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
-        offsets, content = layout.offsets.data, layout.content
-        if layout.parameters or offsets[0] < 0 or offsets[-1] > content.length or np.any(offsets[1:] < offsets[:-1]):
-            return False
-        layout = content
-    return bool(
-        layout.is_numpy and layout.data.ndim == 1 and not layout.parameters
-        and layout.dtype.name in NUMBERS and layout.dtype.name != "bool"
-    )  # fmt: skip
-
-
-def _lengths(array: Any) -> np.ndarray:
-    import awkward as ak
-
-    if hasattr(array.layout, "offsets"):
-        offsets: np.ndarray = np.asarray(array.layout.offsets.data)
-        return offsets[1:] - offsets[:-1]
-    lengths: np.ndarray = ak.to_numpy(ak.num(array))
-    return lengths
-
-
 def not_a_column(name: str, type_: Any) -> SchemaError:
     return SchemaError(
         f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event", column=name
@@ -181,22 +156,6 @@ def not_a_column(name: str, type_: Any) -> SchemaError:
 
 def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "no details")
-
-
-def unflatten(values: np.ndarray, lengths: np.ndarray) -> Any:
-    return jagged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-
-def jagged(values: np.ndarray, offsets: np.ndarray) -> Any:
-    """Return lists over numbers, without a copy; event i has the numbers offsets[i]..offsets[i + 1]."""
-    import awkward as ak
-
-    index = ak.index.Index32 if offsets.dtype == np.int32 else ak.index.Index64
-    return ak.Array(ak.contents.ListOffsetArray(index(offsets), ak.contents.NumpyArray(values)))
-
-
-def trimmed(matrix: np.ndarray, present: np.ndarray) -> Any:
-    return unflatten(matrix[present], present.sum(axis=1))
 
 
 def unique_names(items: list[tuple[str, str, Any]]) -> Catalogue:

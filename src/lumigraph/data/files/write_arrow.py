@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import EventError, SchemaError
-from .appending import AppendedFile, Chunk, Packed, num_events, padded
+from ..columns.jagged import Jagged
+from .appending import AppendedFile, Chunk
 from .read_arrow import jagged_columns
 from .tables import collection_of
 
@@ -27,17 +28,17 @@ class ParquetFile(AppendedFile):
         import pyarrow.parquet
 
         arrays, fields = [], []
-        for name, (values, lengths) in chunk.items():
-            array = pa.array(values)
-            if lengths is not None:
+        for name, column in chunk.items():
+            array = pa.array(column.values)
+            if column.offsets is not None:
                 type_ = pa.large_list(pa.field("element", array.type, nullable=False))
-                array = pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), array, type=type_)
+                array = pa.LargeListArray.from_arrays(column.offsets, array, type=type_)
             arrays.append(array)
             fields.append(pa.field(name, array.type, nullable=False))  # nothing is null, which is read in less time
         table = pa.table(arrays, schema=pa.schema(fields))
         if self._writer is None:
             # continuous numbers hardly repeat: with a dictionary the file would be larger, and be read more slowly
-            whole = {name: column.lengths is None for name, column in chunk.items() if column.values.dtype.kind != "f"}
+            whole = {name: column.offsets is None for name, column in chunk.items() if column.values.dtype.kind != "f"}
             repeated = [name if flat else f"{name}.list.element" for name, flat in whole.items()]
             self._writer = pyarrow.parquet.ParquetWriter(
                 self.path, table.schema, write_page_checksum=True, use_dictionary=repeated
@@ -70,11 +71,11 @@ class CsvFile(AppendedFile):
     def check(self, chunk: Chunk) -> None:
         """Raise a SchemaError if a reader could not tell the columns, or the particles in them, from the cells."""
         widths = dict(self._widths)
-        for name, (_, lengths) in chunk.items():
+        for name, column in chunk.items():
             if "\n" in name or "\r" in name:
                 raise SchemaError(f"column {name!r} needs more than one line in CSV; rename it", column=name)
-            if lengths is not None:
-                widths[name] = max(widths.get(name, 1), int(lengths.max(initial=0)))
+            if column.offsets is not None:
+                widths[name] = max(widths.get(name, 1), int(column.lengths.max(initial=0)))
         _check_cells(chunk, widths)
         self._widths = widths
 
@@ -121,7 +122,7 @@ class CsvFile(AppendedFile):
                 cells[name] = _texts(column.to_numpy(zero_copy_only=False))
                 continue
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-            matrix, present = padded(Packed(column.flatten().to_numpy(zero_copy_only=False), lengths))
+            matrix, present = Jagged.from_lengths(column.flatten().to_numpy(zero_copy_only=False), lengths).padded()
             for slot, cell in enumerate(self._cells(name)):
                 there = slot < matrix.shape[1]
                 cells[cell] = _texts(matrix[:, slot], present[:, slot]) if there else pa.nulls(len(matrix), pa.string())
@@ -180,14 +181,13 @@ def _check_cells(chunk: Chunk, widths: dict[str, int]) -> None:
 
 def _check_particles(chunk: Chunk, owner: dict[str, str], name: str, objects: list[list[str]]) -> None:
     """Make sure that the particles of a collection have a number in one of their cells, and no others have."""
-    lengths = chunk[name].lengths
-    there = np.arange(len(objects)) < (np.zeros((num_events(chunk), 1)) if lengths is None else lengths[:, None])
+    there = np.arange(len(objects)) < chunk[name].lengths[:, None]
     told = np.zeros_like(there)
     members = {owner[cell]: None for names in objects for cell in names}
     for column in members:
         values = chunk[column].values
         number = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
-        if chunk[column].lengths is None:
+        if chunk[column].offsets is None:
             slot = next(i for i, names in enumerate(objects) if column in names)
             told[:, slot] |= number
         else:

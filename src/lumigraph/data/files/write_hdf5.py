@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import SchemaError
-from .appending import AppendedFile, Chunk, counters, padded
+from .appending import AppendedFile, Chunk, counters
 from .read_hdf5 import HDF5_COUNTER
 
 __all__ = ["Hdf5File"]
@@ -41,7 +41,7 @@ class Hdf5File(AppendedFile):
 
         found, added = counters(chunk)
         arrays = {
-            name: column.values if column.lengths is None else padded(column)[0] for name, column in chunk.items()
+            name: column.values if column.offsets is None else column.padded()[0] for name, column in chunk.items()
         }
         arrays |= {name: found[name] for name in added}
         if self._file is None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ..columns.jagged import Jagged
 from .appending import AppendedFile, Chunk, counters
 from .read_root import ROOT_COUNTERS
-from .tables import collection_of, counter_of, unflatten
+from .tables import collection_of, counter_of
 
 __all__ = ["RootFile"]
 
@@ -56,10 +57,11 @@ def _branches(chunk: Chunk) -> dict[str, Any]:
     found, _ = counters(chunk)
     branches: dict[str, Any] = {}
     collections: dict[str, dict[str, Any]] = {}
-    for name, (values, lengths) in chunk.items():
-        numbers = values.astype(np.float32) if values.dtype == np.float16 else values  # which ROOT does not have
-        if lengths is not None:
-            collections.setdefault(collection_of(name), {})[name] = unflatten(numbers, lengths)
+    for name, column in chunk.items():
+        if column.values.dtype == np.float16:  # which ROOT does not have
+            column = Jagged(column.values.astype(np.float32), column.offsets)
+        if column.offsets is not None:
+            collections.setdefault(collection_of(name), {})[name] = column.to_awkward()
         elif name not in found:
-            branches[name] = numbers
+            branches[name] = column.values
     return branches | {collection + _RECORD: ak.zip(lists) for collection, lists in collections.items()}

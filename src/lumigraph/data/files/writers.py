@@ -11,6 +11,7 @@ from typing import Any
 
 from ...events.errors import SchemaError, located
 from ...events.files import check_place
+from ..columns.jagged import Jagged
 from .appending import AppendedFile, Chunk, checked_chunk, cut, joined, num_bytes, num_events
 from .readers import format_of
 from .write_arrow import CsvFile, ParquetFile
@@ -224,7 +225,7 @@ class ColumnWriter:
             self._file.check(chunk)
         self._types = types
         if self._pending or num_bytes(chunk) < _GROUP_BYTES:  # the caller may use the memory again
-            chunk = {name: column._replace(values=column.values.copy()) for name, column in chunk.items()}
+            chunk = {name: Jagged(column.values.copy(), column.offsets) for name, column in chunk.items()}
         self._pending.append(chunk)
         if sum(map(num_bytes, self._pending)) >= _GROUP_BYTES or sum(map(num_events, self._pending)) >= _GROUP_EVENTS:
             self._flush()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...events.errors import SchemaError
-from ..files.appending import Packed, pack
+from ..columns.jagged import Jagged
 from ..files.read_arrow import jagged_columns
 from ..files.readers import open_events
 from ..files.tables import collection_of, counter_of, first_line
@@ -233,9 +233,9 @@ class _Scan:
         for name, column in chunk.items():
             if name not in self.columns:
                 is_integer = column.values.dtype.kind in "iub"
-                self.columns[name] = ColumnReport(name, self.file.types[name], column.lengths is not None, is_integer)
+                self.columns[name] = ColumnReport(name, self.file.types[name], column.offsets is not None, is_integer)
             self.columns[name].add(column.values)
-            if column.lengths is not None:
+            if column.offsets is not None:
                 lengths[collection_of(name)] = column.lengths
         if start == 0:
             self._lists = {c: CollectionReport(c, [n for n in chunk if collection_of(n) == c]) for c in lengths}
@@ -254,7 +254,7 @@ class _Scan:
             report.columns = [n for n in self.columns if n in report.columns]  # in the order of the file
         return {name: report for name, report in found.items() if report.columns}
 
-    def _read(self, start: int, stop: int) -> dict[str, Packed]:
+    def _read(self, start: int, stop: int) -> dict[str, Jagged]:
         """Read the columns; those that cannot be read are noted and left out, unless none can."""
         try:
             columns = self.file.read(self.names, start, stop)
@@ -275,7 +275,7 @@ class _Scan:
             for name in self.failed:
                 self.columns.pop(name, None)
             columns = self.file.read(self.names, start, stop)
-        return {name: pack(column) for name, column in columns.items()}
+        return {name: Jagged.of(name, column) for name, column in columns.items()}
 
 
 def _outer(collection: str, collections: dict[str, Any]) -> str | None:

@@ -20,8 +20,8 @@ __all__ = ["EventBatches", "balanced_weights"]
 #: What each limit of a batch counts, as a function of the particles per event.
 _COSTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "batch_size": np.ones_like,
-    "max_particles": lambda n: n,
-    "max_pairs": lambda n: n * (n - 1),
+    "particles_per_batch": lambda n: n,
+    "pairs_per_batch": lambda n: n * (n - 1),
 }
 #: An epoch of weighted draws draws at most so many times the number of events.
 _MOST_ROUNDS = 4
@@ -35,9 +35,9 @@ class EventBatches(Sampler[np.ndarray]):
     - *By number*, where ``batch_size`` is the only limit. Rank r of R takes every R-th event of the order, and its
       batches hold ``batch_size`` of these: batch b of all ranks together is batch b of one process with R times the
       batch size. Only the last one may differ: it takes the rest, up to one event more than ``batch_size``.
-    - *By budget*, with ``max_particles`` or ``max_pairs``: no batch goes over any limit that is given. Events are
-      ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets one
-      event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
+    - *By budget*, with ``particles_per_batch`` or ``pairs_per_batch``: no batch goes over any limit that is given.
+      Events are ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets
+      one event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
       number of batches is the smallest for which no shuffle can go over the limits.
     - *By multiplicity* (``bucketed``): events of nearly the same multiplicity share a batch that is as full as the
       limits allow. Batches come in random order, those of one step neighbours in multiplicity on all ranks.
@@ -50,9 +50,9 @@ class EventBatches(Sampler[np.ndarray]):
         Particles per event, (B,); the number of events is enough where ``batch_size`` is the only limit.
     batch_size
         Most events of a batch.
-    max_particles
+    particles_per_batch
         Most particles of a batch.
-    max_pairs
+    pairs_per_batch
         Most ordered pairs of different particles of a batch, the sum of n(n-1) over its events: what the memory of
         a fully connected graph grows with.
     bucketed
@@ -80,9 +80,9 @@ class EventBatches(Sampler[np.ndarray]):
     >>> [numbers.tolist() for numbers in EventBatches(5, batch_size=2)]
     [[0, 1], [2, 3], [4]]
     >>> particles = np.array([6, 1, 3, 2, 5, 4])
-    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12)]
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, particles_per_batch=12)]
     [[6, 3, 2], [1, 5, 4]]
-    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, max_particles=12, bucketed=True)]
+    >>> [particles[numbers].tolist() for numbers in EventBatches(particles, particles_per_batch=12, bucketed=True)]
     [[1, 3, 2, 4], [6, 5]]
     """
 
@@ -91,8 +91,8 @@ class EventBatches(Sampler[np.ndarray]):
         lengths: Numbers | int,
         *,
         batch_size: int | None = None,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -100,10 +100,14 @@ class EventBatches(Sampler[np.ndarray]):
         rank: int | None = None,
         num_ranks: int | None = None,
     ) -> None:
-        given = {"batch_size": batch_size, "max_particles": max_particles, "max_pairs": max_pairs}
+        given = {
+            "batch_size": batch_size,
+            "particles_per_batch": particles_per_batch,
+            "pairs_per_batch": pairs_per_batch,
+        }
         self.limits = {name: limit for name, limit in given.items() if limit is not None}
         if not self.limits:
-            raise ValueError("a batch needs a limit: give batch_size, max_particles or max_pairs")
+            raise ValueError("a batch needs a limit: give batch_size, particles_per_batch or pairs_per_batch")
         check_counts(1, **self.limits)
         check_counts(0, seed=seed)
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
@@ -184,7 +188,10 @@ class EventBatches(Sampler[np.ndarray]):
         """Return how many batches it takes in any epoch, or raise an EventError: one event is too much."""
         largest = int(self._lengths.argmax())
         crowd = int(self._lengths[largest])
-        for name, found, what in (("max_particles", crowd, "particles"), ("max_pairs", crowd * (crowd - 1), "pairs")):
+        for name, found, what in (
+            ("particles_per_batch", crowd, "particles"),
+            ("pairs_per_batch", crowd * (crowd - 1), "pairs"),
+        ):
             if found > self.limits.get(name, found):
                 raise EventError(
                     f"it has {found} {what}, more than {name}={self.limits[name]} of a batch: raise {name}, or keep "
@@ -249,7 +256,8 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
         num_events, array = int(lengths), np.empty(0, dtype=np.uint8)
         if needed:
             raise ValueError(
-                f"lengths must be the particles of each event for max_particles, max_pairs or bucketed, got {lengths}"
+                "lengths must be the particles of each event for particles_per_batch, pairs_per_batch or bucketed, got "
+                f"{lengths}"
             )
     else:
         array = as_array(lengths)

@@ -17,6 +17,7 @@ from ...events.names import Names
 from ...events.particles import Particles
 from ...events.schema import EventSchema
 from ..columns.assembly import Arrays, assemble
+from ..columns.jagged import offsets_of
 from ..files.memory_tables import memory_columns
 from .batching import EventBatches
 from .chunked_files import ChunkedFiles, Paths
@@ -60,7 +61,7 @@ class EventDataset(torch.utils.data.Dataset):
             return None if a is None else torch.from_numpy(np.ascontiguousarray(a))
 
         self.x, self.slot = tensor(arrays.x), tensor(arrays.slot)
-        self.ptr = None if arrays.lengths is None else _offsets(arrays.lengths)
+        self.ptr = tensor(arrays.offsets)
         self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
         self.weight = tensor(arrays.weight)
         self.ids = arrays.ids
@@ -138,7 +139,7 @@ class EventDataset(torch.utils.data.Dataset):
             values = [getattr(part, name) for part in parts]
             setattr(whole, name, None if values[0] is None else torch.from_numpy(np.concatenate(values)))
         lengths = [np.diff(part.ptr.numpy()) for part in parts if part.ptr is not None]
-        whole.ptr = _offsets(np.concatenate(lengths)) if lengths else None
+        whole.ptr = torch.from_numpy(offsets_of(np.concatenate(lengths))) if lengths else None
         whole.ids = {name: np.concatenate([part.ids[name] for part in parts]) for name in parts[0].ids}
         whole.numbers = np.concatenate([part.numbers for part in parts])
         return whole
@@ -190,7 +191,7 @@ class EventDataset(torch.utils.data.Dataset):
         if self.x is not None and self.slot is not None and self.ptr is not None:
             if self._rows is None or self._rows.ptr is not self.ptr:
                 self._rows = EventRows(self.ptr)
-            part.ptr = _offsets(np.diff(self.ptr.numpy())[chosen])
+            part.ptr = torch.from_numpy(offsets_of(np.diff(self.ptr.numpy())[chosen]))
             part.x, part.slot = self._rows.take(self.x, chosen), self._rows.take(self.slot, chosen)
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
@@ -273,8 +274,8 @@ class EventDataset(torch.utils.data.Dataset):
         self,
         batch_size: int | None = None,
         *,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -287,7 +288,7 @@ class EventDataset(torch.utils.data.Dataset):
 
         Parameters
         ----------
-        batch_size, max_particles, max_pairs
+        batch_size, particles_per_batch, pairs_per_batch
             Most events, particles and ordered pairs of particles of a batch; at least one of them.
         bucketed
             Whether events of nearly the same multiplicity share a batch.
@@ -312,8 +313,9 @@ class EventDataset(torch.utils.data.Dataset):
         lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
         with self.locating(self):
             batches = EventBatches(
-                lengths, batch_size=batch_size, max_particles=max_particles, max_pairs=max_pairs, bucketed=bucketed,
-                shuffle=shuffle, seed=seed, weights=weights, rank=rank, num_ranks=num_ranks,
+                lengths, batch_size=batch_size, particles_per_batch=particles_per_batch,
+                pairs_per_batch=pairs_per_batch, bucketed=bucketed, shuffle=shuffle, seed=seed, weights=weights,
+                rank=rank, num_ranks=num_ranks,
             )  # fmt: skip
         return EventLoader(_InMemory(self, batches, num_workers))
 
@@ -358,10 +360,6 @@ class EventDataset(torch.utils.data.Dataset):
         return (
             [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
         )
-
-
-def _offsets(lengths: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
 
 class _InMemory:

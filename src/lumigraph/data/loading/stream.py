@@ -251,8 +251,8 @@ class EventStream(ChunkedEvents):
         self,
         batch_size: int | None = None,
         *,
-        max_particles: int | None = None,
-        max_pairs: int | None = None,
+        particles_per_batch: int | None = None,
+        pairs_per_batch: int | None = None,
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
@@ -265,7 +265,7 @@ class EventStream(ChunkedEvents):
 
         Parameters
         ----------
-        batch_size, max_particles, max_pairs
+        batch_size, particles_per_batch, pairs_per_batch
             Most events, particles and ordered pairs of particles of a batch; at least one of them. With
             ``batch_size`` alone the last batch of a rank may have fewer events, or one more.
         bucketed
@@ -308,7 +308,11 @@ class EventStream(ChunkedEvents):
             warn_if_sorted(self._without_particles(targets=self.schema.targets), self.files, window_size)
         keep_pages()  # what is mixed is large, and its memory is freed and asked for again all the time
         mixing = Mixing(self, shuffle, seed, window_size, num_workers, rank, num_ranks)
-        if batch_size is not None and max_particles is None and max_pairs is None and not bucketed:
+        if batch_size is not None and particles_per_batch is None and pairs_per_batch is None and not bucketed:
             return EventLoader(ByNumber(mixing if shuffle else mixing._replace(window_size=1), batch_size))
-        limits = {"batch_size": batch_size, "max_particles": max_particles, "max_pairs": max_pairs}
+        limits = {
+            "batch_size": batch_size,
+            "particles_per_batch": particles_per_batch,
+            "pairs_per_batch": pairs_per_batch,
+        }
         return EventLoader(WithinLimits(mixing, {**limits, "bucketed": bucketed}))

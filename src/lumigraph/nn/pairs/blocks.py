@@ -1,4 +1,4 @@
-"""Pair sums block by block in plain torch: scratch memory that stays in cache, used again by every block."""
+"""Pair sums block by block in plain torch, in scratch memory that stays in cache."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ __all__ = ["ACTIVATIONS", "PairPlan", "all_at_once", "backward", "by_layer", "fo
 
 aten = torch.ops.aten
 
-#: Numbers in one scratch buffer, of which a block uses two to four; 1 MB each in float32 on a CPU. Smaller blocks pay
-#: for the calls, larger ones for memory traffic.
+#: Numbers in one scratch buffer, of which a block uses two to four; 1 MB each in float32 on a CPU. Smaller blocks cost
+#: more calls, larger ones more memory traffic.
 _BLOCK_ON_CPU, _BLOCK_ON_GPU = 2**18, 2**24
 
 _InPlace = Callable[[Any, Tensor], Tensor]
 _Derivative = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
-#: Activations that are applied in place, and their derivatives from the result: (module, gradient, result, out).
+#: Activations applied in place, and their derivatives from the result: (module, gradient, result, out).
 _IN_PLACE: dict[type, tuple[_InPlace, _Derivative]] = {
     nn.Identity: (lambda _, z: z, lambda _, g, y, out: out.copy_(g)),
     nn.ReLU: (
@@ -42,17 +42,17 @@ _IN_PLACE: dict[type, tuple[_InPlace, _Derivative]] = {
     ),
 }
 
-#: Activations that can be computed in blocks; autograd finds the derivatives of those that are not in place.
+#: Activations that can be computed in blocks; autograd derives those that are not in place.
 ACTIVATIONS = (*_IN_PLACE, nn.PReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softmax, nn.LogSoftmax)
 
 
 class PairPlan(NamedTuple):
-    """What of the sums has no gradient.
+    """The arguments of the sums that have no gradient.
 
-    ``acts`` are the activation behind receiver + sender, and behind each layer; ``momenta`` what features of pairs are
-    computed from, see `describe`. The tensors that go with it are the halves, (particles, 2 * channels), what each
-    particle is as receiver and as sender, side by side; the weight of the features of pairs (channels, features), None
-    where there are none; then weight and bias of each layer, then the parameters of the activations.
+    ``acts`` are the activation of receiver + sender and that of each layer; ``momenta`` are the descriptions of
+    particles from which pair features are computed, see `describe`. An engine also takes these tensors: the halves
+    (particles, 2 * channels), each particle as receiver and as sender, concatenated; the weight of the pair features
+    (channels, features), or None; the weight and bias of each layer; the parameters of the activations.
     """
 
     graph: CompleteGraph
@@ -61,7 +61,7 @@ class PairPlan(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Some receivers of some events of the same multiplicity n, with all their senders."""
+    """Some receivers, with all their senders, of some events of the same multiplicity n."""
 
     first: int
     events: int
@@ -85,7 +85,7 @@ class _Block(NamedTuple):
 
 
 def _blocks(groups: Sequence[tuple[int, int, int]], most: int) -> Iterator[_Block]:
-    """Cut groups of events into blocks of about equal size, of at most so many pairs, but one receiver at least."""
+    """Cut groups of events into blocks of about equal size, of at most ``most`` pairs but at least one receiver."""
     for first, events, n in groups:
         count = -(-events // max(most // n**2, 1)) if n > 1 else 0
         for k in range(count):
@@ -97,7 +97,7 @@ def _blocks(groups: Sequence[tuple[int, int, int]], most: int) -> Iterator[_Bloc
 
 
 class _Work:
-    """The blocks, and the scratch memory that they share. Sums of numbers shorter than float32 are kept in float32."""
+    """The blocks and the scratch memory that they share. Sums are kept in float32 or more."""
 
     def __init__(
         self, plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor, gradients: int
@@ -117,11 +117,11 @@ class _Work:
         self.graphs: dict[int, tuple[Tensor, ...]] | None = {} if gradients else None
 
     def sort(self, x: Tensor) -> Tensor:
-        """Bring events of the same multiplicity together."""
+        """Put events of the same multiplicity together."""
         return x.contiguous() if self.order is None else x.index_select(0, self.order)
 
     def sort_back(self, x: Tensor) -> Tensor:
-        """Undo it."""
+        """Undo `sort`."""
         return x if self.order is None else torch.empty_like(x).index_copy_(0, self.order, x)
 
     def buffer(self, k: int, pairs: int, width: int) -> Tensor:
@@ -147,21 +147,21 @@ class _Work:
         return found.to(self.receivers.dtype).flatten(0, 2)
 
     def act(self, k: int, z: Tensor) -> Tensor:
-        """Apply an activation, and remember what its derivative needs."""
+        """Apply an activation, and keep what its derivative needs."""
         act = self.acts[k]
         if type(act) in _IN_PLACE:
             return _IN_PLACE[type(act)][0](act, z)
         if self.graphs is None:
             return torch.func.functional_call(act, self.learned[k], (z,))
         with torch.enable_grad():
-            # .data has a version counter of its own: the rest of the scratch memory is written to meanwhile
+            # .data has its own version counter, as the rest of the scratch memory is written to in the meantime
             z, *learned = (t.data.requires_grad_() for t in (z, *self.learned[k].values()))
             y = torch.func.functional_call(act, dict(zip(self.learned[k], learned, strict=True)), (z,))
         self.graphs[k] = (y, z, *learned)
         return y.detach()
 
     def derive(self, k: int, gradient: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the gradient before an activation, which may be in ``out``, and those of its parameters."""
+        """Return the gradient of an activation's input, possibly in ``out``, and those of its parameters."""
         act = self.acts[k]
         if self.graphs is None or type(act) in _IN_PLACE:
             return _IN_PLACE[type(act)][1](act, gradient, y, out), []
@@ -171,10 +171,10 @@ class _Work:
 
 
 def by_layer(plan: PairPlan, weights: Sequence[Tensor]) -> tuple[list[tuple[Tensor, Tensor]], list[dict[str, Tensor]]]:
-    """Return weight and bias of each layer, and the parameters of each activation by name."""
+    """Return the weight and bias of each layer, and the parameters of each activation by name."""
     left = iter(weights)
     layers = [(next(left), next(left)) for _ in plan.acts[1:]]
-    # not named_parameters, which takes longer than small events for all the rest
+    # named_parameters would take longer than everything else for small events
     return layers, [{name: next(left) for name, p in act._parameters.items() if p is not None} for act in plan.acts]
 
 
@@ -197,7 +197,7 @@ def backward(
     pair_weight: Tensor | None,
     *weights: Tensor,
 ) -> list[Tensor | None]:
-    """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
+    """Return the needed gradients of the halves, the weight of the pair features, and the weights."""
     work = _Work(plan, halves, pair_weight, *weights, gradients=2)
     to_receivers, to_senders, *totals = (
         torch.zeros_like(t, dtype=work.sum_dtype) for t in (work.receivers, work.senders, *weights)
@@ -238,7 +238,7 @@ def backward(
 
 
 def all_at_once(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
-    """Return the same sums from all pairs in memory, by functions that can be differentiated twice."""
+    """Return the same sums with all pairs in memory, by functions that can be differentiated twice."""
     layers, learned = by_layer(plan, weights)
     order, groups = plan.graph.by_multiplicity()
     receivers, senders = (halves if order is None else halves[order]).chunk(2, dim=1)

@@ -1,4 +1,4 @@
-"""Which way a layer's effects are summed, chosen here and nowhere else."""
+"""The choice of how a layer sums its effects, made only here."""
 
 from typing import Literal, NamedTuple
 
@@ -19,7 +19,7 @@ ENGINES: dict[Path, Engine] = {"triton": triton, "compiled": compiled, "blocks":
 
 
 class Choice(NamedTuple):
-    """A way to sum effects, and the layers that its engine computes."""
+    """How effects are summed, and the layers that the engine computes."""
 
     path: Path
     layers: tuple[PairLayer, ...] = ()
@@ -36,24 +36,25 @@ def choose(
     """Choose how the effects of a layer are summed.
 
     ``edges``: over a list of edges, by PyG's ``propagate``. For an ``edge_index``, and for a
-    `lumigraph.CompleteGraph` where something needs to see all effects: batch normalisation and dropout in training,
-    activations or layers of unknown types, hooks, a message of a subclass, explainers, captured graphs, transforms of
+    `lumigraph.CompleteGraph` if something needs to see all effects: batch normalisation and dropout in training,
+    activations or layers of unknown types, hooks, a subclass's own message, explainers, captured graphs, transforms of
     torch.func, derivatives with respect to the four-momenta of pairs.
 
-    Otherwise pair by pair without a list of them: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a CPU,
-    for float32 and float64; ``blocks``, plain torch on any device, where there is no kernel, and on a GPU for features
-    of pairs.
+    Otherwise pair by pair, without a list of pairs: ``triton``, one kernel on a GPU; ``compiled``, one kernel on a CPU,
+    for float32 and float64; ``blocks``, plain torch on any device, if there is no kernel, and on a GPU for pair
+    features.
 
     Parameters
     ----------
     conv
         The layer.
     known
-        The class whose ``message`` is ``function`` of each pair; a subclass with another one gets the list of edges.
+        The class whose ``message`` applies ``function`` to each pair; a subclass with its own message gets the list of
+        edges.
     function
-        What gives the effect of a pair.
+        The network that computes the effect of a pair.
     x, edges, p4
-        What the layer is called with.
+        The arguments of the layer.
     """
     if not isinstance(edges, CompleteGraph) or torch.compiler.is_compiling():
         return Choice("edges")

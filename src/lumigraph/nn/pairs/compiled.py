@@ -1,8 +1,8 @@
-"""Pair sums on a CPU by a small C++ kernel, which is compiled when it is first needed and kept for later.
+"""Pair sums on a CPU by a small C++ kernel, compiled on first use and then cached.
 
-The kernel needs g++ (or the compiler that ``CXX`` names) at run time, takes some seconds once, and is kept in
-``$XDG_CACHE_HOME/lumigraph``, ``~/.cache/lumigraph`` if that is not set, one file for each kind of processor. Where it
-can't be compiled, or with ``LUMIGRAPH_COMPILE=0`` in the environment, the same is done in plain torch.
+Compilation needs g++ (or the compiler named by ``CXX``) at run time and takes some seconds once. The kernel is kept in
+``$XDG_CACHE_HOME/lumigraph``, or ``~/.cache/lumigraph`` if that is not set, one file per kind of processor. If it
+cannot be compiled, or with ``LUMIGRAPH_COMPILE=0`` in the environment, plain torch computes the same.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ from .blocks import PairPlan
 
 __all__ = ["backward", "forward", "kernel", "supports"]
 
-#: Numbers of the activations in the kernel, and the slope or scale that goes with each.
+#: Number of each activation in the kernel, and the name of its slope or scale.
 _ACTS: dict[type, tuple[int, str | None]] = {
     nn.Identity: (0, None),
     nn.ReLU: (1, None),
@@ -43,7 +43,7 @@ _SOURCE = Path(__file__).with_name("kernel.cpp")
 
 
 def supports(acts: Sequence[nn.Module], dtype: torch.dtype) -> bool:
-    """Tell whether the kernel knows this kind of work, and is there."""
+    """Return whether the kernel is available and supports these activations and numbers."""
     return (
         dtype in _SUFFIXES
         and kernel() is not None
@@ -53,23 +53,23 @@ def supports(acts: Sequence[nn.Module], dtype: torch.dtype) -> bool:
 
 @cache
 def kernel() -> ctypes.CDLL | None:
-    """Return the kernel, compiled now if it has not been before; None where it can't be.
+    """Return the kernel, compiled now if it has not been before, or None if it cannot be.
 
     Warns
     -----
     RuntimeWarning
-        If there is a compiler, but it fails.
+        If the compiler fails.
     """
     compiler = os.environ.get("CXX") or shutil.which("g++")
     if os.environ.get("LUMIGRAPH_COMPILE") == "0" or sys.platform != "linux" or compiler is None:
         return None
     try:
         return ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home directory
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: no home directory
         said = getattr(error, "stderr", None) or error
         warnings.warn(
-            f"the kernel for pair sums could not be compiled with {compiler}, so plain torch is used, which is slower "
-            f"(LUMIGRAPH_COMPILE=0 in the environment silences this): {said}",
+            f"the kernel for pair sums could not be compiled with {compiler}; plain torch, which is slower, is used "
+            f"instead (LUMIGRAPH_COMPILE=0 in the environment silences this warning): {said}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -77,9 +77,9 @@ def kernel() -> ctypes.CDLL | None:
 
 
 def _compiled(compiler: str) -> Path:
-    """Return the file of the kernel, compiled if it is not there yet."""
+    """Return the file of the kernel, compiled if it does not exist yet."""
     source = _SOURCE.read_text()
-    # the macros tell the compiler's version and what the processor can do: home directories are shared between machines
+    # the macros identify the compiler's version and the processor, as machines may share a home directory
     macros = _run(compiler, *_FLAGS[:2], "-dM", "-E", "-x", "c++", os.devnull)
     name = f"pair_kernel-{hashlib.sha256(repr((source, _FLAGS, macros)).encode()).hexdigest()[:20]}.so"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lumigraph"
@@ -96,12 +96,12 @@ def _compiled(compiler: str) -> Path:
             _run(compiler, *_FLAGS, str(_SOURCE), "-o", str(new))
             with new.open("ab") as end:
                 end.write(hashlib.sha256(new.read_bytes()).digest())
-            new.replace(file)  # at once, as two processes may do this together
+            new.replace(file)  # atomically, as two processes may compile at the same time
     return file
 
 
 def _is_whole(file: Path) -> bool:
-    """Tell whether the file ends with the digest of what is before: to load half a file ends the process."""
+    """Return whether the file ends with its digest: loading half a file would crash the process."""
     content = file.read_bytes() if file.exists() else b""
     return content[-32:] == hashlib.sha256(content[:-32]).digest()
 
@@ -111,11 +111,11 @@ def _run(*command: str) -> str:
 
 
 def _call(name: str, plan: PairPlan, halves: Tensor, *tensors: Tensor | None) -> None:
-    """Call the kernel. The tensors are those of an engine, then what the kernel takes besides."""
+    """Call the kernel. ``tensors`` are those of an engine, then the kernel's additional ones."""
     depth = len(plan.acts) - 1
     biases = tensors[2 : 2 + 2 * depth : 2]
     widths = [halves.size(1) // 2, *(bias.size(0) for bias in biases if bias is not None)]
-    # a thread more pays from some ten thousand numbers on
+    # each further thread pays off from some ten thousand numbers
     threads = max(1, min(torch.get_num_threads(), plan.graph.num_edges * max(widths) // 2**14))
     acts = [_ACTS[type(act)] for act in plan.acts]
     sizes = (threads, plan.graph.num_graphs, depth, *widths, *(number for number, _ in acts))
@@ -144,9 +144,9 @@ def backward(
     pair_weight: Tensor | None,
     *weights: Tensor,
 ) -> list[Tensor | None]:
-    """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
+    """Return the needed gradients of the halves, the weight of the pair features, and the weights."""
     halves, given = halves.contiguous(), (pair_weight, *(weight.contiguous() for weight in weights))
-    # all of the weights' is written
+    # the kernel adds to the gradients of halves, and overwrites all others
     totals = [torch.zeros_like(halves), *(None if weight is None else torch.empty_like(weight) for weight in given)]
     _call("backward", plan, halves, *given, gradient.contiguous(), *totals)
     return [total if need else None for total, need in zip(totals, needed, strict=True)]

@@ -2,9 +2,9 @@
 //
 //     act_L(W_L ... act_1(W_1 act_0(receiver_i + sender_j + W_0 q_ij) + b_1) ... + b_L)
 //
-// and its derivatives. The q_ij, which may be left out, are features of the pair's four-momenta; see `describe`. Pairs
-// are worked through in tiles of ROWS, which stay in the first-level cache, with the products of a tile accumulated in
-// registers. The backward pass computes each tile anew. Compiled by pair_compiled.py.
+// and its derivatives. The optional q_ij are features of the pair's four-momenta; see `describe`. Pairs are processed
+// in tiles of ROWS, which stay in the first-level cache, with the products of a tile accumulated in registers. The
+// backward pass recomputes each tile. Compiled by compiled.py.
 
 #include <algorithm>
 #include <cmath>
@@ -24,9 +24,9 @@ constexpr int VECTOR_BYTES = 16, COLUMNS = 2;
 #endif
 constexpr int MICRO = 6;  // rows of accumulators
 constexpr int ROWS = 48;  // pairs in a tile
-constexpr int OF_PAIR = 4, OF_PARTICLE = 8; // features of a pair, and the numbers of a particle that they come from
+constexpr int OF_PAIR = 4, OF_PARTICLE = 8; // features of a pair, and numbers of a particle from which they are computed
 constexpr double LEAST_DELTA2 = 1e-6, LEAST_M2 = 1e-2; // as in kinematic_features.py
-constexpr int TILES = 64; // summed in the precision of the numbers, before they go into a sum in double
+constexpr int TILES = 64; // tiles summed in the precision of the numbers, before their sum is added to one in double
 
 namespace {
 
@@ -73,7 +73,7 @@ template <class T, class V, int N> inline V polynomial(const T (&coefficients)[N
     return sum;
 }
 
-// e^x = 2^n e^r with n = round(x / ln 2): adding ROUND leaves n in the lowest bits, from where it goes to the exponent.
+// e^x = 2^n e^r with n = round(x / ln 2): adding ROUND leaves n in the lowest bits, from which it moves to the exponent.
 template <class T, class V> inline V exponential(V beyond) {
     using S = Series<T>;
     V x = beyond < S::LEAST ? V{} + S::LEAST : beyond;
@@ -94,7 +94,7 @@ template <class T, class V> inline V logarithm(V x) {
     V m = (V)(((I)x & fraction) | (I)one);
     const auto upper = m > T(1.4142135623730951);
     m = upper ? m * T(0.5) : m;
-    n -= (I)upper; // a comparison that holds is -1
+    n -= (I)upper; // a true comparison is -1
     const V s = (m - 1) / (m + 1), power = __builtin_convertvector(n, V);
     const V found = power * S::LN2 + (power * S::LN2_REST + 2 * s * polynomial(S::ATANH, s * s));
     return x < std::numeric_limits<T>::infinity() ? found : x; // NaN goes through
@@ -110,7 +110,7 @@ template <class T, class V> inline V normal(V z) {
 enum Act { LINEAR, RELU, LEAKY_RELU, ELU, SELU, TANH, SIGMOID, SILU, MISH, GELU };
 constexpr double SELU_SCALE = 1.0507009873554805, SELU_ALPHA = 1.6732632423543773;
 
-// Whether the derivative is computed from what comes into the activation, not from its result.
+// Whether the derivative is computed from the activation's input instead of its result.
 inline bool from_input(Act act) { return act >= SILU; }
 
 template <class T, class V> inline V sigmoid(V z) { return 1 / (1 + exponential<T>(-z)); }
@@ -137,7 +137,7 @@ template <class T, class V> inline V apply(Act act, T slope, V z) {
     }
 }
 
-// Gradient in front of an activation; `y` is its input or its result, see from_input.
+// Gradient of an activation's input; `y` is the input or the result, see from_input.
 template <class T, class V> inline V derive(Act act, T slope, V gradient, V y) {
     V e, s;
     switch (act) {
@@ -154,7 +154,7 @@ template <class T, class V> inline V derive(Act act, T slope, V gradient, V y) {
     }
 }
 
-// Memory for numbers, aligned to vectors and zero at first.
+// Memory for numbers, aligned to vectors and initially zero.
 template <class T> class Numbers {
     std::vector<T> held;
     T* start = nullptr;
@@ -168,7 +168,7 @@ template <class T> class Numbers {
     T* get() const { return start; }
 };
 
-// One layer, its weight laid out for both directions with rows padded to whole vectors.
+// One layer; its weight is laid out for both directions, with rows padded to whole vectors.
 template <class T> struct Layer {
     int in, out, in_padded, out_padded;
     Numbers<T> forward, backward, bias; // (in, out_padded), (out, in_padded), (out_padded)
@@ -180,7 +180,7 @@ template <class T> struct Network {
     std::vector<Act> acts;
     std::vector<T> slopes;
     std::vector<Layer<T>> layers;
-    Layer<T> of_pairs; // from their features to what is added to receiver + sender; without inputs where there are none
+    Layer<T> of_pairs; // from pair features to what is added to receiver + sender; without inputs if there are none
 
     Network(int depth, const int64_t* sizes, const int64_t* kinds, const double* slope, const T* pair_weight,
             const T* const* weights, bool both_ways) {
@@ -310,7 +310,7 @@ struct Pairs {
     }
 };
 
-// Gradients of a layer: those of the last tiles, and all.
+// Gradients of a layer: of the last tiles, and of all.
 template <class T> struct Gradients {
     Numbers<T> weight, bias; // (in, out_padded), (out_padded)
     std::vector<double> all_weight, all_bias;
@@ -332,9 +332,9 @@ template <class T> struct Worker {
     static constexpr int LANES = Vector<T>::LANES;
     const Network<T>& net;
     const T* halves;
-    const double* momenta; // eta, phi, pT, ln pT, px, py, pz, E of each particle; null for no features of pairs
-    std::vector<Numbers<T>> tiles, inputs; // behind and in front of each activation
-    Numbers<T> described, arguments;       // features of the pairs (ROWS, OF_PAIR), and what logarithms are taken of
+    const double* momenta; // eta, phi, pT, ln pT, px, py, pz, E of each particle; null without pair features
+    std::vector<Numbers<T>> tiles, inputs; // results and inputs of each activation
+    Numbers<T> described, arguments;       // features of the pairs (ROWS, OF_PAIR), and the arguments of logarithms
     int64_t receiver[ROWS], sender[ROWS];
 
     Worker(const Network<T>& net, const T* halves, const double* momenta)
@@ -347,7 +347,7 @@ template <class T> struct Worker {
 
     const T* for_derivative(int k) const { return (from_input(net.acts[k]) ? inputs : tiles)[k].get(); }
 
-    // ln(Delta R), ln(kT), ln(z) and ln(m^2) of the pairs. The mass is a difference of large numbers: it takes doubles.
+    // ln(Delta R), ln(kT), ln(z) and ln(m^2) of the pairs. The mass is a difference of large numbers: it needs doubles.
     void describe(int rows) {
         T* of = arguments.get();
         for (int row = 0; row < rows; ++row) {
@@ -419,13 +419,13 @@ template <class T> struct Worker {
         }
     }
 
-    // Senders may be those of another thread, too: `to_senders` is this one's share, from particle `first` on.
-    // Behind the gradients of the layers come those of the pairs' features.
+    // Senders may also belong to another thread: `to_senders` is this thread's share, starting at particle `first`.
+    // The gradients of the layers are followed by that of the pair features.
     void backward(Pairs pairs, const T* gradient, T* to_halves, T* to_senders, int64_t first,
                   std::vector<Gradients<T>>& to_layers) {
         const int depth = net.depth();
         int tile = 0;
-        std::vector<Numbers<T>> down; // gradients in front of the activation of each layer
+        std::vector<Numbers<T>> down; // gradients of the input of each layer's activation
         for (int width : net.padded) down.emplace_back(int64_t(ROWS) * width);
         while (int rows = pairs.take(receiver, sender)) {
             compute(rows);
@@ -475,7 +475,7 @@ template <class T> struct Worker {
     }
 };
 
-// Receivers at which the work of each thread begins, so that all have about as many pairs.
+// The first receiver of each thread, such that all threads have about as many pairs.
 std::vector<int64_t> shares(int64_t events, const int64_t* ptr, int threads) {
     int64_t all = 0;
     for (int64_t e = 0; e < events; ++e) all += (ptr[e + 1] - ptr[e]) * (ptr[e + 1] - ptr[e]);
@@ -492,17 +492,17 @@ std::vector<int64_t> shares(int64_t events, const int64_t* ptr, int threads) {
     return begin;
 }
 
-// What Python hands over: sizes, a slope for each activation, and where the tensors are.
+// Arguments from Python: sizes, a slope for each activation, and pointers to the tensors.
 template <class T> struct Arguments {
     const int threads;
     const int64_t events;
     const int depth;
     const int64_t *widths, *acts, *ptr;
-    const double* momenta;   // see Worker; null together with the weight of the pairs' features
+    const double* momenta;   // see Worker; null together with the weight of the pair features
     const T* halves;         // of each particle as receiver, then as sender
     const T* pair_weight;
     const T* const* weights; // weight and bias of each layer
-    T* const* results;       // what comes behind them
+    T* const* results;       // the remaining tensors
 
     Arguments(const int64_t* sizes, void* const* tensors)
         : threads(sizes[0]), events(sizes[1]), depth(sizes[2]), widths(sizes + 3), acts(widths + depth + 1),
@@ -521,7 +521,7 @@ template <class T> void forward(const Arguments<T>& a, const double* slopes) {
         Worker<T>(net, a.halves, a.momenta).forward(Pairs(a.ptr, a.events, begin[t], begin[t + 1]), a.results[0]);
 }
 
-// results: the gradient of the sums, which is given, and those of halves, weight of the pairs' features and weights
+// results: the given gradient of the sums, then those of the halves, the weight of the pair features, and the weights
 template <class T> void backward(const Arguments<T>& a, const double* slopes) {
     const Network<T> net(a.depth, a.widths, a.acts, slopes, a.pair_weight, a.weights, true);
     const int64_t *ptr = a.ptr, *last = ptr + a.events + 1;

@@ -1,8 +1,8 @@
 """Sums of a function of pairs over the complete graph of each event, without a list of pairs.
 
 The function is a network whose first layer splits into a receiver half and a sender half, both computed per particle,
-and a rest for the features of the pair, if there are any. What is left of each pair is summed by an engine, which keeps
-no pair: the backward pass computes them anew.
+and a part for the pair features, if any. An engine computes the rest per pair and sums it. It stores no pairs: the
+backward pass recomputes them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ __all__ = ["Engine", "PairLayer", "pair_sums", "take_apart"]
 
 @runtime_checkable
 class Engine(Protocol):
-    """A way to compute the sums and their derivatives."""
+    """An implementation of the sums and their derivatives."""
 
     def forward(self, plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
         """Return the sums over senders, (particles, channels)."""
@@ -37,11 +37,11 @@ class Engine(Protocol):
         pair_weight: Tensor | None,
         *weights: Tensor,
     ) -> list[Tensor | None]:
-        """Return the gradients of halves, weight of the pairs' features and weights, those that are needed."""
+        """Return the needed gradients of the halves, the weight of the pair features, and the weights."""
 
 
 class PairLayer(NamedTuple):
-    """A linear layer, the activation behind it, and scale and shift of a batch normalisation behind that."""
+    """A linear layer, its activation, and the batch normalisation after that."""
 
     weight: Tensor
     bias: Tensor
@@ -50,11 +50,12 @@ class PairLayer(NamedTuple):
 
 
 def take_apart(layers: Layers) -> list[PairLayer] | None:
-    """Return what a stack of `lumigraph.nn.Dense` does with each pair, or None if it does not treat them one by one.
+    """Return what a stack of `lumigraph.nn.Dense` does with each pair, or None if it cannot treat pairs one by one.
 
-    It does with linear layers and the activations of `lumigraph.nn.lookup_act`, and in evaluation with batch
-    normalisation and dropout, which are constants there. In training the one takes its statistics from all pairs, the
-    other draws numbers that both passes need. Modules of other types, or with hooks, have to be called as they are.
+    It can with linear layers and the activations of `lumigraph.nn.lookup_act`, and in evaluation also with batch
+    normalisation and dropout, which are constant there. In training, batch normalisation takes its statistics from all
+    pairs, and dropout draws numbers that both passes need. Modules of other types, or with hooks, must be called
+    themselves.
     """
     if _is_watched(layers):
         return None
@@ -97,23 +98,23 @@ def pair_sums(
 ) -> Float[Tensor, "particles effects"]:
     """Return layers([x_i, x_j]) summed over the other particles j of the event, for each particle i.
 
-    Two runs agree bit for bit. A second derivative is right, but takes memory for all pairs.
+    Two runs agree bit for bit. Second derivatives are supported, but take memory for all pairs.
 
     Parameters
     ----------
     layers
         From `take_apart`.
     x, graph
-        Particles, and their events.
+        Particles and their events.
     engine
-        What computes the sums.
+        Computes the sums.
     p4
-        Four-momenta, constants: with them it is layers([x_i, x_j, pair_features(i, j)]).
+        Four-momenta, treated as constants: with them the sum is over layers([x_i, x_j, pair_features(i, j)]).
     """
     weights: list[Tensor] = []
     affine: tuple[Tensor, Tensor] | None = None
     for weight, bias, _, norm in layers:
-        # a batch normalisation goes into the layer behind it
+        # a batch normalisation is merged into the next layer
         weights += (weight, bias) if affine is None else (weight * affine[0], bias + weight @ affine[1])
         affine = None if norm is None else norm.constants()
     acts = tuple(layer.act for layer in layers)
@@ -130,11 +131,11 @@ def pair_sums(
 
 
 class _PairSums(torch.autograd.Function):
-    """The sums, of particles and the weight and bias of all layers. Nothing of pairs is kept, but computed anew."""
+    """The sums as a function of particles and weights. No pairs are stored; the backward pass recomputes them."""
 
     @staticmethod
     def forward(ctx: Any, engine: Engine, plan: PairPlan, x: Tensor, *weights: Tensor) -> Tensor:
-        # the older form, with ctx: in the newer one torch takes longer for the call than small events for all the rest
+        # the older form, with ctx: the call of the newer one takes longer than everything else for small events
         ctx.engine, ctx.plan = engine, plan
         stacked, pair_weight = _parted(weights[0], x)
         halves = _halves(x, stacked, weights[1])
@@ -145,7 +146,7 @@ class _PairSums(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         halves, stacked, pair_weight, x, weight, bias, *inner = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+        if torch.is_grad_enabled():  # a second derivative will be taken
             wanted = [tensor for tensor, need in zip((x, weight, bias, *inner), needed, strict=True) if need]
             stacked, pair_weight = _parted(weight, x)
             sums = pair_blocks.all_at_once(ctx.plan, _halves(x, stacked, bias), pair_weight, *inner)
@@ -168,11 +169,11 @@ class _PairSums(torch.autograd.Function):
 
 
 def _halves(x: Tensor, stacked: Tensor, bias: Tensor) -> Tensor:
-    """Return the first layer of each particle as receiver and as sender, side by side."""
+    """Return the first layer of each particle as receiver and as sender, concatenated."""
     return nn.functional.linear(x, stacked, torch.cat([bias, torch.zeros_like(bias)]))
 
 
 def _parted(weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the weight of receivers with that of senders below it, and that of features of pairs, if there are any."""
+    """Return the stacked weights of receivers and senders, and that of the pair features or None."""
     receivers, senders, pairs = weight.tensor_split((x.size(1), 2 * x.size(1)), dim=1)
     return torch.cat([receivers, senders]), pairs.contiguous() if pairs.size(1) else None

@@ -1,11 +1,11 @@
 # ruff: noqa: ANN001, ANN202 -- arguments of kernels have no types in Python
-"""Pair sums on a GPU by fused kernels in Triton, in the manner of FlashAttention.
+"""Pair sums on a GPU by fused kernels in Triton, in the style of FlashAttention.
 
-A program takes a tile of receivers, and the senders of their event stream past it, tile by tile. The layers of a tile
-of pairs run in registers and shared memory, and only the sums over senders are written: no memory grows with the number
-of pairs. The backward pass computes the pairs anew, with either side in the place of the receivers: each program has
-the gradients of its own particles to itself. For a layer's weights, each of a fixed number of programs sums its share
-of the tiles. No two programs add to the same number, so two runs agree bit for bit.
+A program takes a tile of receivers and loops over the senders of their event, tile by tile. The layers of a tile of
+pairs run in registers and shared memory, and only the sums over senders are written: memory does not grow with the
+number of pairs. The backward pass recomputes the pairs twice, with receivers and with senders in the role of the
+receivers, so that only one program writes each particle's gradient. For a layer's weights, each of a fixed number of
+programs sums its share of the tiles. No two programs add to the same number, so two runs agree bit for bit.
 
 References
 ----------
@@ -26,7 +26,7 @@ from .blocks import PairPlan, by_layer
 
 __all__ = ["backward", "forward", "supports"]
 
-#: Numbers of the activations in the kernels, and the slope or scale that goes with each.
+#: Number of each activation in the kernels, and the name of its slope or scale.
 _ACTS: dict[type, tuple[int, str | None]] = {
     nn.Identity: (0, None),
     nn.ReLU: (1, None),
@@ -38,21 +38,21 @@ _ACTS: dict[type, tuple[int, str | None]] = {
     nn.SiLU: (7, None),
     nn.GELU: (8, None),
 }
-#: The widest layer of each type of numbers: beyond, what a tile needs does not fit into registers.
+#: The widest layer for each dtype whose tiles fit into registers.
 _WIDEST = {torch.float32: 64, torch.float16: 128, torch.bfloat16: 128}
-#: Numbers in a tile of pairs, for the same reason.
+#: Numbers in a tile of pairs, which must fit into registers too.
 _TILE = 2048
 
 
 def supports(acts: Sequence[nn.Module], device: torch.device, dtype: torch.dtype, widths: Sequence[int]) -> bool:
-    """Tell whether the kernels know this kind of work, and run there.
+    """Return whether the kernels support these activations and numbers, and run on the device.
 
     Parameters
     ----------
     acts
-        The activations behind receiver + sender, and behind each layer.
+        The activation of receiver + sender, and that of each layer.
     device, dtype
-        Those of the particles.
+        Device and dtype of the particles.
     widths
         Channels of receiver + sender, and of each layer.
     """
@@ -64,12 +64,12 @@ def supports(acts: Sequence[nn.Module], device: torch.device, dtype: torch.dtype
 
 
 def _parameters(acts: Sequence[nn.Module]) -> set[float]:
-    """Return the slopes and scales of activations; the kernels know one, for all."""
+    """Return the slopes and scales of activations; the kernels support a single one."""
     return {getattr(act, name) for act in acts if (name := _ACTS[type(act)][1])}
 
 
 def _shared_memory(widths: Sequence[int], dtype: torch.dtype) -> int:
-    """Return the most bytes that a program may need: all weights, for either direction, and some tiles."""
+    """Return the maximum number of bytes that a program needs: all weights, for both directions, and some tiles."""
     padded = [_padded(width) for width in widths]
     weights = sum(c * e for c, e in pairwise(padded)) * dtype.itemsize
     return 2 * weights * (2 if _precision(dtype) == "tf32x3" else 1) + 4 * 4 * _TILE
@@ -77,7 +77,7 @@ def _shared_memory(widths: Sequence[int], dtype: torch.dtype) -> int:
 
 @cache
 def _shared_memory_of(device: torch.device) -> int:
-    """Return the bytes that a program can have; 0 where there is no Triton, or none that knows these kernels."""
+    """Return the number of bytes available to a program; 0 without a Triton that supports these kernels."""
     try:
         version = import_module("triton").__version__
     except ImportError:
@@ -89,28 +89,28 @@ def _shared_memory_of(device: torch.device) -> int:
 
 
 def _precision(dtype: torch.dtype) -> str:
-    """Return how matrices are multiplied: as torch is told to, with TF32 or without.
+    """Return how matrices are multiplied: with or without TF32, as torch is configured.
 
-    Without, three products of TF32 numbers make up one of float32 numbers, which is as exact as float32. One number at
-    a time, as torch does it, a tile would need more registers than there are.
+    Without it, three products of TF32 numbers replace one of float32 numbers, and are as exact. Multiplying float32
+    numbers directly, as torch does, would need more registers than a tile has.
     """
     if dtype != torch.float32:
-        return "tf32"  # says nothing then
+        return "tf32"  # has no effect on other dtypes
     matmul = torch.backends.cuda.matmul
-    new = hasattr(matmul, "fp32_precision")  # from torch 2.9 on, where the old name may raise
+    new = hasattr(matmul, "fp32_precision")  # since torch 2.9, in which the old name may raise
     return "tf32" if (matmul.fp32_precision == "tf32" if new else matmul.allow_tf32) else "tf32x3"
 
 
 def _padded(width: int) -> int:
-    """Return the width of a layer in the kernels: matrices that are multiplied need powers of two, from 16 on."""
+    """Return the width of a layer in the kernels: matrix products need powers of two, at least 16."""
     return max(16, 2 ** (width - 1).bit_length())
 
 
 class _Call:
     """The arguments that the kernels have in common.
 
-    An activation that is not 0 at 0 makes numbers in the padding of layers, but they meet weights and gradients that
-    are 0.
+    An activation that is not 0 at 0 fills the padding of layers with numbers, but they are multiplied by weights and
+    gradients that are 0.
     """
 
     def __init__(self, plan: PairPlan, halves: Tensor, *weights: Tensor) -> None:
@@ -118,7 +118,7 @@ class _Call:
         self.receivers, self.senders = (half.contiguous() for half in halves.chunk(2, dim=1))
         self.channels = [self.receivers.size(1), *(weight.size(0) for weight, _ in layers)]
         widths = [_padded(width) for width in self.channels]
-        #: for each layer the transposed weight, and the bias below it
+        #: for each layer the transposed weight, with the bias as its last row
         self.shapes = [(c + 1, e) for c, e in pairwise(widths)]
         sizes = [rows * columns for rows, columns in self.shapes]
         self.weights = halves.new_zeros(sum(sizes))
@@ -126,7 +126,7 @@ class _Call:
             place.view(shape)[: weight.size(1), : weight.size(0)] = weight.t()
             place.view(shape)[-1, : weight.size(0)] = bias
         pairs = min(_TILE // max(widths), 64)
-        stay = 8 if pairs == 64 else 4  # few, so that events of few particles fill a tile
+        stay = 8 if pairs == 64 else 4  # small, so that small events fill a tile
         self.tiles = _tiles(plan.graph, halves.size(0), stay)
         precision = _precision(halves.dtype)
         self.constants = {
@@ -151,21 +151,21 @@ class _Call:
                 _kernels()[kernel][(programs,)](*tensors, **constants, **self.constants)
 
     def programs(self) -> int:
-        """Return how many programs share the work on weights: two for each multiprocessor."""
+        """Return the number of programs that share the gradients of weights: two per multiprocessor."""
         if self.receivers.device.type == "cpu":  # Triton's interpreter
             return 2
         return 2 * torch.cuda.get_device_properties(self.receivers.device).multi_processor_count
 
 
 def _as_digits(numbers: Sequence[int]) -> int:
-    """Write one number for each layer as one number, as Triton before 3.6 takes no tuples for constants."""
+    """Pack one number per layer into a single one, as Triton before 3.6 accepts no tuples as constants."""
     return sum(number << 8 * k for k, number in enumerate(numbers))
 
 
 def _tiles(graph: CompleteGraph, particles: int, stay: int) -> Tensor:
-    """Return for each tile the first particle and the length of its event, and its first particle therein."""
+    """Return for each tile the first particle and the length of its event, and the tile's first particle within it."""
     ends = lengths_to_ptr((graph.lengths + stay - 1) // stay)
-    # at least as many as there are, as the device would have to be waited for to know; the others are in no event
+    # an upper limit, as the exact number would need a synchronisation with the device; surplus tiles are in no event
     tile = torch.arange(particles // stay + graph.num_graphs, device=graph.ptr.device)
     event = torch.searchsorted(ends, tile, right=True) - 1
     lengths = nn.functional.pad(graph.lengths, (0, 1))
@@ -173,7 +173,7 @@ def _tiles(graph: CompleteGraph, particles: int, stay: int) -> Tensor:
 
 
 def forward(plan: PairPlan, halves: Tensor, pair_weight: Tensor | None, *weights: Tensor) -> Tensor:
-    """Return the sums over senders, (particles, channels). These kernels know no features of pairs."""
+    """Return the sums over senders, (particles, channels). These kernels do not support pair features."""
     call = _Call(plan, halves, *weights)
     sums = halves.new_empty(halves.size(0), call.channels[-1])
     call("sum_pairs", call.tiles.size(0), call.tiles, call.receivers, call.senders, call.weights, sums)
@@ -188,7 +188,7 @@ def backward(
     pair_weight: Tensor | None,
     *weights: Tensor,
 ) -> list[Tensor | None]:
-    """Return the gradients of halves and weights from that of the sums, those that are needed."""
+    """Return the needed gradients of the halves and the weights from that of the sums."""
     call = _Call(plan, halves, *weights)
     gradient, tiles = gradient.contiguous(), call.tiles.size(0)
     found: list[Tensor | None] = [None] * len(needed)
@@ -209,14 +209,14 @@ def backward(
     return found
 
 
-#: triton.language, when the kernels are defined. Triton looks for names of kernels in the module, too.
+#: triton.language, once the kernels are defined. Triton also looks up names used in kernels in the module.
 tl: Any
 
 
 @cache
 @no_type_check
 def _kernels() -> dict[str, Any]:
-    """Return the kernels; they are defined when they are first needed, as Triton may be missing before."""
+    """Return the kernels, defined on first use, as Triton may be missing."""
     global tl, _tanh, _expm1, _activate, _matrix, _layers, _through_layer, _tile, _rows, _pairs, _sum_up
     triton, tl = import_module("triton"), import_module("triton.language")
 
@@ -271,7 +271,7 @@ def _kernels() -> dict[str, Any]:
 
     @triton.jit
     def _matrix(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-        """Return where the numbers of a matrix are."""
+        """Return the pointers to the numbers of a matrix."""
         return x + tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
 
     @triton.jit
@@ -279,7 +279,7 @@ def _kernels() -> dict[str, Any]:
         z, weights, K: tl.constexpr,
         WIDTHS: tl.constexpr, ACTS: tl.constexpr, PARAMETER: tl.constexpr, PRECISION: tl.constexpr,
     ):  # fmt: skip
-        """Return layer K, activated, the derivative of the activation, and where the weights behind are."""
+        """Return the activated layer K, the derivative of the activation, and the pointer to the next weights."""
         for k in tl.static_range(K):
             y, _ = _activate(z, ACTS >> 8 * k & 255, PARAMETER)
             w = tl.load(_matrix(weights, WIDTHS >> 8 * k & 255, WIDTHS >> 8 * k + 8 & 255))
@@ -294,9 +294,9 @@ def _kernels() -> dict[str, Any]:
         d, z, weights, K: tl.constexpr,
         WIDTHS: tl.constexpr, ACTS: tl.constexpr, PARAMETER: tl.constexpr, PRECISION: tl.constexpr,
     ):  # fmt: skip
-        """Return the gradient in front of layer K from that behind its activation.
+        """Return the gradient of the input of layer K from that of its activated output.
 
-        It reads as if the layers in front were computed anew each time: the compiler sees that they are the same.
+        It reads as if the earlier layers were recomputed each time, but the compiler merges these computations.
         """
         _, slope, _ = _layers(z, weights, K, WIDTHS, ACTS, PARAMETER, PRECISION)
         _, _, weights = _layers(z, weights, K - 1, WIDTHS, ACTS, PARAMETER, PRECISION)
@@ -305,7 +305,7 @@ def _kernels() -> dict[str, Any]:
 
     @triton.jit
     def _tile(tiles, tile):
-        """Return the first particle and the length of an event, and where in it the tile begins.
+        """Return the first particle and the length of an event, and where the tile begins in it.
 
         Numbers of particles take 64 bits, those within an event 32.
         """
@@ -314,21 +314,21 @@ def _kernels() -> dict[str, Any]:
 
     @triton.jit
     def _pairs(start, column, n, STAY: tl.constexpr, PASS: tl.constexpr):
-        """Return for each pair of a tile the particle that stays, the one that passes, and whether this is a pair."""
+        """Return for each pair of a tile the particle that stays, the one that passes, and whether the pair exists."""
         pair = tl.arange(0, STAY * PASS)
         i, j = start + pair // PASS, column + pair % PASS
         return i, j, (i < n) & (j < n) & (i != j)
 
     @triton.jit
     def _rows(x, first, i, valid, CHANNELS: tl.constexpr, WIDTH: tl.constexpr):
-        """Return rows i of an event in float32, 0 where there is nothing."""
+        """Return rows i of an event in float32, 0 where invalid."""
         c = tl.arange(0, WIDTH)
         mask = valid[:, None] & (c < CHANNELS)[None, :]
         return tl.load(x + first * CHANNELS + i[:, None] * CHANNELS + c[None, :], mask=mask, other=0.0).to(tl.float32)
 
     @triton.jit
     def _sum_up(x, values, first, start, n, CHANNELS: tl.constexpr, STAY: tl.constexpr, PASS: tl.constexpr):
-        """Write the sums over particles that pass."""
+        """Write the sums over the particles that pass."""
         i, c = start + tl.arange(0, STAY), tl.arange(0, values.shape[1])
         sums = tl.sum(tl.reshape(values, (STAY, PASS, values.shape[1])), 1)
         mask = (i < n)[:, None] & (c < CHANNELS)[None, :]
@@ -393,7 +393,7 @@ def _kernels() -> dict[str, Any]:
                 y, _, _ = _layers(z, weights, LAYER - 1, WIDTHS, ACTS, PARAMETER, PRECISION)
                 d = (d * slope).to(ones.dtype)
                 of_weight = tl.dot(tl.trans(y.to(ones.dtype)), d, of_weight, input_precision=PRECISION)
-                # a sum over pairs costs more than to multiply by a matrix of ones, of which one row would do
+                # multiplying by a matrix of ones (one row would be enough) is cheaper than a sum over pairs
                 of_bias = tl.dot(ones, d, of_bias, input_precision=PRECISION)
         parts += tl.program_id(0).to(tl.int64) * ((IN + 1) * OUT)
         tl.store(_matrix(parts, IN, OUT), of_weight)

@@ -18,7 +18,7 @@ from lumigraph.metrics import (
     significance_scan,
 )
 
-SEPARATION, CUT, TOYS = 1.5, 1.0, 1600  # which know a fraction of 68 % to 1.2 %
+SEPARATION, CUT, TOYS = 1.5, 1.0, 800  # which know a fraction of 68 % to 1.6 %
 YIELDS = np.array([30.0, 500.0])
 PASSING = YIELDS * norm.sf([CUT - SEPARATION, CUT])
 WEIGHTS = {
@@ -72,7 +72,7 @@ def test_68_percent_of_samples_hold_the_truth(toy, weights, plain_python):
     held = np.array(
         [[abs(value - truth) < error for (value, error), truth in toy(random, weights)] for _ in range(TOYS)]
     )
-    np.testing.assert_allclose(held.mean(axis=0), 0.683, atol=0.03)
+    np.testing.assert_allclose(held.mean(axis=0), 0.683, atol=0.04)
 
 
 def test_so_it_is_with_the_bootstrap(plain_python):

@@ -216,7 +216,8 @@ def test_one_event_is_the_data_of_a_graph():
     columns = table()
     for index in range(-7, 7):
         got, expected = events()[index], by_hand(columns, [index])
-        assert type(got) is Data
+        assert isinstance(got, Data)
+        assert not isinstance(got, Batch)
         assert set(got.keys()) == {"x", "slot", "u", "cat", "y", "weight"}
         assert all(torch.equal(value, expected[name]) for name, value in fields_of(got).items())
         assert got.num_nodes == LENGTHS[index]

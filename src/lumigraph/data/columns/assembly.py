@@ -12,7 +12,7 @@ import torch
 
 from ...events.errors import EventError, SchemaError, located, near
 from ...events.schema import EventSchema
-from .jagged import Jagged, offsets_of, rows_of, sharing
+from .jagged import Jagged, offsets_of, rows_of
 from .momenta import completed, sources_of
 from .selection import file_columns, prepared
 
@@ -238,9 +238,12 @@ def _lengths(part: _Object) -> np.ndarray:
 
 def _first(part: _Object, room: np.ndarray) -> _Object:
     """Return an object without what an event has no more room for."""
-    if (_lengths(part) <= room).all():
+    lengths = _lengths(part)
+    if (lengths <= room).all():
         return part
-    return sharing({name: column.first(room) for name, column in part.items()})
+    begins = offsets_of(lengths)[:-1]
+    rows, offsets = rows_of(begins, np.minimum(lengths, room))
+    return {name: Jagged(column.values[rows], offsets) for name, column in part.items()}
 
 
 def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_events: int) -> _Object:

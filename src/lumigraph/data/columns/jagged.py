@@ -33,8 +33,8 @@ class Jagged:
     >>> jets = Jagged.of("Jet_px", ak.Array([[1.0, 2.0, 3.0], [], [4.0]]))
     >>> jets.lengths, jets.event
     (array([3, 0, 1]), array([0, 0, 0, 2]))
-    >>> jets.select(np.array([2, 0])).first(2).values
-    array([4., 1., 2.])
+    >>> jets.select(np.array([2, 0])).to_awkward().to_list()
+    [[4.0], [1.0, 2.0, 3.0]]
     """
 
     values: np.ndarray
@@ -126,13 +126,6 @@ class Jagged:
         if self.offsets is None:
             return Jagged(self.values[events])
         rows, offsets = rows_of(self.offsets[:-1][events], self.lengths[events])
-        return Jagged(self.values[rows], offsets)
-
-    def first(self, most: int | np.ndarray) -> "Jagged":
-        """Return of each list its first numbers, at most so many."""
-        lengths = self.lengths
-        begins = np.arange(len(self)) if self.offsets is None else self.offsets[:-1]
-        rows, offsets = rows_of(begins, np.minimum(lengths, most))
         return Jagged(self.values[rows], offsets)
 
     def keep(self, wanted: np.ndarray) -> "Jagged":

@@ -291,9 +291,9 @@ def test_the_command_takes_columns_and_refuses_wrong_ones(tmp_path, capsys):
     assert main(["inspect", path, "--columns", "[ht,Jet_px]"]) == 0
     assert "20,000 events, 2 columns" in capsys.readouterr().out
     for arguments, complaint in (
-        ([path, "--columns", "[Jet_pxx]"], "there is no column 'Jet_pxx'; did you mean Jet_px"),
+        ([path, "--columns", "[Jet_pxx]"], "there is no column 'Jet_pxx': did you mean Jet_px"),
         ([str(tmp_path / "none.root")], "none.root: No such file"),
-        ([str(tmp_path / "a.txt")], "the suffix must say the format"),
+        ([str(tmp_path / "a.txt")], "the suffix must be one of"),
     ):
         assert main(["inspect", *arguments]) == 1
         error = capsys.readouterr().err.strip()

@@ -413,7 +413,7 @@ def test_a_feature_of_an_object_is_in_all_files_or_in_none(tmp_path, suffix):
 def test_a_column_that_holds_no_numbers_is_not_taken_for_one_that_is_missing(tmp_path, values):
     columns = {"Jet_px": [[1.0]] * 3, "Jet_py": values, "MET_px": [1.0] * 3, "MET_py": [1.0] * 3}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    with pytest.raises(SchemaError, match=r"a.parquet: column 'Jet_py' is of type .*; a column must hold a number"):
+    with pytest.raises(SchemaError, match=r"a.parquet: column 'Jet_py' must hold a number"):
         stream(tmp_path / "a.parquet", EventSchema(collections=("Jet", "MET"), feats_per_vec=("px", "py")))
 
 

@@ -478,7 +478,7 @@ def test_csv_numbered_columns_are_jagged(tmp_path):
     flat = read_columns(path, ["Jet1_n", "ht"])
     assert ak.array_equal(flat["Jet1_n"], ak.Array([2.0, NAN, 4.0, NAN]), equal_nan=True)
     assert str(flat["ht"].type) == "4 * int64"
-    with pytest.raises(SchemaError, match="column 'label' must hold a number .*, got string"):
+    with pytest.raises(SchemaError, match=r"column 'label' must hold a number .*, got string"):
         read_columns(path, ["label"])
 
 

@@ -625,7 +625,7 @@ def test_without_labels_a_file_need_not_have_them(tmp_path):
         ({"ht": np.full(7, math.nan)}, "event 0: column 'ht' is nan"),
         ({"MET_py": np.zeros(7)}, "event 0: column 'MET_px' is NaN but"),
         ({"n": np.array([0, 1, -2, 0, 0, 0, 0])}, "event 2: category 'n' is -2"),
-        ({"w": ak.Array([[1.0]] * 7)}, "column 'w' holds lists"),
+        ({"w": ak.Array([[1.0]] * 7)}, "column 'w' must hold one number per event, got lists"),
     ],
 )
 def test_errors_begin_with_the_name_of_the_file(tmp_path, suffix, change, message):
@@ -708,7 +708,7 @@ def test_a_column_that_a_table_lacks_is_an_error_that_offers_near_names():
 
 
 def test_a_column_that_stands_twice_in_a_table_is_an_error():
-    with pytest.raises(SchemaError, match="column 'a' is there more than once"):
+    with pytest.raises(SchemaError, match="column 'a' occurs more than once"):
         table_to_tensor(pd.DataFrame([[1, 2]], columns=["a", "a"]), ["a"])
 
 
@@ -718,7 +718,7 @@ def test_a_column_that_stands_twice_in_a_table_is_an_error():
     ids=["text in pandas", "text", "dict", "None", "path", "complex"],
 )
 def test_what_is_no_table_of_numbers_is_an_error(table):
-    with pytest.raises(TypeError, match="a table of numbers is expected, got"):
+    with pytest.raises(TypeError, match="the table must hold numbers, got"):
         table_to_tensor(table)
 
 

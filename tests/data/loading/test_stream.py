@@ -362,7 +362,7 @@ def test_an_error_in_a_worker_is_the_same_sentence(files, tmp_path, num_workers)
     path = write_columns(tmp_path / "wrong.root", wrong)
     with pytest.raises(SchemaError) as caught:
         list(stream([files[0], path]).loader(8, shuffle=True, num_workers=num_workers))
-    assert str(caught.value) == f"{path}: event 63: column 'number' is nan, but a finite number is expected"
+    assert str(caught.value) == f"{path}: event 63: column 'number' must be a finite number, got nan"
 
 
 def test_a_check_of_events_names_the_file_and_the_event(files):
@@ -420,7 +420,7 @@ def test_a_column_that_holds_no_numbers_is_not_taken_for_one_that_is_missing(tmp
 def test_an_identifier_that_is_missing_is_named(tmp_path):
     lines = [f"{i},{'' if i == 37 else 2**53 + i}" for i in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["ht,event", *lines]) + "\n")
-    with pytest.raises(SchemaError, match=r"a.csv: event 37: identifier 'event' is missing"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 37: identifier 'event' must not be missing"):
         stream(tmp_path / "a.csv", EventSchema(event_feats=("ht",), ids=("event",))).read()
 
 

@@ -191,7 +191,7 @@ def test_the_schema_of_a_file_like_nanoaod(tmp_path, nano, suffix):
     assert reasons["const"] == "always 0"
     assert reasons["holes"] == "has NaN"
     assert reasons["Jet_hadronFlavour"] == reasons["GenPart_pt"] == "truth"
-    assert reasons["SV_x"] == "no part of an object"
+    assert reasons["SV_x"] == "not part of an object"
     names = set(report.columns) - {"nJet", "nGenPart", "nSV", "nJet_pt"}
     assert names - set(reasons) == set(nano) - set(reasons)
 

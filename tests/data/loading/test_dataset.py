@@ -204,11 +204,11 @@ def test_indices_that_are_none_are_an_error(indices):
 @pytest.mark.parametrize("index", [7, -8, 100])
 def test_an_event_that_there_is_not_is_an_error(index):
     for choose in (events().select, events().batch):
-        with pytest.raises(IndexError, match=f"event {index} is out of range: there are 7 events"):
+        with pytest.raises(IndexError, match=f"indices must be within the 7 events, got {index}"):
             choose([0, index])
-    with pytest.raises(IndexError, match=f"event {index} is out of range: there are 7 events"):
+    with pytest.raises(IndexError, match=f"indices must be within the 7 events, got {index}"):
         events()[index]
-    with pytest.raises(IndexError, match="event 0 is out of range: there are 0 events"):
+    with pytest.raises(IndexError, match="indices must be within the 0 events, got 0"):
         events().select([])[0]
 
 
@@ -451,7 +451,7 @@ def test_a_batch_size_that_is_not_positive_is_an_error(batch_size):
 
 
 def test_a_loader_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="the data set has no events, so there is nothing to load"):
+    with pytest.raises(ValueError, match="the data set must have events to load, got none"):
         plain(0).loader(4)
 
 

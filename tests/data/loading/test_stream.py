@@ -226,11 +226,11 @@ def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
 def test_an_event_beyond_a_limit_is_named(files):
     events = stream(files)
     with pytest.raises(
-        ValueError, match=r"a.parquet: event \d+: .* 4 particles, more than particles_per_batch=3"
+        ValueError, match=r"a.parquet: event \d+: it must have at most particles_per_batch=3 particles, got 4"
     ) as error:
         events.loader(particles_per_batch=3)
     assert int(events.read().ptr.diff()[error.value.event]) == 4
-    with pytest.raises(ValueError, match="a batch needs a limit"):
+    with pytest.raises(ValueError, match="a batch must have a limit"):
         events.loader()
 
 
@@ -271,7 +271,7 @@ def test_a_split_is_disjoint_complete_and_follows_from_the_seed(files):
     ]
     assert found[0] != stream(files).split((0.5, 0.5), seed=5)[0].read().numbers.tolist()
     assert sorted(flat(numbers(parts[1].loader(5, shuffle=True)))) == found[1]
-    with pytest.raises(ValueError, match="part of a split already"):
+    with pytest.raises(ValueError, match="already a part of a split"):
         parts[0].split()
     with pytest.raises(ValueError, match="add up to 1 at most"):
         stream(files).split((0.9, 0.9))
@@ -332,12 +332,12 @@ def test_what_cannot_be_loaded_is_an_error(files):
     events = stream(files)
     with pytest.raises(ValueError, match="161 events are too few for 200 ranks"):
         list(events.loader(10, rank=0, num_ranks=200))
-    with pytest.raises(ValueError, match="rank and num_ranks go together"):
+    with pytest.raises(ValueError, match="rank and num_ranks must be given together"):
         events.loader(10, rank=0)
     for options in ({"batch_size": 0}, {"batch_size": 4, "window_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             events.loader(**options)
-    with pytest.raises(ValueError, match="no events that are selected, so there is nothing to load"):
+    with pytest.raises(ValueError, match="must be selected events to load, got none"):
         stream(files[1]).loader(10)
     with pytest.raises(ValueError, match="chunk_size must be at least 1"):
         stream(files, chunk_size=0)
@@ -392,7 +392,7 @@ def test_identifiers_are_in_all_files_or_in_none_and_keep_their_digits(files, tm
     other = write_columns(tmp_path / "f.root", {**table(9, 200), "event": np.arange(9.0)})
     for paths in ([large, other], [other, large]):
         with pytest.raises(
-            SchemaError, match=r"identifier 'event' is \w+, but \w+ in .*; together they would lose digits"
+            SchemaError, match=r"identifier 'event' must be \w+, as in .*, got \w+: combined they would lose digits"
         ):
             stream(paths).read()
 
@@ -445,6 +445,6 @@ def test_a_shuffle_that_cannot_mix_the_classes_says_so(tmp_path, labels, group, 
         events.loader(10, shuffle=True, window_size=10)  # all of them at once
         assert not caught
         events.loader(10, shuffle=True, window_size=2)
-    expected = [f"{path}: the events 0 to 200 can only be read in their order, and are sorted by label"]
+    expected = [f"{path}: the events 0 to 200 can only be read in order, and are sorted by label"]
     assert [str(w.message).partition(":")[0] for w in caught] == [str(path)] * sorted_
     assert all(str(w.message).startswith(expected[0]) for w in caught)

@@ -55,9 +55,9 @@ class Expression:
     -----
     **Numbers.** Integers are computed as int64; a result that int64 may not hold is an error; integers to a negative or
     fractional power are float64. float32 stays float32 with float32 and literals; with columns of integers and
-    conditions (0 and 1 in arithmetic) it becomes float64. ``/`` gives floats, and so do ``//`` and ``%`` unless they divide
-    integers by a literal other than 0. Dividing by zero and the logarithm of a negative number give infinity or NaN; a
-    missing number counts as NaN.
+    conditions (0 and 1 in arithmetic) it becomes float64. ``/`` gives floats, and so do ``//`` and ``%`` unless they
+    divide integers by a literal other than 0. Dividing by zero and the logarithm of a negative number give infinity or
+    NaN; a missing number counts as NaN.
 
     **Conditions.** Integers are allowed where ``and or not if where any all`` expect a condition (files store flags as
     integers) and are true if not 0; floats and results of arithmetic are not. ``& | ^ ~`` take results of

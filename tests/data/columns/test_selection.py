@@ -211,7 +211,7 @@ def test_what_cannot_be_selected_is_an_error(options, message, plain_python):
 def test_an_error_names_the_event_of_the_table():
     columns = {**table(), "MET_px": np.array([3.0, 0.0, np.nan])}
     schema = EventSchema(event_feats=("MET_px",), event_selection="event >= 101")
-    with pytest.raises(SchemaError, match=r"^event 2: column 'MET_px' is nan"):
+    with pytest.raises(SchemaError, match=r"^event 2: column 'MET_px' must be a finite number, got nan"):
         EventDataset.from_columns(columns, schema)
 
 

@@ -622,9 +622,9 @@ def test_without_labels_a_file_need_not_have_them(tmp_path):
     [
         ({"ht": None}, "column 'ht' is missing"),
         ({"label": None}, "column 'label' is missing"),
-        ({"ht": np.full(7, math.nan)}, "event 0: column 'ht' is nan"),
+        ({"ht": np.full(7, math.nan)}, "event 0: column 'ht' must be a finite number, got nan"),
         ({"MET_py": np.zeros(7)}, "event 0: column 'MET_px' is NaN but"),
-        ({"n": np.array([0, 1, -2, 0, 0, 0, 0])}, "event 2: category 'n' is -2"),
+        ({"n": np.array([0, 1, -2, 0, 0, 0, 0])}, "event 2: category 'n' must be a whole number .*, got -2"),
         ({"w": ak.Array([[1.0]] * 7)}, "column 'w' must hold one number per event, got lists"),
     ],
 )

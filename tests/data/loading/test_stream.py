@@ -320,9 +320,9 @@ def test_the_errors_name_file_column_and_event(files, tmp_path):
     bad["number"] = np.where(np.arange(60) == 37, np.nan, bad["number"])
     write_columns(tmp_path / "e.root", bad)
     events = stream([files[0], tmp_path / "e.root"])
-    with pytest.raises(SchemaError, match=r"e.root: event 37: column 'number' is nan"):
+    with pytest.raises(SchemaError, match=r"e.root: event 37: column 'number' must be a finite number, got nan"):
         events.read()
-    with pytest.raises(SchemaError, match=r"e.root: event 37: column 'number' is nan"):
+    with pytest.raises(SchemaError, match=r"e.root: event 37: column 'number' must be a finite number, got nan"):
         list(events.loader(10, shuffle=True, num_workers=1))
     with pytest.raises(SchemaError, match="no file matches"):
         stream(tmp_path / "*.h5")

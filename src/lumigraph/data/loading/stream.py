@@ -296,7 +296,7 @@ class EventStream(ChunkedEvents):
         of them.
 
         **Memory.** Most batches are views of the events that were mixed together, all of which stay in memory as long
-        as one of their batches does; to keep or save a batch, clone it with ``batch.clone()``. Pages of memory are kept, see
+        as one of their batches does; to keep or save a batch, use ``batch.clone()``. Pages of memory are kept, see
         `lumigraph.keep_pages`.
         """
         check_counts(window_size=window_size)

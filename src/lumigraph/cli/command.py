@@ -27,7 +27,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Train a model, test it on held-out events, and save it with its figures.
+    """Train a model, test it on held-back events, and save it with its pictures.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def fit(
     training
         Training.
     out
-        Folder for model.pt, history.csv, checkpoints and figures.
+        Folder for model.pt, history.csv, checkpoints and pictures.
     logger
         A Lightning logger in addition to history.csv: its name in lightning.pytorch.loggers, and args.
     resume
@@ -78,10 +78,10 @@ def fit(
     if not first:
         return
     path = trained.save(folder / "model.pt", overwrite=True)
-    print(f"\non the {len(test)} held-out test events:")
+    print(f"\non the {len(test)} held-back test events:")
     _print_metrics(trained.metrics(test))
     draw_results(trained, test, folder)
-    print(f"model: {path}\nfigures and history.csv: {folder}")
+    print(f"model: {path}\npictures and history.csv: {folder}")
 
 
 def predict(
@@ -130,7 +130,7 @@ def metrics(model: str, file: str, pictures: str | None = None) -> None:
     file
         ROOT (file.root:tree), Parquet, HDF5 or CSV file.
     pictures
-        Folder for figures; by default none are drawn.
+        Folder for pictures; by default none are drawn.
     """
     from ..data import EventStream
     from ..model import Model
@@ -143,7 +143,7 @@ def metrics(model: str, file: str, pictures: str | None = None) -> None:
         from ..plotting import draw_results
 
         draw_results(loaded, events, pictures)
-        print(f"figures: {pictures}")
+        print(f"pictures: {pictures}")
 
 
 def export(
@@ -187,7 +187,7 @@ def report(model: str, file: str, out: str = "report.html", overwrite: bool = Fa
     file
         ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several.
     out
-        HTML file to write; it includes all figures.
+        HTML file to write; it includes all pictures.
     overwrite
         Replace the file if it exists.
     """

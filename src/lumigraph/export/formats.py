@@ -175,7 +175,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.aten.asinh.default: asinh, torch.ops.aten.atan2.default: atan2}
 
 
-# --------------------------------------------------------------------------------------------------- torch.export  --
+# ------------------------------------------------------------------------------------------------------ torch.export
 
 
 def _write_program(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:

@@ -27,8 +27,8 @@ _FEATURES = (
     "particles are those of vecs or collections of the schema, in this order, of collections the first max_particles; "
     "a feature is the column {object}_{feature} of the data, or 0 if an object does not have it; those of px, py, pz, "
     "E, pt, eta, phi, mass not in the data are computed from the others (without eta or pz in the transverse plane, "
-    "without mass and E massless); log_pt, log_E: natural logarithm of values of at least 0.001 GeV; is_{object}: 1 for "
-    "that object; kind: its number in the schema"
+    "without mass and E massless); log_pt, log_E: natural logarithm, cut off below 0.001 GeV; is_{object}: 1 for that "
+    "object; kind: its number in the schema"
 )
 _REFUSED = "an event that the model refuses (NaN, unknown category, too many particles, E < |p|) has the output NaN"
 

@@ -1,4 +1,4 @@
-"""The figures of one trained model, in one folder."""
+"""The pictures of one trained model, in one folder."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def draw_results(
     folder: str | os.PathLike[str],
     settings: PlotSettings | None = None,
 ) -> list[Path]:
-    """Draw all figures of a model on labelled events, and return the files.
+    """Draw all pictures of a model on labelled events, and return the files.
 
     ``training.png`` if it was trained; for a classification with one output ``roc.png``, ``scores.png`` and, if the
     scores are from 0 to 1, ``calibration.png``; for ``multiclass`` ``confusion.png``; for a regression of one target
@@ -41,7 +41,7 @@ def draw_results(
     events
         Events with targets that it was not trained on.
     folder
-        Folder for the figures, created if missing; existing figures of the same name are replaced.
+        Folder for the pictures, created if missing; existing pictures of the same name are replaced.
     settings
         Colours, sizes and file format.
     """
@@ -62,7 +62,7 @@ def draw_results(
 
 
 def _of_predictions(model: Model, events: Events, settings: PlotSettings) -> dict[str, Axes]:
-    """Draw the quality of the predictions; return the figures by name."""
+    """Draw the quality of the predictions; return the pictures by name."""
     out, targets, weights = scored(model.model, model.model_builder, events)
     truth = targets[:, 0]
     if model.objective == "multiclass":

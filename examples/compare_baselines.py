@@ -5,9 +5,9 @@ Two tasks: to separate ttH from tt + jets, and to estimate the mass of the syste
 
 Trees: scikit-learn's HistGradientBoosting with default settings, on HT, MET, the numbers of jets, b-tagged jets,
 electrons and muons, the lepton flavour, and transverse momentum, pseudorapidity, azimuth, energy and b-tag of the six
-leading jets and (except the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network on the event
-features alone. All are trained on the same events; the trees need no validation events and also train on these in a
-second row.
+leading jets and (except the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network on
+the event features alone. All are trained on the same events; the trees need no validation events and also train on
+these in a second row.
 
 Run it with: python examples/compare_baselines.py --seeds 3
 """

@@ -116,7 +116,7 @@ def events_of(data: DataConfig) -> Sequence[Any]:
     parts = [read(file, data.event_schema) for file in given]
     for file, part in zip(given, parts, strict=True):
         if data.in_memory and not len(part):  # a stream raises its own error
-            raise ValueError(f"{file} must have at least one selected event, got none")
+            raise ValueError(f"{file}: there are no events after the selection, so none to learn from")
     return parts if len(parts) == 3 else parts[0].split(data.split, seed=data.split_seed)
 
 

@@ -115,8 +115,8 @@ def optimiser_of_training(opt_args: Mapping[str, Any] | None, config: TrainConfi
     for name, value in told.items():
         if args.get(name, value) != value:
             raise ValueError(
-                f"{name} must be the same in opt_args and in the training, got {args[name]} and {value}: leave one of "
-                "them out"
+                f"{name} must be the same in both places, got {args[name]} in opt_args and {value} for the training: "
+                "leave one of them out"
             )
     return optimiser_args({**default, **args, **told})
 

@@ -113,6 +113,14 @@ def test_metrics_prints_figures_with_uncertainties(trained, tmp_path, capsys):
     }
 
 
+def test_metrics_are_also_found_under_the_name_of_lumin(trained, capsys):
+    printed = []
+    for name in ("metrics", "evaluate"):
+        assert main([name, str(trained / "model.pt"), str(sample_path("root"))]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != ""
+
+
 def test_another_logger_is_a_matter_of_configuration(config, sample, tmp_path, capsys):
     config["data"]["file"] = str(write_columns(tmp_path / "events.parquet", sample))
     config["logger"] = {"name": "CSVLogger", "args": {"save_dir": str(tmp_path / "logs")}}

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
@@ -239,6 +239,15 @@ def _logger(config: dict[str, Any]) -> Any:
     return getattr(loggers, name)(**config.get("args", {}))
 
 
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit,
+    "predict": predict,
+    "metrics": metrics,
+    "report": report,
+    "export": export,
+    "inspect": inspect,
+}
+
 _FLAGS = {
     "resume": "continue from the last checkpoint in the folder",
     "overwrite": "replace existing output; without it nothing is overwritten",
@@ -255,7 +264,7 @@ def _parser() -> Any:
         description="Graph deep learning for particle physics: the particles of an event are the nodes of a graph.",
     )  # fmt: skip
     commands = parser.add_subcommands()
-    for command in (fit, predict, metrics, report, export, inspect):
+    for name, command in _COMMANDS.items():
         sub = ArgumentParser(exit_on_error=False, description=str(command.__doc__).splitlines()[0])
         if command is fit:
             sub.add_argument("--config", action="config", help="YAML file with any of these options")
@@ -263,7 +272,7 @@ def _parser() -> Any:
         sub.add_function_arguments(command, as_positional=command is not fit, skip=flags)
         for flag in sorted(flags):
             sub.add_argument(f"--{flag}", action="store_true", help=_FLAGS[flag])
-        commands.add_subcommand(command.__name__, sub)
+        commands.add_subcommand(name, sub)
     return parser
 
 
@@ -271,15 +280,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 success, 1 bad data, 2 bad options, 130 Ctrl-C."""
     from jsonargparse import ArgumentError
 
+    args = list(sys.argv[1:] if args is None else args)
+    if args[:1] == ["evaluate"]:
+        args[0] = "metrics"  # LUMIN users look for it under the name of Model.evaluate
     parser = _parser()
-    commands: dict[str, Any] = {
-        "fit": fit,
-        "predict": predict,
-        "metrics": metrics,
-        "report": report,
-        "export": export,
-        "inspect": inspect,
-    }
     try:
         options = parser.parse_args(args)
     except ArgumentError as error:
@@ -288,7 +292,7 @@ def main(args: Sequence[str] | None = None) -> int:
         values = parser.instantiate(options)[options.subcommand].as_dict()
         values.pop("config", None)
         keep_pages()
-        commands[options.subcommand](**values)
+        _COMMANDS[options.subcommand](**values)
     except KeyboardInterrupt as error:
         return _complain(str(error) or "interrupted", 130)
     except (ValueError, TypeError, OSError, ImportError) as error:

@@ -91,7 +91,7 @@ class Missing(ValueError):
 
 def test_the_text_of_a_foreign_error_is_not_read(stream):
     events = replace(SCHEMA, collections=(), feats_per_vec=(), max_particles=None, event_feats=("ht", "met"))
-    data = EventStream(stream.paths, events)
+    data = EventStream(stream.files, events)
     model = Model(ModelBuilder("classification", 1, ["ht", "met"], head=Calibrated, schema=events))
     for attempt in (model.predict, model.evaluate):
         with pytest.raises(Missing) as raised:

@@ -1,7 +1,7 @@
-"""Train models over several seeds, keep what they find, and print one table: shared by the benchmarks of the examples.
+"""Train models over several seeds, keep the results, and print one table: shared by the benchmarks of the examples.
 
-What a model and a seed gave is kept as ``{folder}/{model}/{seed}.npy``, its outputs on the test events, and ``.json``,
-under which settings. A run that was interrupted goes on where it was, and a new model costs its own training alone.
+The results of a model and a seed are its outputs on the test events, ``{folder}/{model}/{seed}.npy``, and its settings,
+``.json``. An interrupted run continues where it stopped, and a new model costs only its own training.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ TIMED_STEPS, WARM_UP = 12, 3
 
 
 def checksum(*parts: EventDataset) -> str:
-    """Return what tells one set of events from another."""
+    """Return a text that identifies a set of events."""
     found = hashlib.sha1()
     for part in parts:
         for values in (part.x, part.ptr, part.y):
@@ -45,7 +45,7 @@ def checksum(*parts: EventDataset) -> str:
 
 
 class Row(NamedTuple):
-    """A row of the table: what the model is made of, and functions that train it with a seed and measure its speed."""
+    """A row of the table: description of the model, and functions that train it with a seed and measure its speed."""
 
     about: str
     train: Callable[[int], np.ndarray]
@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Kept:
-    """Outputs on the test events and speeds, kept in a folder; what was made under other settings is made anew."""
+    """Outputs on the test events and speeds, kept in a folder; results of other settings are recomputed."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.settings = folder, dict(settings)
@@ -61,7 +61,7 @@ class Kept:
     def all(
         self, rows: Mapping[str, Row], seeds: int, *, measure_again: bool = False
     ) -> tuple[dict[str, list[np.ndarray]], dict[str, dict[str, float]]]:
-        """Return outputs, one array a seed, and speeds of all rows; what is not there is made, seed by seed."""
+        """Return outputs, one array per seed, and speeds of all rows; missing ones are computed, seed by seed."""
         outputs: dict[str, list[np.ndarray]] = {name: [] for name in rows}
         for seed in range(1, seeds + 1):
             for name, row in rows.items():
@@ -69,7 +69,7 @@ class Kept:
         return outputs, {name: self.speed(name, row, again=measure_again) for name, row in rows.items()}
 
     def outputs(self, name: str, row: Row, seed: int) -> np.ndarray:
-        """Return what a model that was trained with a seed gives on the test events."""
+        """Return the outputs on the test events of a model trained with a seed."""
         path, settings = self._path(name, str(seed)), {**self.settings, "model": row.about}
         if _json(path) != settings or not path.with_suffix(".npy").exists():
             start = time.perf_counter()
@@ -80,7 +80,7 @@ class Kept:
         return np.asarray(np.load(path.with_suffix(".npy")))
 
     def speed(self, name: str, row: Row, *, again: bool) -> dict[str, float]:
-        """Return parameters, and events a second in training and inference."""
+        """Return parameters, and events per second in training and inference."""
         path, settings = self._path(name, "speed"), {**self.settings, "model": row.about}
         known = _json(path)
         if again or known is None or known["settings"] != settings:
@@ -110,7 +110,7 @@ def trained_outputs(
 
 
 def measured_speed(builder: ModelBuilder, events: EventDataset, batch_size: int, device: str) -> dict[str, float]:
-    """Return parameters, and events a second in training and inference, from the median of some steps."""
+    """Return parameters, and events per second in training and inference, from the median of some steps."""
     net, optimiser, loss, _ = builder.get_model()
     net = net.to(device)
     batches = [batch.to(device) for batch in islice(events.loader(batch_size), WARM_UP + TIMED_STEPS)]
@@ -132,7 +132,7 @@ def measured_speed(builder: ModelBuilder, events: EventDataset, batch_size: int,
 
 
 def seconds(step: Callable[[Any], None], batches: Sequence[Any], device: str) -> float:
-    """Return the median time of a step: of one core, which other programs do not lengthen; on a GPU, of the clock."""
+    """Return the median time of a step: CPU time with one thread, free of other programs; otherwise wall time."""
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     taken = []
     for batch in batches:
@@ -151,7 +151,7 @@ def print_table(
     speeds: Mapping[str, Mapping[str, float]],
     events: EventDataset,
 ) -> None:
-    """Print mean and spread over seeds of every figure, one model a line, and what the test events themselves allow."""
+    """Print mean and spread over seeds of every figure, one model per line, and the uncertainty of the test events."""
     targets, weights = events.y[:, 0].numpy(), None if events.weight is None else events.weight.numpy()
     width = max(map(len, [*outputs, title]))
     print(f"\n{title:<{width}}" + "".join(f"{name:>19}" for name in figures), end="")

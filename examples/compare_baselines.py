@@ -1,13 +1,13 @@
 """Compare the graph networks with gradient-boosted trees on the shipped sample, over several seeds.
 
-Two tasks: to tell ttH from tt + jets, and to estimate the mass of the tops (and the Higgs boson) of both together,
+Two tasks: to separate ttH from tt + jets, and to estimate the mass of the system of tops (and Higgs boson) in both,
 ``ttx_mass``, in GeV.
 
-Trees: scikit-learn's HistGradientBoosting as it comes, on HT, MET, the numbers of jets, b-tagged jets, electrons and
-muons, the lepton flavour, and transverse momentum, pseudorapidity, azimuth, energy and b-tag of the six leading jets
-and (but for the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network on the event
-features alone. All are trained on the same events; the trees need no validation events and get these for training in a
-second line.
+Trees: scikit-learn's HistGradientBoosting with default settings, on HT, MET, the numbers of jets, b-tagged jets,
+electrons and muons, the lepton flavour, and transverse momentum, pseudorapidity, azimuth, energy and b-tag of the six
+leading jets and (except the b-tag) of the leading lepton. Networks: those of the demo, and a fully connected network on
+the event features alone. All are trained on the same events; the trees need no validation events and also train on
+these in a second row.
 
 Run it with: python examples/compare_baselines.py --seeds 3
 """
@@ -54,7 +54,7 @@ def kinematics(columns: dict, count: int) -> list[np.ndarray]:
 
 
 def tree_features() -> np.ndarray:
-    """Return the table for the trees, an event a row, in the order of the file."""
+    """Return the table for the trees, one event per row, in the order of the file."""
     c = read_columns(sample_path())
     leptons = {k: ak.concatenate([c[f"Electron_{k}"], c[f"Muon_{k}"]], axis=1) for k in ("px", "py", "pz", "E")}
     order = ak.argsort(np.hypot(leptons["px"], leptons["py"]), axis=1, ascending=False)
@@ -68,7 +68,7 @@ def tree_features() -> np.ndarray:
 
 
 def network_row(builder: Any, events: EventDataset, parts: list[EventDataset], epochs: int, objective: str) -> Row:
-    """Return how a network is trained and measured."""
+    """Return the row of a network: its training and its speed."""
     return Row(
         f"{objective}, {epochs} epochs\n{inspect.getsource(builder)}",
         lambda seed: trained_outputs(builder(parts[0], events, objective), parts, seed, epochs, BATCH_SIZE),
@@ -77,7 +77,7 @@ def network_row(builder: Any, events: EventDataset, parts: list[EventDataset], e
 
 
 def tree_row(table: np.ndarray, train: list[EventDataset], test: EventDataset, objective: str) -> Row:
-    """Return how trees are trained; their speed does not compare."""
+    """Return the row of trees: their training; their speed is not comparable."""
 
     def outputs(seed: int) -> np.ndarray:
         rows = np.concatenate([part.numbers for part in train])
@@ -92,7 +92,7 @@ def tree_row(table: np.ndarray, train: list[EventDataset], test: EventDataset, o
 
 
 def mean_row(train: EventDataset, test: EventDataset) -> Row:
-    """Return the prediction without any features: the mean of the training events."""
+    """Return the row of a prediction without features: the mean of the training events."""
     mean = float(np.average(train.y[:, 0].numpy(), weights=train.weight.numpy()))
     return Row("mean", lambda seed: np.full(len(test), mean), dict)
 
@@ -102,9 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--folder", type=Path, default=Path("tth_comparison"), help="where results are kept")
+    parser.add_argument("--folder", type=Path, default=Path("tth_comparison"), help="folder for results")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # batches are small: a second thread waits more than it works
+    torch.set_num_threads(1)  # batches are too small for a second thread
 
     table = tree_features()
     for objective, target, title, figures in (

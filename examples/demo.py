@@ -1,4 +1,4 @@
-"""Train two classifiers on the shipped sample, test them on held-back events, and write what they find.
+"""Train two classifiers on the shipped sample, test them on held-back events, and write the results.
 
 Run it with ``make demo``, or: python examples/demo.py --out demo
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # batches are small: a second thread waits more than it works
+    torch.set_num_threads(1)  # batches are too small for a second thread
 
     events = load_sample()
     train, val, test = events.split((0.6, 0.2, 0.2), seed=0)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def events_per_second(model: Model, events: EventDataset) -> float:
-    """Return how many events a second the model predicts, the median of five passes."""
+    """Return the number of events per second that the model predicts, the median of five passes."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -60,7 +60,7 @@ def events_per_second(model: Model, events: EventDataset) -> float:
 
 
 def print_table(rows: list, out: Path) -> None:
-    """Print figures of merit on the test events, one model a line, and where the files are."""
+    """Print figures of merit on the test events, one model per line, and the paths of the files."""
     print(f"\n{'on held-back test events':<26}{'AUC':<19}{'1/eps_B at 30 %':<18}{'1/eps_B at 50 %':<18}", end="")
     print(f"{'events/s':>10}{'parameters':>12}")
     for name, found, speed, parameters, _ in rows:

@@ -5,13 +5,13 @@ Run it with::
     python examples/generate_sample.py --out DIR [--events 20000] [--seed 1] [--processes 2]
 
 It writes ``DIR/tth.parquet`` (all events) and ``DIR/tth.root`` (the first 3,000 of them) and needs the extra
-``physics`` (``pip install "lumigraph[physics]"``). What is in the files, and every cut and resolution, is in
+``physics`` (``pip install "lumigraph[physics]"``). For the contents of the files, and every cut and resolution, see
 ``docs/datasheet.md``.
 
-The script reads from top to bottom like the life of an event: Pythia makes the particles, leptons are picked, the
-rest is clustered by FastJet, the detector blurs it all, the selection is applied and the survivors become table
-columns. Events are made in chunks of fixed size whose seeds follow from ``--seed``, the process and the number of the
-chunk alone, so the files do not depend on ``--processes``.
+The script follows the steps of an event from top to bottom: Pythia makes the particles, leptons are selected, FastJet
+clusters the rest, the detector smears all of it, the selection is applied and the remaining events become table
+columns. Events are made in chunks of fixed size whose seeds depend only on ``--seed``, the process and the number of
+the chunk, so the files do not depend on ``--processes``.
 """
 
 import argparse
@@ -34,7 +34,7 @@ import pythia8mc
 import uproot
 from tqdm import tqdm
 
-# Physics processes; the place in this dictionary is the label.
+# Physics processes; the position in this dictionary is the label.
 PROCESSES = {
     "ttbar": ["Top:gg2ttbar = on", "Top:qqbar2ttbar = on"],
     "ttH": ["HiggsSM:gg2Httbar = on", "HiggsSM:qqbar2Httbar = on", "25:onMode = off", "25:onIfMatch = 5 -5"],
@@ -67,7 +67,7 @@ LEPTON_MASS = {"Electron": 0.00051099895, "Muon": 0.1056583755}
 
 
 class LeptonFilter(pythia8mc.UserHooks):
-    """Skip, before the showers, every event in which no W boson decays to a lepton; it can never pass the selection."""
+    """Skip, before the showers, every event in which no W boson decays to a lepton: it cannot pass the selection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class LeptonFilter(pythia8mc.UserHooks):
 
 
 class Particles(NamedTuple):
-    """The full event record of one event as arrays with one entry a particle."""
+    """The full event record of one event as arrays with one entry per particle."""
 
     pdg_id: np.ndarray
     status: np.ndarray
@@ -165,7 +165,7 @@ def from_w_boson(particles: Particles, candidates: np.ndarray) -> np.ndarray:
 
 
 def find_leptons(particles: Particles, visible: np.ndarray, rng: np.random.Generator) -> tuple[Leptons, np.ndarray]:
-    """Return the prompt, isolated, reconstructed leptons and the mask of the particles that they consist of."""
+    """Return the prompt, isolated, reconstructed leptons and the mask of their particles."""
     used = np.zeros(len(visible), dtype=bool)
     is_lepton = visible & np.isin(np.abs(particles.pdg_id), (11, 13)) & (pt_eta_phi(particles.p4)[0] > 10.0)
     candidates = np.flatnonzero(is_lepton)
@@ -193,7 +193,7 @@ def find_leptons(particles: Particles, visible: np.ndarray, rng: np.random.Gener
 
 
 def smear_lepton(p4: np.ndarray, flavour: int, rng: np.random.Generator) -> np.ndarray:
-    """Blur the momentum of a lepton, its direction kept, and put it on its mass shell."""
+    """Smear the momentum of a lepton, keeping its direction, and put it on its mass shell."""
     momentum = p4[:3] * max(1.0 + LEPTON_RESOLUTION[flavour] * rng.normal(), 0.1)
     mass = LEPTON_MASS["Electron" if flavour == 11 else "Muon"]
     return np.append(momentum, math.sqrt(momentum @ momentum + mass**2))
@@ -233,7 +233,7 @@ def tag_jets(jets: np.ndarray, particles: Particles, rng: np.random.Generator) -
 
 
 def to_float32(p4: np.ndarray) -> np.ndarray:
-    """Round four-momenta to float32, with E so far above the momentum that float32 finds no negative mass squared."""
+    """Round four-momenta to float32, with E high enough to avoid a negative mass squared in float32."""
     rounded = p4.astype(np.float32)
     length = np.sqrt((rounded[..., :3].astype(np.float64) ** 2).sum(axis=-1))
     rounded[..., 3] = np.maximum(rounded[..., 3], (length * (1.0 + 2.0**-22)).astype(np.float32))
@@ -309,7 +309,7 @@ def make_chunk(task: tuple[int, int, int, int]) -> dict[str, Any]:
         "events": events[:wanted],
         "generated": len(generated),
         "generated_weight": math.fsum(generated),
-        "selected": len(events),  # the last batch is counted whole, so that the efficiency is not biased
+        "selected": len(events),  # counts all of the last batch, so that the efficiency is not biased
         "selected_weight": math.fsum(event["weight"] for event in events),
         "filter": (lepton_filter.kept, lepton_filter.seen),
         "cross_section_pb": (info.sigmaGen() * 1e9, info.sigmaErr() * 1e9),
@@ -318,7 +318,7 @@ def make_chunk(task: tuple[int, int, int, int]) -> dict[str, Any]:
 
 @contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Hide what C++ libraries write to the standard output."""
+    """Hide the output of C++ libraries."""
     sys.stdout.flush()
     saved, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
@@ -331,7 +331,7 @@ def quiet_stdout() -> Iterator[None]:
 
 
 def start_worker() -> None:
-    """Let FastJet write its banner, which comes once a process, into nothing (its reference is in the datasheet)."""
+    """Suppress the banner of FastJet, printed once per process (its reference is in the datasheet)."""
     with quiet_stdout():
         cluster(np.array([[30.0, 0.0, 0.0, 30.0]]))
 
@@ -353,7 +353,7 @@ def make_chunks(events: int, seed: int, processes: int) -> list[dict[str, Any]]:
 
 
 def run_tasks(function: Callable[[Any], dict[str, Any]], tasks: list[Any], processes: int) -> Iterator[dict[str, Any]]:
-    """Yield the results of all tasks as they come."""
+    """Yield the results of all tasks as they are ready."""
     if processes == 1:
         start_worker()
         yield from map(function, tasks)
@@ -430,7 +430,7 @@ def summary(chunks: list[dict[str, Any]], seed: int) -> str:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write all events, in row groups small enough to be worth streaming."""
+    """Write all events, in row groups small enough for streaming."""
     pq.write_table(table, path, compression="zstd", compression_level=19, row_group_size=ROW_GROUP_EVENTS)
 
 
@@ -444,7 +444,7 @@ def write_root(table: pa.Table, path: Path) -> None:
         )
         pt = np.hypot(px, py)
         mass = np.sqrt(np.maximum(energy**2 - (px**2 + py**2 + pz**2), 0.0))
-        if name in LEPTON_MASS:  # from E and |p| in float32 it would be noise
+        if name in LEPTON_MASS:  # computed from E and |p| in float32, it would be noise
             mass = ak.full_like(mass, LEPTON_MASS[name])
         shape = {"pt": pt, "eta": np.arcsinh(pz / pt), "phi": np.arctan2(py, px), "mass": mass}
         columns = {feature: ak.values_astype(value, np.float32) for feature, value in shape.items()}

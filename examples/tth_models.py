@@ -1,4 +1,4 @@
-"""The models that the examples train on the shipped ttH sample."""
+"""The models of the examples on the shipped ttH sample."""
 
 from functools import partial
 

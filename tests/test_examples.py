@@ -45,9 +45,9 @@ def test_the_demo_writes_models_predictions_and_pictures(tmp_path):
         assert word in printed
 
 
-def test_the_comparison_prints_every_model_with_its_spread(tmp_path):
+def test_the_comparison_prints_every_model(tmp_path):
     pytest.importorskip("sklearn")
-    printed = run("compare_baselines.py", "--seeds", 2, "--epochs", 1, "--folder", tmp_path)
+    printed = run("compare_baselines.py", "--seeds", 1, "--epochs", 1, "--folder", tmp_path)
     _, classification, regression = printed.split("mean ± spread over seeds")
     for table in (classification, regression):
         for name in (
@@ -62,7 +62,7 @@ def test_the_comparison_prints_every_model_with_its_spread(tmp_path):
     trees = next(line for line in regression.splitlines() if line.startswith("boosted trees  "))
     bias, resolution = mean.split()[5:7]
     assert abs(float(bias)) < 20
-    assert float(trees.split()[5]) < 0.8 * float(resolution)
+    assert float(trees.split()[3]) < 0.8 * float(resolution)
 
 
 def generated_jets(path, *arguments):
@@ -154,14 +154,14 @@ def write_as_pandas_does(path, jets):
         dataset.attrs["values_block_1_kind"] = np.bytes_(pickle.dumps(["ttv", "is_signal_new"], 0))
 
 
-def test_the_top_tagging_benchmark_reads_the_reference_set(jets, tmp_path):
+def test_the_top_tagging_benchmark_reads_the_reference_set_and_prints_the_spread_over_seeds(jets, tmp_path):
     for name, part in (("train", jets[:30]), ("val", jets[30:40]), ("test", jets[40:])):
         write_as_pandas_does(tmp_path / f"{name}.h5", part)
     arguments = (
         "--epochs",
         1,
         "--seeds",
-        1,
+        2,
         "--train",
         24,
         "--val",
@@ -173,7 +173,8 @@ def test_the_top_tagging_benchmark_reads_the_reference_set(jets, tmp_path):
     )
     printed = run("top_tagging/run.py", "--public", tmp_path, *arguments)
     assert "24 training, 10 validation, 20 test jets" in printed
-    assert 0 <= auc_of(printed, "deep sets") <= 1
+    assert 0 <= auc_of(printed, "deep sets, mean") <= 1
+    assert "±" in next(line for line in printed.splitlines() if line.startswith("deep sets, mean  "))
     assert "interaction network, sum" not in printed
     assert "published" in printed
     assert "ParticleNet" in printed

@@ -33,8 +33,7 @@ warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ip
 
 QUICK = """
 from lumigraph import Model
-fit = Model.fit
-Model.fit = lambda self, n_epochs, *args, **options: fit(self, 1, *args, **options)
+Model.fit = lambda self, n_epochs, *args, fit=Model.fit, **options: fit(self, 1, *args, **options)
 """
 
 LARGEST_FILE, LARGEST_OUTPUT, LONGEST_TEXT = 500_000, 200_000, 4_000
@@ -52,7 +51,11 @@ def run(notebook, folder, kernel=None):
     env.pop("MPLBACKEND", None)  # a kernel has its own, which puts pictures into outputs
     resources = {"metadata": {"path": str(folder)}}
     client = nbclient.NotebookClient(notebook, km=kernel, timeout=300, resources=resources)
-    client.execute(env=env)
+    try:
+        client.execute(env=env)
+    finally:
+        if kernel is not None:
+            client.kc.stop_channels()
     del notebook.cells[0]
     for number, cell in enumerate(code_cells(notebook), start=1):
         cell.execution_count, cell.metadata = number, {}

@@ -13,7 +13,7 @@ source, target = sys.argv[1:]
 extra = {"lumigraph.json": ""}
 program = torch.export.load(source, extra_files=extra)
 inputs = json.loads(extra["lumigraph.json"])["inputs"]
-# what score.cpp has to know: how many columns there are of each
+# score.cpp needs the number of columns of each input
 widths = {name: str(inputs[name]["shape"][-1] if name in inputs else 0) for name in ("values", "u", "cat")}
 options = {"aot_inductor.metadata": widths}
 print(torch._inductor.aoti_compile_and_package(program, package_path=target, inductor_configs=options))

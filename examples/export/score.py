@@ -1,9 +1,9 @@
-"""Score the events of a ROOT file with an exported model: numpy, uproot and onnxruntime, nothing else.
+"""Score the events of a ROOT file with an exported model, using only numpy, awkward, uproot and onnxruntime.
 
     lumigraph export tth.pt tth.onnx
     python score.py tth.onnx events.root --out scores.csv
 
-All that is known of the model stands in the file itself: which columns it takes, in which order, and what comes out.
+The file itself describes the model: the columns that it takes, in their order, and its outputs.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import uproot
 
 
 def features(table: Any, name: str) -> dict[str, Any]:
-    """Return the columns of an object, and what the model's metadata (`features`) say is computed of them."""
+    """Return the columns of an object, and those computed from them as in the model's metadata (`features`)."""
     has = {field.removeprefix(f"{name}_"): table[field] for field in table.fields if field.startswith(f"{name}_")}
     has = {feat: ak.values_astype(values, np.float64) for feat, values in has.items()}
     if "px" not in has:
@@ -38,11 +38,11 @@ def features(table: Any, name: str) -> dict[str, Any]:
 
 
 def particles(table: Any, schema: dict[str, Any], feats: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of the particles (events, slots, features), and which slots hold one (events, slots)."""
+    """Return the features of the particles (events, slots, features), and the mask of their slots (events, slots)."""
     objects = [features(table, name) for name in [*schema["vecs"], *schema["collections"]]]
     columns = []
     for feat in feats:
-        values = [has.get(feat, has["absent"]) for has in objects]  # what an object does not have is 0
+        values = [has.get(feat, has["absent"]) for has in objects]  # missing features are 0
         # a single object is a list of one
         columns.append(ak.concatenate([v if v.ndim > 1 else v[:, np.newaxis] for v in values], axis=1))
     slots = len(schema["vecs"]) or schema["max_particles"] or int(ak.max(ak.num(columns[0]), initial=0))
@@ -58,7 +58,7 @@ def scores(model: str, file: str) -> dict[str, np.ndarray]:
     about = session.get_modelmeta().custom_metadata_map
     schema, inputs, output = (json.loads(about[key]) for key in ("schema", "inputs", "output"))
     if schema.get("derived") or schema.get("object_selection") or schema.get("event_selection"):
-        raise SystemExit(f"{model} computes columns or selects objects first: do what its schema says, {schema}")
+        raise SystemExit(f"{model} computes columns or selects objects first: apply its schema before, {schema}")
     if about["form"] != "padded":
         raise SystemExit(f"{model} takes particles in the form {about['form']!r}: export it with --form padded")
     with uproot.open(file) as opened:

@@ -5,19 +5,19 @@ Run it with::
     python examples/top_tagging/generate.py --out jets.parquet [--jets 40000] [--seed 1] [--processes 2]
 
 It needs the extra ``physics`` (``pip install "lumigraph[physics]"``) and writes one Parquet file, half of its jets
-tops, in random order. The columns are those which ``lumigraph.data`` finds in the HDF5 files of the reference set
+tops, in random order. The columns are those that ``lumigraph.data`` finds in the HDF5 files of the reference set
 (G. Kasieczka et al., arXiv:1902.09914): ``Constituent_E``, ``Constituent_px``, ``Constituent_py`` and
-``Constituent_pz``, up to 200 constituents a jet, hardest first, in GeV, and ``is_signal_new``.
+``Constituent_pz``, up to 200 constituents per jet, hardest first, in GeV, and ``is_signal_new``.
 
 Like the reference set: pp at 14 TeV with Pythia, no multiple parton interactions and no pile-up; hadronic tt against
 QCD dijets; anti-kT jets with R = 0.8; the leading jet of an event, 550 < pT < 650 GeV and abs(eta) < 2; for tops, the
 top and its three decay quarks within dR = 0.8 of the jet axis.
 
-Unlike it: there is no detector (the reference uses Delphes' ATLAS card). Constituents are the stable particles but
-neutrinos with abs(eta) < 4, exact momenta, and E = abs(p), so that masses do not tell species apart. These jets are
+Unlike it: there is no detector (the reference uses Delphes' ATLAS card). Constituents are the stable particles except
+neutrinos, with abs(eta) < 4, exact momenta, and E = abs(p), so that masses do not reveal species. These jets are
 easier to tell apart than those of the reference, and figures of merit must not be compared between the two.
 
-Jets are made in chunks of fixed size whose seeds follow from ``--seed``, the process and the number of the chunk alone,
+Jets are made in chunks of fixed size whose seeds depend only on ``--seed``, the process and the number of the chunk,
 so the file does not depend on ``--processes``.
 """
 
@@ -37,8 +37,8 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from generate_sample import Particles, delta_r, pt_eta_phi, run_tasks, split_batch, to_float32
 
-# Physics processes; the place in this dictionary is the label. pTHat is that of the two hardest partons: of the jets of
-# QCD with a pT of 550 GeV or more a few per mille come from below 300 GeV, against several other jets.
+# Physics processes; the position in this dictionary is the label. pTHat is that of the two hardest partons: a few per
+# mille of the QCD jets with a pT of 550 GeV or more come from below 300 GeV, against several other jets.
 PROCESSES = {
     "QCD": ["HardQCD:all = on"],
     "top": ["Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "24:onMode = off", "24:onIfAny = 1 2 3 4 5"],
@@ -71,7 +71,7 @@ def make_pythia(process: str, seed: int) -> pythia8mc.Pythia:
 
 
 def leading_jet(p4: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the four-momentum of the leading jet and the rows of its constituents; None if it is not in the window."""
+    """Return the four-momentum of the leading jet and the rows of its constituents; None outside the window."""
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS)
     pseudojets = [fastjet.PseudoJet(*row) for row in p4.tolist()]
     for i, pseudojet in enumerate(pseudojets):
@@ -124,7 +124,7 @@ def make_chunk(task: tuple[int, int, int, int]) -> dict[str, Any]:
             generated += 1
             if (jet := find_jet(particles, label)) is not None:
                 jets.append(jet)
-    # the last batch is counted whole, so that the efficiency is not biased
+    # count all of the last batch, so that the efficiency is not biased
     return {"task": task, "jets": jets[:wanted], "generated": generated, "selected": len(jets)}
 
 

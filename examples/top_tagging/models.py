@@ -1,6 +1,6 @@
-"""The models of the top-tagging benchmark: what each sees of a constituent, and what it is made of.
+"""The models of the top-tagging benchmark: their features of a constituent, and their parts.
 
-A further row of the table is a further entry of `MODELS`.
+To add a row to the table, add an entry to `MODELS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ _JET = {
 
 
 def jet_schema(inputs: Sequence[str], constituents: int) -> EventSchema:
-    """Return which columns of the files a model sees, of so many leading constituents; the axis is that of all."""
+    """Return the schema of a model with a given number of leading constituents; the jet axis is that of all."""
     return EventSchema(
         collections=("Constituent",),
         feats_per_vec=inputs,
@@ -81,7 +81,7 @@ class DeepSets(AbsMatrixHead):
         return self.pool.get_out_size()
 
     def set_scaling(self, *, u: Any = None, x: Any = None) -> None:
-        """Standardise the features from now on."""
+        """Standardise the features with measured scales."""
         if x is not None:
             self.scale.set(*x)
 

@@ -1,16 +1,16 @@
-"""Train networks to tell top jets from those of light quarks and gluons, over several seeds, and print one table.
+"""Train networks to separate top jets from light-quark and gluon jets, over several seeds, and print one table.
 
 Run it with::
 
     python examples/top_tagging/run.py                       # makes 40,000 jets, trains on 20,000 of them
-    python examples/top_tagging/run.py --quick               # 400 jets, one epoch, one seed: does everything run?
+    python examples/top_tagging/run.py --quick               # 400 jets, one epoch, one seed: a test run
     python examples/top_tagging/run.py --public FOLDER       # train.h5, val.h5 and test.h5 of the reference set
 
-Jets are made by ``generate.py`` (which needs the extra ``physics``), models by ``models.py``. A run that was
-interrupted goes on where it was, and a run with ``--only`` leaves the others' results as they are. ``--weaver`` and
-``--lumin`` name the Python of environments with weaver-core and with LUMIN, whose networks are then trained beside, by
-the scripts in ``peers``, on the same jets, in as many epochs, with as many jets in a batch. The whole reference set, as
-in the published figures: ``--public FOLDER --train 1200000 --val 400000 --constituents 100 --epochs 20``, on a GPU.
+Jets are made by ``generate.py`` (which needs the extra ``physics``), models by ``models.py``. An
+interrupted run continues where it stopped, and a run with ``--only`` keeps the results of the others. ``--weaver`` and
+``--lumin`` name the Python of environments with weaver-core and with LUMIN, whose networks are then also trained, by
+the scripts in ``peers``, on the same jets, with the same epochs and batch size. For the whole reference set, as in the
+published figures: ``--public FOLDER --train 1200000 --val 400000 --constituents 100 --epochs 20``, on a GPU.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from models import KINEMATICS, MODELS, MOMENTA, Entry, jet_schema  # noqa: E402
 from benchmark import CLASSIFICATION, Kept, Row, checksum, measured_speed, print_table, trained_outputs  # noqa: E402
 
 #: AUC on the reference set, each trained on its 1.2 million jets: H. Qu, L. Gouskos, arXiv:1902.08570; E. Moreno et
-#: al., arXiv:1908.05318, as V. Mikuni, F. Canelli, arXiv:2001.05311, give it; G. Kasieczka et al., arXiv:1902.09914.
+#: al., arXiv:1908.05318, as quoted by V. Mikuni, F. Canelli, arXiv:2001.05311; G. Kasieczka et al., arXiv:1902.09914.
 PUBLISHED = {"ParticleNet": 0.986, "JEDI-net (interaction network)": 0.981, "LBN (Lorentz boost network)": 0.981}
 #: Environment, script and features of the networks of other packages.
 PEERS = {
@@ -46,7 +46,7 @@ PEERS = {
 
 
 class Jets:
-    """Training, validation and test jets, with whatever features of their constituents a network sees."""
+    """Training, validation and test jets, with any features of their constituents."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -85,7 +85,7 @@ class Jets:
 
 
 def own_row(entry: Entry, jets: Jets, args: argparse.Namespace) -> Row:
-    """Return how one of `MODELS` is trained and measured."""
+    """Return the row of one of `MODELS`: its training and its speed."""
     accelerator = "gpu" if args.device == "cuda" else args.device
 
     def train(seed: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def own_row(entry: Entry, jets: Jets, args: argparse.Namespace) -> Row:
 
 
 def peer_row(python: str, script: str, inputs: tuple[str, ...], jets: Jets, args: argparse.Namespace) -> Row:
-    """Return how a network of another package is trained and measured, by a script in its environment."""
+    """Return the row of a network of another package, trained and measured by a script in its environment."""
 
     def run(read: Callable[[Path], Any], *options: Any) -> Any:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,9 +133,9 @@ def read_command_line(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--jets", type=Path, help="file of jets; made by generate.py if it is not there")
+    source.add_argument("--jets", type=Path, help="file of jets; made by generate.py if missing")
     source.add_argument("--public", type=Path, help="folder with train.h5, val.h5 and test.h5 of the reference set")
-    parser.add_argument("--folder", type=Path, default=Path("top_tagging"), help="where results are kept (top_tagging)")
+    parser.add_argument("--folder", type=Path, default=Path("top_tagging"), help="folder for results (top_tagging)")
     parser.add_argument("--quick", action="store_true", help="400 jets, one epoch, one seed")
     parser.add_argument("--train", type=int, default=20_000, help="training jets (20000)")
     parser.add_argument("--val", type=int, default=4_000, help="validation jets (4000)")
@@ -144,7 +144,7 @@ def read_command_line(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
-    parser.add_argument("--only", nargs="+", default=[], help="rows whose names hold one of these texts")
+    parser.add_argument("--only", nargs="+", default=[], help="rows whose names contain one of these texts")
     parser.add_argument("--speed", action="store_true", help="measure all speeds again")
     parser.add_argument("--weaver", help="Python of an environment with weaver-core")
     parser.add_argument("--lumin", help="Python of an environment with LUMIN")
@@ -157,9 +157,9 @@ def read_command_line(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train everything that is not there yet and print the table."""
+    """Train all missing rows and print the table."""
     args = read_command_line(arguments)
-    torch.set_num_threads(1)  # batches are small: a second thread waits more than it works
+    torch.set_num_threads(1)  # batches are too small for a second thread
     if args.public is None and not args.jets.exists():
         number = 400 if args.quick else 40_000
         subprocess.run([sys.executable, HERE / "generate.py", "--out", args.jets, "--jets", str(number)], check=True)
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     outputs, speeds = kept.all(rows(jets, args), args.seeds, measure_again=args.speed)
     print_table("top jets", CLASSIFICATION, outputs, speeds, parts[2])
     if args.public is not None:
-        print("\npublished, all of the reference set and more epochs:")
+        print("\npublished, with all of the reference set and more epochs:")
         print("\n".join(f"{name:<45} AUC {value}" for name, value in PUBLISHED.items()))
 
 

@@ -31,7 +31,7 @@ def test_paths_are_of_files_that_are_there():
 
 def test_a_kind_that_is_not_shipped_is_an_error():
     unchecked = getattr(sample_path, "__wrapped__", sample_path)
-    with pytest.raises(ValueError, match="the sample is shipped as 'parquet' and 'root', not as 'csv'"):
+    with pytest.raises(ValueError, match="kind must be 'parquet' or 'root', got 'csv'"):
         unchecked("csv")
 
 

@@ -153,5 +153,5 @@ class TestPairs:
 
 
 def test_offsets_that_end_elsewhere_than_the_particles():
-    with pytest.raises(ValueError, match="offsets for 2 particles, but there are 3"):
+    with pytest.raises(ValueError, match="ptr must have offsets for 3 particles, got offsets for 2"):
         ptr_to_batch(torch.tensor([1, 3]), 3)

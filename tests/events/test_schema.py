@@ -128,8 +128,8 @@ class TestSchema:
                 {"collections": ["jet"], "feats_per_vec": ["px"], "max_particles": 0},
                 "max_particles must be a whole number of at least 1, .* got 0",
             ),
-            ({"vecs": ["jet"], "feats_per_vec": ["px"], "max_particles": 2}, "goes with collections only"),
-            ({"max_particles": 2}, "goes with collections only"),
+            ({"vecs": ["jet"], "feats_per_vec": ["px"], "max_particles": 2}, "go with collections only, got 2"),
+            ({"max_particles": 2}, "go with collections only, got 2"),
             ({"event_feat": ["ht"]}, "no entry 'event_feat': did you mean event_feats"),
         ],
     )

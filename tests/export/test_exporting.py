@@ -236,11 +236,11 @@ def test_nothing_is_left_of_a_write_that_fails(tiny, tmp_path, monkeypatch):
 
 
 def test_arguments_that_do_not_fit_are_refused(model, tmp_path):
-    with pytest.raises(ValueError, match=r"the suffix says the format, \.onnx or \.pt2, got '\.h5'"):
+    with pytest.raises(ValueError, match=r"the suffix of .* must be \.onnx or \.pt2, got '\.h5'"):
         model.export(tmp_path / "model.h5")
     with pytest.raises(ValueError, match="form must be 'padded' or 'jagged', got 'ragged'"):
         model.export(tmp_path / "model.onnx", form="ragged")
-    with pytest.raises(ValueError, match=r"quantize=True is for \.onnx"):
+    with pytest.raises(ValueError, match=r"the suffix must be \.onnx for quantize=True"):
         model.export(tmp_path / "model.pt2", quantize=True)
     with pytest.raises(ValueError, match="tolerance must be above 0"):
         model.export(tmp_path / "model.pt2", tolerance=0)
@@ -270,7 +270,7 @@ def test_heads_that_cannot_be_exported_say_why(tmp_path):
     def of(head):
         return Model(ModelBuilder("classification", 1, ["a", "b"], {"body": SMALL}, head=head))
 
-    with pytest.raises(TypeError, match="Own cannot be exported: it is neither an AbsMatrixHead nor a CatEmbHead"):
+    with pytest.raises(TypeError, match="Own cannot be exported: it has no embed for plain tensors"):
         of(lambda **kargs: Own(kargs["cont_feats"])).export(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=r"Asking, body or tail cannot be captured by torch\.export: GuardOn"):
         of(Asking).export(tmp_path / "model.onnx")
@@ -285,7 +285,7 @@ def test_a_precision_without_kernels_is_told(tmp_path):
     head = partial(Conv, vecs=["a", "b", "c"], feats_per_vec=["px"])
     model = Model(ModelBuilder("classification", 1, ["a_px", "b_px", "c_px"], {"body": SMALL}, head=head))
     model.model.double()
-    with pytest.raises(ValueError, match=r"float32: export a model of float32, model\.model\.float\(\)"):
+    with pytest.raises(ValueError, match=r"float32: export a float32 model, model\.model\.float\(\)"):
         model.export(tmp_path / "model.onnx")
     assert model.export(tmp_path / "model.pt2").deviation < 1e-12
 
@@ -383,5 +383,5 @@ def test_a_quantised_model_that_says_something_else_is_refused(noise, accepted):
     if accepted:
         found.check_sane()
     else:
-        with pytest.raises(ValueError, match="does not say what the model says"):
+        with pytest.raises(ValueError, match="the quantised model does not agree with the model"):
             found.check_sane()

@@ -32,7 +32,7 @@ def reads(monkeypatch):
     read = EventStream.events_of
 
     def counted(self, number):
-        found.append(self.paths[self.chunk_list[number].file])
+        found.append(self.files[self.chunk_list[number].file])
         return read(self, number)
 
     monkeypatch.setattr(EventStream, "events_of", counted)

@@ -117,9 +117,9 @@ def test_a_tuple_is_counted_by_its_events_not_by_its_length(model, parts):
     assert model.predict((flat, matrix)).shape == (5, 1)
     whole = model.evaluate(parts[2].select(range(5)))
     assert model.evaluate((flat, matrix), batch.y, batch.weight, bs=2) == pytest.approx(whole, rel=1e-5)
-    with pytest.raises(ValueError, match=r"flat part must have . events, as the particles have, got 4"):
+    with pytest.raises(ValueError, match="flat part has 4 events"):
         model.predict((flat[:4], matrix))
-    with pytest.raises(ValueError, match="more events than the 4 targets"):
+    with pytest.raises(ValueError, match="got 4 targets for more events"):
         model.evaluate((flat, matrix), batch.y[:4])
 
 
@@ -357,11 +357,11 @@ def test_no_events_are_predicted_but_not_evaluated(model, parts):
     nothing = parts[0].select([])
     assert model.predict(nothing).shape == (0, 1)
     assert [len(column) for column in model.score_columns(nothing).values()] == [0, 0]
-    with pytest.raises(ValueError, match="nothing can be evaluated on 0 events"):
+    with pytest.raises(ValueError, match="must have a positive sum of weights, got 0 for 0 events"):
         model.metrics(nothing)
     weightless = parts[0].select(range(5))
     weightless.weight[:] = 0.0
-    with pytest.raises(ValueError, match="total weight of 0"):
+    with pytest.raises(ValueError, match="must have a positive sum of weights, got 0"):
         model.evaluate(weightless)
 
 
@@ -380,7 +380,7 @@ def test_predicting_and_evaluating_leave_the_mode_as_it_was(training):
 
 def test_weights_and_targets_go_together():
     model = Model(ModelBuilder("regression", 1, ["a"]))
-    with pytest.raises(ValueError, match="there are 1 weights, but 3 targets"):
+    with pytest.raises(ValueError, match="weights must be as many as the 3 targets, got 1"):
         model.evaluate(np.ones((3, 1)), np.ones(3), np.ones(1))
 
 
@@ -440,7 +440,7 @@ def test_an_event_of_a_file_that_a_model_cannot_take_is_named_by_its_number_ther
 def test_files_that_have_no_events_or_other_columns_are_named(model, tmp_path):
     columns = {name: values[:60] for name, values in read_columns(sample_path()).items()}
     nothing = write_columns(tmp_path / "a.parquet", {name: values[:0] for name, values in columns.items()})
-    with pytest.raises(ValueError, match=r"a.parquet: nothing can be evaluated on 0 events"):
+    with pytest.raises(ValueError, match=r"a.parquet: events must have a positive sum of weights, got 0 for 0 events"):
         model.evaluate(nothing)
     with pytest.raises(ValueError, match=r"a.parquet: there are no events"):
         model.fit(1, EventStream(nothing, model.schema))
@@ -458,5 +458,5 @@ def test_a_feature_that_cannot_be_measured_is_named_by_its_event_in_its_file(tmp
     write_columns(tmp_path / "b.parquet", {"ht": odd, "met": np.arange(50.0), "label": label})
     schema = EventSchema(event_feats=("ht",), targets=("label",), event_selection="met > 20")
     stream = EventStream(tmp_path / "*.parquet", schema, chunk_size=15)
-    with pytest.raises(SchemaError, match=r"b\.parquet: event 41: 'ht' is -999"):
+    with pytest.raises(SchemaError, match=r"b\.parquet: event 41: 'ht' must be at least 0 for its logarithm, got -999"):
         ModelBuilder.from_dataset(stream, transforms={"ht": "log"})

@@ -1,4 +1,4 @@
-"""Model files: plain data only, and clear words for what is no model."""
+"""Model files: plain data only, and clear words for what is not a model."""
 
 import contextlib
 import os
@@ -61,10 +61,10 @@ def test_code_in_a_model_file_is_never_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = torch.load(path, weights_only=True)
     torch.save({**content, "history": Evil()}, path)
-    with pytest.raises(ValueError, match=r"model\.pt is no model of lumigraph, or is damaged"):
+    with pytest.raises(ValueError, match=r"model\.pt is not a model of lumigraph, or is damaged"):
         Model.load(path)
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match=r"model\.pt is no model of lumigraph"):
+    with pytest.raises(ValueError, match=r"model\.pt is not a model of lumigraph"):
         Model.load(path)
     assert not (tmp_path / "executed").exists()
 
@@ -73,13 +73,13 @@ def test_what_is_no_model_is_said_to_be_none(path, tmp_path):
     whole = path.read_bytes()
     for cut in (0, 1, 10, 1000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        with pytest.raises(ValueError, match="is no model of lumigraph"):
+        with pytest.raises(ValueError, match="is not a model of lumigraph"):
             Model.load(path)
     path.write_text("not a model\n")
-    with pytest.raises(ValueError, match="is no model of lumigraph"):
+    with pytest.raises(ValueError, match="is not a model of lumigraph"):
         Model.load(path)
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(ValueError, match="is no model of lumigraph"):
+    with pytest.raises(ValueError, match="is not a model of lumigraph"):
         Model.load(path)
     with pytest.raises(FileNotFoundError, match="there is no model file"):
         Model.load(tmp_path / "nowhere.pt")

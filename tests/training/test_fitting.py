@@ -178,7 +178,7 @@ def test_a_folder_that_was_moved_still_knows_its_best_weights(tmp_path, more):
         ({"seed": 1}, "seed=0, not 1"),
         ({"val": None}, "validation=True, not False"),
         ({"data": events(100)}, "batches per epoch=7, not 4"),
-        ({"module": nn.Linear(2, 1)}, "of another model, of which '0.bias' differs"),
+        ({"module": nn.Linear(2, 1)}, "of another model, in which '0.bias' differs"),
     ],
 )
 def test_another_training_is_not_resumed(tmp_path, changed, message):
@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_is_said_to_be_one_and_can_be_replaced(tmp_path):
     train(network(), events(), folder=tmp_path)
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"last\.ckpt is no checkpoint, or is damaged"):
+    with pytest.raises(ValueError, match=r"last\.ckpt is not a checkpoint, or is damaged"):
         train(network(), events(), folder=tmp_path, resume=True)
     assert train(network(), events(), folder=tmp_path, overwrite=True)["epoch"] == [0, 1, 2]
 
@@ -223,7 +223,7 @@ def test_a_training_that_is_stopped_says_so_and_leaves_signals_as_they_were(tmp_
 
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     kind = KeyboardInterrupt if number == signal.SIGINT else SystemExit
-    with pytest.raises(kind, match=r"--resume\) goes on from its last checkpoint") as stopped:
+    with pytest.raises(kind, match=r"--resume\) continues from its last checkpoint") as stopped:
         train(network(), events(), folder=tmp_path, callbacks=[Stop()])
     assert getattr(stopped.value, "code", "text") not in (0, None)  # which a batch system takes for a success
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -232,7 +232,7 @@ def test_a_training_that_is_stopped_says_so_and_leaves_signals_as_they_were(tmp_
 def test_validation_events_that_tell_nothing_are_an_error():
     weightless, broken = events(50, weight=-1.0), events(50)
     broken.u[3] = torch.inf
-    with pytest.raises(ValueError, match="weights of the validation events add up to -50"):
+    with pytest.raises(ValueError, match="weights of the validation events must have a positive sum, got -50"):
         train(network(), events(), weightless)
     with pytest.raises(ValueError, match="the validation loss is nan in epoch 0"):
         train(network(), events(), broken)

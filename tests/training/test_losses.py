@@ -57,7 +57,7 @@ def test_a_loss_of_ones_own_is_a_class_an_instance_a_partial_or_a_function(loss)
 def test_a_loss_that_averages_over_the_batch_is_an_error():
     with pytest.raises(ValueError, match="one number per event"):
         event_loss("regression", lambda p, y: (p - y).square().mean())(model("regression", 1), X, torch.zeros(5, 1))
-    with pytest.raises(ValueError, match="loss must be 'auto' or a loss of .*, got 'atuo': did you mean auto"):
+    with pytest.raises(ValueError, match=r"loss must be 'auto' or a loss of .*, got 'atuo': did you mean auto"):
         event_loss("regression", "atuo")
 
 

@@ -1,8 +1,8 @@
-"""LUMIN's interaction network, in an environment with LUMIN 0.9; imports nothing of lumigraph.
+"""LUMIN's interaction network, in an environment with LUMIN 0.9; does not import lumigraph.
 
-The network that LUMIN 0.9.1 gives its users: ``GNNHead`` of ``InteractionNet`` and ``GraphCollapser`` on padded
-constituents, in front of ``FullyConnected`` and ``ClassRegMulti``; widths are those of lumigraph's. Its edges are not
-those of the paper: each constituent hears only the next one of its jet, n - 1 times over.
+The network of LUMIN 0.9.1: ``GNNHead`` of ``InteractionNet`` and ``GraphCollapser`` on padded
+constituents, followed by ``FullyConnected`` and ``ClassRegMulti``; widths are those of lumigraph. Its edges are not
+those of the paper: each constituent receives only from the next one of its jet, n - 1 times.
 """
 
 import sys
@@ -31,7 +31,7 @@ class Network(nn.Module):
         cells = [f"{vec}_{feat}" for vec in vecs for feat in feats]
         self.head = GNNHead(cells, vecs, feats, extractor, collapser)
         self.body = FullyConnected(self.head.get_out_size(), self.head.feat_map, depth=2, width=64)
-        self.tail = nn.Linear(self.body.get_out_size(), 1)  # ClassRegMulti, but for the sigmoid, which the loss has
+        self.tail = nn.Linear(self.body.get_out_size(), 1)  # ClassRegMulti without the sigmoid, which is in the loss
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
@@ -45,7 +45,7 @@ def make(jets: Jets) -> nn.Module:
 
 
 def score(net: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
-    """Return the logit of a top; the matrix is (jets, features, constituents), 0 where there is none."""
+    """Return the logit of a top; the matrix is (jets, features, constituents), 0 in empty slots."""
     return net(x.transpose(1, 2))
 
 

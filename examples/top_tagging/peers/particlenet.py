@@ -1,8 +1,8 @@
-"""ParticleNet as weaver-core has it, in an environment with weaver-core 0.5; imports nothing of lumigraph.
+"""ParticleNet of weaver-core, in an environment with weaver-core 0.5; does not import lumigraph.
 
 Architecture and optimiser are those of H. Qu, L. Gouskos, arXiv:1902.08570, section IV: three EdgeConv blocks of 16
 neighbours with 64, 128 and 256 channels, a fully connected layer of 256 with dropout 0.1, AdamW with weight decay
-1e-4, and a learning rate that rises linearly to 3e-3, falls linearly, and ends far below.
+1e-4, and a learning rate that rises linearly to 3e-3, falls linearly, and ends far lower.
 """
 
 import torch
@@ -22,7 +22,7 @@ def make(jets: Jets) -> nn.Module:
 def score(net: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
     """Return the logit of a top; neighbours are first those in deta and dphi."""
     features = (x * mask.unsqueeze(-1)).transpose(1, 2)
-    features.requires_grad_(torch.is_grad_enabled())  # weaver's network computes no gradient without it
+    features.requires_grad_(torch.is_grad_enabled())  # without it, weaver's network computes no gradient
     out = net(features[:, :2].detach(), features, mask.unsqueeze(1))
     return out[:, 1] - out[:, 0]
 

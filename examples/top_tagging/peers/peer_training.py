@@ -1,8 +1,8 @@
-"""Train a network of another package on the jets of the benchmark; needs PyTorch and NumPy, nothing of lumigraph.
+"""Train a network of another package on the jets of the benchmark; needs only PyTorch and NumPy, not lumigraph.
 
 The jets are in an .npz file: ``matrix`` (jets, constituents, features), ``mask`` (jets, constituents), ``label``
 (jets,), the names of the ``features``, and the numbers of ``train`` and ``val`` jets, which come first. Outputs on the
-other jets are written as ``OUT.npy``; with ``--speed`` nothing is trained, and ``OUT.json`` says parameters and speed.
+other jets are written as ``OUT.npy``; with ``--speed`` nothing is trained, and ``OUT.json`` holds parameters and speed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Jets:
         )
 
     def standardise(self) -> None:
-        """Give features mean 0 and standard deviation 1 over training jets; 0 where there is no constituent."""
+        """Give features mean 0 and standard deviation 1 over training jets; 0 in empty slots."""
         there = self.x[self.train][self.mask[self.train]]
         self.x = (self.x - there.mean(0)) / there.std(0) * self.mask.unsqueeze(-1)
 
@@ -53,17 +53,17 @@ def run(
 ) -> None:
     """Read the command line, then train and test, or measure the speed.
 
-    ``make`` builds a network for jets, ``score`` gives the logit of a top, (jets,), from a network, features (jets,
+    ``make`` builds a network for jets, ``score`` computes the logit of a top, (jets,), from a network, features (jets,
     constituents, features) and mask.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("jets", type=Path)
-    parser.add_argument("out", type=Path, help="what the files to write are called, without suffix")
+    parser.add_argument("out", type=Path, help="path of the output files, without suffix")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--features", nargs="+", default=names, help="what the network sees of a constituent")
+    parser.add_argument("--features", nargs="+", default=names, help="features of a constituent")
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--speed", action="store_true")
     args = parser.parse_args()
@@ -122,7 +122,7 @@ def speed(
     batch_size: int,
     device: str,
 ) -> dict[str, Any]:
-    """Return parameters and events a second, from the median of some steps: of one core, or by the clock on a GPU."""
+    """Return parameters and events per second, from the median of some steps: CPU time, or wall time on a GPU."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in net.parameters())}
     for name in ("training", "inference"):

@@ -40,11 +40,11 @@ def fit(
     out
         Folder for model.pt, history.csv, checkpoints and pictures.
     logger
-        A Lightning logger beside history.csv: its name in lightning.pytorch.loggers, and args.
+        A Lightning logger in addition to history.csv: its name in lightning.pytorch.loggers, and args.
     resume
-        Go on from the last checkpoint in the folder.
+        Continue from the last checkpoint in the folder.
     overwrite
-        Replace the training that the folder holds.
+        Replace the training in the folder.
     """
     import torch
     from lightning.pytorch.utilities import rank_zero_only
@@ -55,12 +55,12 @@ def fit(
     from ..plotting import draw_results
     from ..training.optimiser import optimiser_of_training
 
-    folder, first = Path(out), getattr(rank_zero_only, "rank", 0) == 0  # of several processes one speaks and writes
+    folder, first = Path(out), getattr(rank_zero_only, "rank", 0) == 0  # only the first process prints and writes
     if not (overwrite or resume) and (
         (folder / "model.pt").exists() or (folder / "checkpoints" / "last.ckpt").exists()
     ):
-        raise FileExistsError(f"{folder} holds a training already: use --resume, --overwrite, or another --out")
-    # what is misspelt is found before the events are read
+        raise FileExistsError(f"{folder} already holds a training: use --resume, --overwrite, or another --out")
+    # find misspelt settings before reading events
     builder, logs = builder_of(model, data.event_schema), _logger(logger) if logger else False
     optimiser_of_training(builder.opt_args, training)
     train, val, test = events_of(data)
@@ -87,18 +87,18 @@ def fit(
 def predict(
     model: str, file: str, out: str | None = None, columns: Literal["ids", "all"] = "ids", overwrite: bool = False
 ) -> None:
-    """Write the scores of a model beside the event identifiers, in the order of the input.
+    """Write the scores of a model with the event identifiers, in the order of the input.
 
     Parameters
     ----------
     model
         Model file.
     file
-        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several; labels and weights are not needed.
+        ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several; it needs no labels or weights.
     out
-        File to write, its suffix gives the format; by default the name of the input with _scores in it, here.
+        File to write, its suffix sets the format; by default the name of the input with _scores added, in this folder.
     columns
-        What stands beside the scores: the identifiers of an event, or all columns of the input.
+        Columns to write with the scores: the identifiers of an event, or all columns of the input.
     overwrite
         Replace the file if it exists.
     """
@@ -109,13 +109,15 @@ def predict(
     source = Path(split_path(files[0])[0])
     name = source.name.split(".")[0]
     if len(files) > 1 and out is None:
-        raise ValueError(f"{file} names {len(files)} files, whose scores go to one: name it with --out")
+        raise ValueError(
+            f"--out must be given for several files, got {len(files)} files in {file}: it holds all their scores"
+        )
     target = out if out is not None else f"{name}_scores{source.name[len(name) :]}"
     check_writable(target, overwrite)
     found = Model.load(model).predict_to_file(files, target, columns=columns, overwrite=overwrite)
     print(f"{found['events']} events: {', '.join(found['columns'])} -> {target}")
     if found["left_out"]:
-        print(f"left out, as they hold no numbers: {', '.join(found['left_out'])}")
+        print(f"left out, as they are not numeric: {', '.join(found['left_out'])}")
 
 
 def metrics(model: str, file: str, pictures: str | None = None) -> None:
@@ -128,7 +130,7 @@ def metrics(model: str, file: str, pictures: str | None = None) -> None:
     file
         ROOT (file.root:tree), Parquet, HDF5 or CSV file.
     pictures
-        Folder for pictures; none are drawn if not given.
+        Folder for pictures; by default none are drawn.
     """
     from ..data import EventStream
     from ..model import Model
@@ -152,18 +154,18 @@ def export(
     quantize: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write a model as an ONNX file (.onnx) or one of torch.export (.pt2), checked against the model.
+    """Write a model as an ONNX (.onnx) or torch.export (.pt2) file, compared with the model.
 
     Parameters
     ----------
     model
         Model file.
     out
-        File to write, its suffix gives the format.
+        File to write, its suffix sets the format.
     form
-        How particles come: a padded matrix with a mask, or jagged, those of all events with their number per event.
+        Layout of particles: padded, a matrix with a mask; or jagged, those of all events with their number per event.
     events
-        File with events to compare on as well; with targets, figures of merit before and after are printed.
+        File with events for a further comparison; with targets, figures of merit before and after are printed.
     quantize
         Round matrices to int8.
     overwrite
@@ -176,7 +178,7 @@ def export(
 
 
 def report(model: str, file: str, out: str = "report.html", overwrite: bool = False) -> None:
-    """Write a page about a model and how it does on events with targets: figures, events, data and versions.
+    """Write a page on a model and its performance on events with targets: figures, events, data and versions.
 
     Parameters
     ----------
@@ -185,7 +187,7 @@ def report(model: str, file: str, out: str = "report.html", overwrite: bool = Fa
     file
         ROOT (file.root:tree), Parquet, HDF5 or CSV file, or a pattern for several.
     out
-        HTML file to write; it holds all its pictures.
+        HTML file to write; it includes all pictures.
     overwrite
         Replace the file if it exists.
     """
@@ -203,16 +205,16 @@ def report(model: str, file: str, out: str = "report.html", overwrite: bool = Fa
 
 
 def inspect(file: str, columns: list[str] | None = None, yaml: bool = False) -> None:
-    """Print what a file holds, and a schema of its events to be pasted into a configuration.
+    """Print the contents of a file, and a schema of its events to paste into a configuration.
 
     Parameters
     ----------
     file
         ROOT (file.root:tree), Parquet, HDF5 or CSV file.
     columns
-        Columns to look at, as [ht,Jet_px]; all if not given.
+        Columns to inspect, as [ht,Jet_px]; by default all.
     yaml
-        Print the schema only.
+        Print only the schema.
     """
     from ..data.inspection import inspect_file
     from ..data.inspection.report_text import report_text
@@ -233,14 +235,14 @@ def _logger(config: dict[str, Any]) -> Any:
 
     name = str(config.get("name", ""))
     if name not in loggers.__all__:
-        raise ValueError(f"logger.name={name!r} is not a Lightning logger: {near(name, loggers.__all__)}")
+        raise ValueError(f"logger.name must be a Lightning logger, got {name!r}: {near(name, loggers.__all__)}")
     return getattr(loggers, name)(**config.get("args", {}))
 
 
 _FLAGS = {
-    "resume": "go on from the last checkpoint in the folder",
-    "overwrite": "replace what is there; without it nothing is overwritten",
-    "yaml": "print the schema only",
+    "resume": "continue from the last checkpoint in the folder",
+    "overwrite": "replace existing output; without it nothing is overwritten",
+    "yaml": "print only the schema",
     "quantize": "round matrices to int8",
 }
 
@@ -266,7 +268,7 @@ def _parser() -> Any:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status, 0 for success, 1 for bad data, 2 for bad options and 130 for Ctrl-C."""
+    """Run the command and return its exit status: 0 success, 1 bad data, 2 bad options, 130 Ctrl-C."""
     from jsonargparse import ArgumentError
 
     parser = _parser()
@@ -295,7 +297,7 @@ def main(args: Sequence[str] | None = None) -> int:
         text = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename:
             text = f"{error.filename}: {error.strerror}"
-        # what was written before is told in a note
+        # a note names what was already written
         return _complain("; ".join([text, *getattr(error, "__notes__", [])]), 1)
     return 0
 
@@ -306,7 +308,7 @@ def _complain(message: str, status: int) -> int:
 
 
 def _with_hint(message: str, parser: Any) -> str:
-    """Add the nearest names to a complaint about an unknown option."""
+    """Add the nearest names to an error about an unknown option."""
     found = re.search(r"ubcommand '(\w+)' does not accept option '([^']+)'", message)
     if not found:
         return message

@@ -1,4 +1,4 @@
-"""What a training is configured with beside `lumigraph.training.TrainConfig`: its events and its model."""
+"""Configuration of a training in addition to `lumigraph.training.TrainConfig`: its events and its model."""
 
 import copy
 import inspect
@@ -16,7 +16,7 @@ from ..model import Description, ModelBuilder
 
 __all__ = ["FROM_EVENTS", "DataConfig", "ModelConfig", "builder_of", "events_of"]
 
-#: fields of a description that the events say, or their schema
+#: fields of a description set by the events or their schema
 FROM_EVENTS = ("cont_feats", "schema", "input_feats", "scales")
 
 
@@ -29,14 +29,14 @@ class DataConfig:
     event_schema
         Which columns are particles, event features, categories, targets, weight and identifiers.
     file
-        ROOT, Parquet, HDF5 or CSV file, or several, also with * and ?; ``sample`` stands for the events that come with
+        ROOT, Parquet, HDF5 or CSV file, or several, also with * and ?; ``sample`` stands for the events included in
         lumigraph.
     val_file
-        Files of the validation events, and
+        Files of the validation events, if separate.
     test_file
-        of the test events, if they have files of their own; give both, or neither for a split.
+        Files of the test events, if separate; give both this and val_file, or neither for a split.
     split
-        Shares of training, validation and test events.
+        Fractions of training, validation and test events.
     split_seed
         Seed of the split.
     in_memory
@@ -46,7 +46,7 @@ class DataConfig:
     loading
         Further arguments of the loader of training events, such as pairs_per_batch, bucketed, num_workers, window_size.
     reweight
-        Give one class of the training events the spectrum of another: feats, source, target and num_bins, see
+        Reweight one class of the training events to the spectrum of another: feats, source, target and num_bins; see
         lumigraph.data.reweighted.
     """
 
@@ -75,7 +75,7 @@ def _check_names(entry: str, given: Mapping[str, Any], function: Any) -> None:
 
 
 def _type_in_a_file(hint: Any) -> Any:
-    """Return those of the types of a field of a description that can stand in a file."""
+    """Return the types of a field of a description that a file can hold."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     simple = (str, int, float, bool, NoneType)
     plain = tuple(k for k in kinds if k in simple or get_origin(k) in (Literal, Sequence, Mapping))
@@ -83,7 +83,7 @@ def _type_in_a_file(hint: Any) -> Any:
 
 
 def _fields_in_a_file() -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, type and default of each field of a description that a file can have, the input side required."""
+    """Yield name, type and default of each field of a description that a file can hold; only the head is required."""
     hints = get_type_hints(Description)
     defaults = {"objective": "classification", "n_out": None}
     for each in fields(Description):
@@ -110,14 +110,16 @@ def events_of(data: DataConfig) -> Sequence[Any]:
     files = [sample_path() if data.file == "sample" else data.file, data.val_file, data.test_file]
     given = [file for file in files if file is not None]
     if len(given) == 2:
-        raise ValueError("data.val_file and data.test_file go together: give both, or neither to split data.file")
+        raise ValueError(
+            "data.val_file and data.test_file must be given together, got one: give both, or neither to split data.file"
+        )
     parts = [read(file, data.event_schema) for file in given]
     for file, part in zip(given, parts, strict=True):
-        if data.in_memory and not len(part):  # a stream says so itself
-            raise ValueError(f"{file}: there are no events that are selected, so there is nothing to learn from")
+        if data.in_memory and not len(part):  # a stream raises its own error
+            raise ValueError(f"{file}: there are no events after the selection, so none to learn from")
     return parts if len(parts) == 3 else parts[0].split(data.split, seed=data.split_seed)
 
 
 def builder_of(model: ModelConfig, schema: EventSchema) -> ModelBuilder:
-    """Return what makes the model, all of it checked; what only events tell is still to be measured."""
+    """Return a checked builder of the model, not yet completed by measurements on events."""
     return ModelBuilder.from_schema(schema, **vars(model))

@@ -73,7 +73,7 @@ def load_state_dict(block_or_model: Any, state: Any) -> None:
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:
-    """Return the weights in a state_dict, or in what LUMIN saves."""
+    """Return the weights in a state_dict or in a file saved by LUMIN."""
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a state_dict, got {type(state).__name__}: read a file with torch.load")
     inner = state.get("model")

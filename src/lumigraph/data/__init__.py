@@ -1,4 +1,4 @@
-"""Events from files: named columns, data sets, loaders, and the sample that is shipped."""
+"""Events from files: named columns, data sets, loaders, and the shipped sample."""
 
 from .columns.expressions import FUNCTIONS, Expression
 from .columns.table_tensors import table_to_tensor

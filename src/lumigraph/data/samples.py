@@ -1,4 +1,4 @@
-"""The events that come with the package: ttH(bb) against tt + jets; how they were made is in docs/datasheet.md."""
+"""The events shipped with the package: ttH(bb) against tt + jets; see docs/datasheet.md for how they were made."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +9,7 @@ from .loading.dataset import EventDataset
 
 __all__ = ["SAMPLE_SCHEMA", "load_sample", "sample_path"]
 
-#: What the shipped events hold for the classification of ttH against tt + jets.
+#: The columns of the shipped events that classify ttH against tt + jets.
 SAMPLE_SCHEMA = EventSchema(
     collections=("MET", "Electron", "Muon", "Jet"),
     feats_per_vec=(
@@ -25,7 +25,7 @@ SAMPLE_SCHEMA = EventSchema(
 
 
 def sample_path(kind: Literal["parquet", "root"] = "parquet") -> Path:
-    """Return where the shipped events are: all of them as Parquet, a few thousand of them as ROOT.
+    """Return the path of the shipped events: all of them as Parquet, a few thousand as ROOT.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def sample_path(kind: Literal["parquet", "root"] = "parquet") -> Path:
     'tth.root'
     """
     if kind not in ("parquet", "root"):
-        raise ValueError(f"the sample is shipped as 'parquet' and 'root', not as {kind!r}")
+        raise ValueError(f"kind must be 'parquet' or 'root', got {kind!r}")
     return Path(str(files("lumigraph.data") / "sample" / f"tth.{kind}"))
 
 

@@ -1,4 +1,4 @@
-"""Models as files for production: ONNX, and the files of torch.export.
+"""Models as files for production: ONNX and torch.export.
 
 See `lumigraph.Model.export`.
 """

@@ -1,4 +1,4 @@
-"""A model and its file on the same events."""
+"""Comparison of a model and its file on the same events."""
 
 import copy
 from collections.abc import Iterator
@@ -19,28 +19,28 @@ from .random_events import RandomEvents
 
 __all__ = ["Comparison", "compare"]
 
-#: Events at a time: padded pairs take memory for the square of the slots.
+#: Events per step: the memory for padded pairs grows with the square of the slots.
 _EVENTS = 32
-#: How much further than the model itself, in its precision, a file may be off what the model gives in float64.
+#: Largest deviation of a file from the model, in units of the deviation of the model from itself in float64.
 _ROUNDING = 4.0
-#: How far a quantised model may be off on average, as a part of the spread of the model's outputs.
+#: Largest mean deviation of a quantised model, as a fraction of the spread of the model's outputs.
 _SANE = 0.25
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a model and its file give for the same events.
+    """Outputs of a model and its file for the same events.
 
     Parameters
     ----------
     model, file
-        Outputs (events, outputs) of either.
+        Outputs (events, outputs) of each.
     exact
         Outputs of the model in float64.
     objective
-        What is predicted.
+        Kind of prediction.
     merits
-        Figures of merit by name, of model and file, on the events that were given.
+        Figures of merit by name, of model and file, on the given events.
     """
 
     model: Tensor
@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def scale(self) -> Tensor:
-        """What a difference of each output is measured by: 1, or the largest value of a regression."""
+        """Unit of the difference of each output: 1, or the largest value of a regression."""
         ones = torch.ones(self.model.size(1), dtype=torch.float64)
         if self.objective != "regression":
             return ones
@@ -65,11 +65,11 @@ class Comparison:
 
     @property
     def deviation(self) -> float:
-        """Largest difference of all."""
+        """Largest difference."""
         return float(self.difference.max())
 
     def check(self, tolerance: float) -> None:
-        """Raise a ValueError with figures if any output differs by more than the tolerance and than rounding."""
+        """Raise a ValueError with figures if any output differs by more than both tolerance and rounding."""
         rounding = (self.exact - self.model.double()).abs() / self.scale
         beyond = int((self.difference > (_ROUNDING * rounding).clamp(min=tolerance)).any(1).sum())
         if not beyond:
@@ -83,26 +83,26 @@ class Comparison:
         )
 
     def check_sane(self) -> None:
-        """Raise a ValueError if a quantised model says little of what the model says."""
+        """Raise a ValueError if the outputs of a quantised model are far from those of the model."""
         spread = self.model.double().std(0) / self.scale
         off = self.difference.mean(0)
         if bool((off <= _SANE * spread + 1e-3).all()):
             return
         raise ValueError(
-            "the quantised model does not say what the model says, and nothing was written: outputs are off by "
-            f"{off.tolist()} on average, where those of the model spread by {spread.tolist()}; export without quantize"
+            "the quantised model does not agree with the model, and nothing was written: outputs differ by "
+            f"{off.tolist()} on average, but those of the model spread by {spread.tolist()}: export without quantize"
         )
 
 
 def compare(
     module: nn.Sequential, description: ModelBuilder, interface: Interface, run: Run, events: Events | None
 ) -> Comparison:
-    """Show random events, and those that are given, to a model and its file.
+    """Evaluate a model and its file on random events and on the given ones.
 
     Raises
     ------
     ValueError
-        If the model gives NaN or infinity itself, or the file cannot be run.
+        If the model itself gives NaN or infinity, or the file cannot be run.
     """
     original = copy.deepcopy(module).cpu().eval()
     precise = copy.deepcopy(original).double()
@@ -125,14 +125,16 @@ def compare(
             sizes = {name: tuple(value.shape) for name, value in inputs.items()}
             raise ValueError(f"the exported model fails on inputs of the sizes {sizes}: {first_line(error)}") from error
         if found[-1].shape != out.shape:
-            raise ValueError(f"the exported model gives {tuple(found[-1].shape)}, the model {tuple(out.shape)}")
+            raise ValueError(
+                f"the exported model must give the shape {tuple(out.shape)} of the model, got {tuple(found[-1].shape)}"
+            )
     ours, theirs = torch.cat(expected), torch.cat(found)
     if not bool(ours.isfinite().all()):
         raise ValueError(
-            "the model itself gives NaN or infinite outputs on random events: train it, or look at its weights"
+            "the model itself gives NaN or infinite outputs on random events: train it, or check its weights"
         )
     before_and_after: dict[str, tuple[Any, Any]] = {}
-    if events is not None and targets:  # of the events that were given, which came last
+    if events is not None and targets:  # the given events came last
         y, w = torch.cat(targets).numpy(), torch.cat(weights).numpy() if weights else None
         before, after = (
             merits(y, out[-len(y) :].numpy(), w, interface.objective, events.schema.targets) for out in (ours, theirs)
@@ -144,7 +146,7 @@ def compare(
 def _batches(
     random: RandomEvents, events: Events | None
 ) -> Iterator[tuple[Batch, int | None, AbstractContextManager[None]]]:
-    """Yield events, in how many slots, and what lets an error about one of them name it."""
+    """Yield events, their number of slots, and a context that adds an event's number to errors about it."""
     for batch, num_slots in random.batches():
         yield batch, num_slots, nullcontext()
     if events is not None:

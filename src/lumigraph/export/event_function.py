@@ -12,17 +12,17 @@ __all__ = ["JaggedEvents", "PaddedEvents"]
 
 
 class PaddedEvents(nn.Module):
-    """Head, body and tail as one function of padded events; what the model refuses gives NaN.
+    """Head, body and tail as one function of padded events; events that the model refuses give NaN.
 
-    A captured graph can raise no error that depends on numbers. An event with a NaN, with a category beyond its
-    embedding, with more particles than slots, or with a four-momentum that the head refuses, is given NaN instead.
+    A captured graph cannot raise errors that depend on values. An event with a NaN, with a category beyond its
+    embedding, with more particles than slots, or with a four-momentum that the head refuses, gives NaN instead.
 
     Parameters
     ----------
     model
-        Head, body and tail, of which a copy is kept, on the CPU and in evaluation mode.
+        Head, body and tail; a copy is kept on the CPU in evaluation mode.
     objective
-        What is predicted: a ``multiclass`` model gives probabilities here, as `lumigraph.Model.predict` does.
+        Kind of prediction: a ``multiclass`` model gives probabilities here, as `lumigraph.Model.predict` does.
     """
 
     def __init__(self, model: nn.Sequential, objective: str) -> None:
@@ -39,19 +39,19 @@ class PaddedEvents(nn.Module):
         u: Tensor | None = None,
         cat: Tensor | None = None,
     ) -> Tensor:
-        """Return the predictions, (events, outputs); an input that the model does not have is left out.
+        """Return the predictions, (events, outputs); leave out inputs that the model does not have.
 
         Parameters
         ----------
         rows, mask
-            Features of the particles (events, slots, features), and which slots hold one (events, slots).
+            Features of the particles (events, slots, features), and which slots hold a particle (events, slots).
         u, cat
             Continuous features of the events, and their categories.
         """
         if rows is None or mask is None:
             return self._predicted([], [], u, cat)
         most = None if self.matrix_head is None else self.matrix_head.max_particles
-        # an empty slot behind the others, so that there is one; all slots where their number is fixed
+        # append an empty slot, so that there is at least one; or all slots if their number is fixed
         extra = 1 if most is None else most
         rows = torch.cat([rows, rows.new_zeros(rows.size(0), extra, rows.size(2))], dim=1)
         mask = torch.cat([mask, mask.new_zeros(mask.size(0), extra)], dim=1)
@@ -64,13 +64,13 @@ class PaddedEvents(nn.Module):
     ) -> Tensor:
         head = self.matrix_head
         if head is None:
-            raise TypeError("this model has no head for particles: leave rows and mask, or values and lengths, out")
+            raise TypeError("the model has no head for particles: leave out rows and mask, or values and lengths")
         rows = torch.where(mask.unsqueeze(-1), rows, torch.zeros_like(rows))
         refused = [*refused, _any(head.refused(rows, mask))]
         return self._predicted(refused, [head.embed(rows, mask)], u, cat)
 
     def _predicted(self, refused: list[Tensor], vectors: list[Tensor], u: Tensor | None, cat: Tensor | None) -> Tensor:
-        """Join what the particles gave with the event features, which come first, and go on to the predictions."""
+        """Concatenate event features and vectors of particles, and compute the predictions."""
         head = self.flat_head
         if head is not None:
             like = next(t for t in (u, cat, *vectors) if t is not None)
@@ -88,17 +88,17 @@ class PaddedEvents(nn.Module):
 
 
 def _any(rows: Tensor) -> Tensor:
-    """Return which rows of a matrix hold a True; without columns none do, as a maximum in ONNX would not have it."""
+    """Return which rows of a matrix hold a True; none without columns, unlike a maximum in ONNX."""
     return rows.sum(1) > 0
 
 
 class JaggedEvents(nn.Module):
-    """The same of concatenated particles.
+    """The same for concatenated particles.
 
     Parameters
     ----------
     padded
-        A function of rows and mask, and of event features and categories as far as there are any.
+        A function of rows and mask, and of event features and categories if there are any.
     """
 
     def __init__(self, padded: nn.Module) -> None:
@@ -121,7 +121,7 @@ class JaggedEvents(nn.Module):
         slot = torch.arange(slots, device=lengths.device)
         mask = slot < lengths.unsqueeze(1)
         first = (lengths.cumsum(0) - lengths).unsqueeze(1)
-        # behind the particles one of zeros, for empty slots
+        # append a particle of zeros for empty slots
         padded = torch.cat([values, values.new_zeros(1, values.size(1))])
         rows = padded[torch.where(mask, first + slot, values.size(0))]
         event = {name: value for name, value in (("u", u), ("cat", cat)) if value is not None}

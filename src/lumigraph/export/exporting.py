@@ -1,4 +1,4 @@
-"""A model as a file for production: written, checked against the model, and only then put in place."""
+"""A model as a file for production: written, compared with the model, and only then moved into place."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ __all__ = ["Exported", "export_model"]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported, and how far it is from the model; printed as a few lines.
+    """An exported file and its deviation from the model; printed as a few lines.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ class Exported:
     inputs, output
         Names of the inputs with their shapes, and of the output.
     events
-        Number of events on which file and model were compared, random ones and those that were given.
+        Number of events on which file and model were compared, both random and given.
     deviation
         Largest difference of an output: of a probability, or of a regression relative to its largest value.
     tolerance
-        What was allowed; None for a quantised model.
+        Largest deviation allowed; None for a quantised model.
     merits
-        Figures of merit on the events that were given: of the model, and of the file.
+        Figures of merit on the given events, of the model and of the file.
     sizes
-        Bytes of the file; of a quantised one, before and after.
+        Size of the file in bytes; if quantised, before and after.
     """
 
     path: Path
@@ -84,40 +84,40 @@ def export_model(
 ) -> Exported:
     """Write a model as one function of plain tensors, for programs that have neither lumigraph nor Python.
 
-    Everything goes with it, from the columns of the data (scaling, embeddings) to probabilities. The file is
-    checked before it is put in place: it is opened again and compared with the model on random events, with 0, 1, 2
-    and many particles, in batches of other sizes than the one that was captured.
+    The function includes all steps from the columns of the data (scaling, embeddings) to probabilities. The file is
+    checked before it is moved into place: it is reopened and compared with the model on random events with 0, 1, 2
+    and many particles, in batches of sizes other than the captured one.
 
     Parameters
     ----------
     module, description
-        Head, body and tail, and what they are made of: ``model`` and ``model_builder`` of a `lumigraph.Model`.
+        Head, body and tail, and their description: ``model`` and ``model_builder`` of a `lumigraph.Model`.
     path
         File to write: ``.onnx`` for onnxruntime and others, ``.pt2`` for torch.export, AOTInductor and libtorch.
     form
-        How particles come. ``padded``: ``rows`` (events, slots, features) and ``mask`` (events, slots), in any
+        Layout of particles. ``padded``: ``rows`` (events, slots, features) and ``mask`` (events, slots), with any
         number of slots. ``jagged``: ``values`` (particles, features), event after event, and ``lengths``
         (events,); the i-th particle of an event is then in slot i.
     quantize
         Whether to round matrices to int8, for ``.onnx``. The difference is reported, not limited by ``tolerance``.
     events
-        A data set or a stream with targets, on which model and exported file are compared as well; the
-        figures of merit of both are reported.
+        A data set or a stream with targets, on which model and exported file are also compared; the figures of merit
+        of both are reported.
     tolerance
-        Largest difference of a probability, or of a regression relative to its largest value. Where rounding
-        alone moves the model by more, which is found by computing it in float64, four times that much is allowed.
+        Largest difference of a probability, or of a regression relative to its largest value. If rounding
+        alone, found by computing the model in float64, changes it by more, four times that change is allowed.
     overwrite
         Whether an existing file may be replaced.
 
     Returns
     -------
     Exported
-        The file, what goes in and comes out, the largest difference and the sizes; printed as a few lines.
+        The file, its inputs and output, the largest difference and the sizes; printed as a few lines.
 
     Raises
     ------
     ValueError
-        If the file does not agree with the model, or a block cannot be captured. Nothing is left behind.
+        If the file does not agree with the model, or a block cannot be captured. No file is left.
     FileExistsError
         If ``path`` exists and ``overwrite`` is not set; it is left as it is.
     ImportError
@@ -125,19 +125,19 @@ def export_model(
 
     Notes
     -----
-    Besides, there are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
-    categories. The output is (events, n_out), as of `lumigraph.Model.predict`. The metadata of the file (in a ``.pt2``,
-    ``lumigraph.json``) name all columns in their order, the schema and the units. What stands in a slot that the
-    mask leaves out has no influence. An event that the model refuses (with a NaN, an unknown category, more
-    particles than slots, E < abs(p)) gets NaN. Features are float32, or what the model is converted to.
+    Further inputs are ``u`` (events, G) and ``cat`` (events, C, int64) if the model has event features or
+    categories. The output is (events, n_out), as in `lumigraph.Model.predict`. The metadata of the file (in a ``.pt2``,
+    ``lumigraph.json``) list all columns in order, the schema and the units. Values in masked slots have no influence.
+    An event that the model refuses (with a NaN, an unknown category, more particles than slots, E < abs(p)) gets NaN.
+    Features are float32, or the precision that the model is converted to.
 
-    Memory is taken for all pairs of slots, also of empty ones: hand over events of similar multiplicity together.
+    Memory is needed for all pairs of slots, including empty ones: batch events of similar multiplicity together.
     """
     path = check_place(path, overwrite)
     if path.suffix not in FORMATS:
-        raise ValueError(f"{path}: the suffix says the format, {' or '.join(FORMATS)}, got {path.suffix!r}")
+        raise ValueError(f"the suffix of {path} must be {' or '.join(FORMATS)}, got {path.suffix!r}")
     if quantize and path.suffix != ".onnx":
-        raise ValueError(f"quantize=True is for .onnx only, got {path.name}")
+        raise ValueError(f"the suffix must be .onnx for quantize=True, got {path.name}")
     if not 0 < check_number("tolerance", tolerance) < 1:
         raise ValueError(f"tolerance must be above 0 and below 1, got {tolerance}")
     if events is not None:
@@ -163,12 +163,12 @@ def export_model(
 
 
 def _write(module: nn.Sequential, description: ModelBuilder, face: Interface, file: Path) -> Run:
-    """Write a file, open it again, and return it as a function."""
+    """Write a file, reopen it, and return it as a function."""
     write, open_file = FORMATS[file.suffix]
     random = RandomEvents(module[0], description.scales, face)
     some = random.batch(torch.tensor([min(n, face.max_particles or n) for n in (3, 0, 1, 2)]))
     function = PaddedEvents(module, face.objective)
-    with torch.no_grad():  # an error of the model itself is not one of its capture
+    with torch.no_grad():  # raise errors of the model itself before its capture
         function(**padded_inputs(face, some))
     try:
         write(captured(function, face, some), face, file)
@@ -183,5 +183,5 @@ def _write(module: nn.Sequential, description: ModelBuilder, face: Interface, fi
     except Exception as error:
         hint = ""
         if face.dtype != torch.float32:
-            hint = "; onnxruntime lacks kernels beyond float32: export a model of float32, model.model.float()"
-        raise ValueError(f"the exported model cannot be opened again: {first_line(error)}{hint}") from error
+            hint = "; onnxruntime lacks kernels other than float32: export a float32 model, model.model.float()"
+        raise ValueError(f"the exported model cannot be reopened: {first_line(error)}{hint}") from error

@@ -1,4 +1,4 @@
-"""The formats of an exported model: how each is written, and run again from its file."""
+"""The formats of an exported model: writing a file and running it."""
 
 import json
 import logging
@@ -20,12 +20,12 @@ from .interface import Interface
 
 __all__ = ["FORMATS", "Run", "captured", "first_line", "need", "padded_inputs"]
 
-#: A function of the inputs by name that gives the predictions.
+#: A function of the inputs by name that returns the predictions.
 Run = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 def need(name: str) -> Any:
-    """Return an optional library, or raise an ImportError that says how to get it."""
+    """Return an optional library, or raise an ImportError that says how to install it."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -33,7 +33,7 @@ def need(name: str) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """Return the kind of an error and the first line of what it says: torch's go on for pages."""
+    """Return the type of an error and the first line of its message: those of torch can fill pages."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
@@ -48,24 +48,24 @@ def captured(function: nn.Module, interface: Interface, batch: Batch) -> torch.e
     function
         A `PaddedEvents`.
     interface
-        What it takes and gives.
+        Its inputs and outputs.
     batch
-        Some events; more than one of everything, since torch takes a size of 1 for a constant.
+        Some events; more than one of everything, since torch treats a size of 1 as a constant.
     """
     padded = replace(interface, form="padded")
     with _quietly():
         program = _program(function, padded, padded_inputs(interface, batch))
         if interface.form == "jagged" and interface.particle_feats:
-            # of the graph, not of the model: a loop over slots can't be captured for a number that is computed
+            # capture the graph, not the model: a loop over a computed number of slots cannot be captured
             jagged = JaggedEvents(program.module(check_guards=False))
             program = _program(jagged, interface, interface.of_batch(batch))
-    for node in program.graph.nodes:  # where the source lay when this was written is of no use to a reader
+    for node in program.graph.nodes:  # paths of the source are of no use to a reader
         node.meta.pop("stack_trace", None)
     return program
 
 
 def padded_inputs(interface: Interface, batch: Batch) -> dict[str, Tensor]:
-    """Return the inputs of a function of padded events for a Batch, with empty slots among them."""
+    """Return the inputs of a function of padded events for a Batch, including empty slots."""
     return replace(interface, form="padded").of_batch(batch, max(4, interface.max_particles or 0))
 
 
@@ -80,8 +80,8 @@ def _program(function: nn.Module, interface: Interface, example: dict[str, Tenso
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Leave out what torch says of its own code, and of optional libraries that nothing here needs."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")  # torchvision is not there
+    """Suppress warnings of torch about its own code, and about optional libraries not needed here."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")  # torchvision is missing
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -99,14 +99,14 @@ def _quietly() -> Iterator[None]:
 
 
 def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
-    """Write a graph as an ONNX file that carries the description of its interface in its metadata."""
+    """Write a graph as an ONNX file with the description of its interface in its metadata."""
     onnx = need("onnx")
     need("onnxscript")
     with _quietly():
         exported = torch.onnx.export(
             program, dynamo=True, input_names=list(interface.inputs), output_names=[interface.output],
             custom_translation_table=_translations(), verbose=False,
-            optimize=False,  # it takes constants of 1e-30 for 0; onnxruntime optimises what it loads
+            optimize=False,  # it treats constants of 1e-30 as 0; onnxruntime optimises on loading
         )  # fmt: skip
     if exported is None:
         raise RuntimeError("torch.onnx.export returned nothing")
@@ -123,13 +123,13 @@ def _write_onnx(program: torch.export.ExportedProgram, interface: Interface, pat
 
 
 def _name_sizes(graph: Any, interface: Interface) -> None:
-    """Call open sizes by their names, where torch counts symbols."""
+    """Name dynamic sizes, instead of the numbered symbols of torch."""
     shapes = {**interface.inputs, interface.output: ("events", len(interface.outputs))}
     for value in (*graph.input, *graph.output):
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
             if isinstance(size, str):
                 dim.dim_param = size
-    del graph.value_info[:]  # sizes of what lies between, which a reader infers again
+    del graph.value_info[:]  # sizes of intermediate results, which a reader infers
 
 
 def _open_onnx(path: Path) -> Run:
@@ -147,11 +147,11 @@ def _open_onnx(path: Path) -> Run:
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return how to write functions that onnxruntime computes in float32 only, so that float64 can go through them."""
+    """Return float64 versions of the functions that onnxruntime has only in float32."""
     op, onnx = need("onnxscript").opset18, need("onnx")
 
     def number(value: float, x: Any) -> Any:
-        # a plain number would be one of float32
+        # a plain number would be float32
         return op.CastLike(op.Constant(value=onnx.helper.make_tensor("", onnx.TensorProto.DOUBLE, [], [value])), x)
 
     def asinh(x: Any) -> Any:
@@ -175,11 +175,11 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.aten.asinh.default: asinh, torch.ops.aten.atan2.default: atan2}
 
 
-# --------------------------------------------------------------------------------------------------- torch's own file
+# ------------------------------------------------------------------------------------------------------ torch.export
 
 
 def _write_program(program: torch.export.ExportedProgram, interface: Interface, path: Path) -> None:
-    """Write a graph as a file of torch.export, with the description of its interface in it as ``lumigraph.json``."""
+    """Write a graph as a torch.export file, with the description of its interface as ``lumigraph.json`` in it."""
     with _quietly():
         torch.export.save(program, path, extra_files={"lumigraph.json": json.dumps(interface.describe())})
 

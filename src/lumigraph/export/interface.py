@@ -1,4 +1,4 @@
-"""What an exported model takes and gives: names, shapes and meaning of its tensors."""
+"""Inputs and outputs of an exported model: names, shapes and meaning of its tensors."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -18,28 +18,28 @@ from ..version import __version__
 
 __all__ = ["Form", "Interface", "heads_of"]
 
-#: How particles come: ``padded``, a matrix with a mask; ``jagged``, those of all events concatenated, with their number
-#: per event.
+#: Layout of particles: ``padded``, a matrix with a mask; ``jagged``, those of all events concatenated, with their
+#: number per event.
 Form = Literal["padded", "jagged"]
 
 _UNITS = "energies, momenta and masses in GeV (c = 1), angles in radians, four-momenta (px, py, pz, E), as in training"
 _FEATURES = (
     "particles are those of vecs or collections of the schema, in this order, of collections the first max_particles; "
-    "a feature is the column {object}_{feature} of the data, or 0 if an object does not have it; what the data do not "
-    "hold of px, py, pz, E, pt, eta, phi, mass is computed from the others (without eta or pz in the transverse plane, "
-    "without mass and E massless); log_pt, log_E: natural logarithm of what is at least 0.001 GeV; is_{object}: 1 for "
-    "that object; kind: its number in the schema"
+    "a feature is the column {object}_{feature} of the data, or 0 if an object does not have it; those of px, py, pz, "
+    "E, pt, eta, phi, mass not in the data are computed from the others (without eta or pz in the transverse plane, "
+    "without mass and E massless); log_pt, log_E: natural logarithm, cut off below 0.001 GeV; is_{object}: 1 for that "
+    "object; kind: its number in the schema"
 )
 _REFUSED = "an event that the model refuses (NaN, unknown category, too many particles, E < |p|) has the output NaN"
 
 
 def heads_of(head: nn.Module) -> tuple[CatEmbHead | None, AbsMatrixHead | None]:
-    """Return the head for event features and the one for particles, None where there is none.
+    """Return the head for event features and the head for particles, each None if missing.
 
     Raises
     ------
     TypeError
-        If a head cannot be exported, as it has no `embed` on plain tensors.
+        If a head cannot be exported because it has no `embed` for plain tensors.
     """
     parts = (head.flat_head, head.matrix_head) if isinstance(head, MultiHead) else (head,)
     events = [part for part in parts if isinstance(part, CatEmbHead)]
@@ -47,32 +47,32 @@ def heads_of(head: nn.Module) -> tuple[CatEmbHead | None, AbsMatrixHead | None]:
     for part in parts:
         if not isinstance(part, CatEmbHead | AbsMatrixHead):
             raise TypeError(
-                f"{type(part).__name__} cannot be exported: it is neither an AbsMatrixHead nor a CatEmbHead, whose "
-                "embed says what becomes of plain tensors; inherit from one of them"
+                f"{type(part).__name__} cannot be exported: it has no embed for plain tensors: inherit from "
+                "AbsMatrixHead or CatEmbHead"
             )
     return (events[0] if events else None), (particles[0] if particles else None)
 
 
 @dataclass(frozen=True)
 class Interface:
-    """Names, shapes and meaning of what goes in and comes out.
+    """Names, shapes and meaning of inputs and outputs.
 
     Parameters
     ----------
     form
-        How particles come.
+        Layout of particles.
     particle_feats, slots
-        Features per particle; names of the slots, one name for any number of them. Empty without particles.
+        Features per particle; names of the slots, a single name for any number of slots. Empty without particles.
     max_particles
-        Most particles that an event may have, None for any number.
+        Largest number of particles of an event, None for no limit.
     event_feats
         Continuous features of the event.
     categories
         Cardinality of each category, by name.
     outputs
-        Names of the outputs, as of `lumigraph.Model.score_columns`.
+        Names of the outputs, as in `lumigraph.Model.score_columns`.
     objective
-        What is predicted.
+        Kind of prediction.
     dtype
         Precision of features and outputs.
     schema
@@ -92,7 +92,7 @@ class Interface:
 
     @classmethod
     def of(cls, module: nn.Sequential, description: ModelBuilder, form: Form) -> "Interface":
-        """Return what head, body and tail take and give."""
+        """Return the interface of head, body and tail."""
         if form not in get_args(Form):
             raise ValueError(f"form must be 'padded' or 'jagged', got {form!r}: {near(form, get_args(Form))}")
         events, particles = heads_of(module[0])
@@ -116,7 +116,7 @@ class Interface:
 
     @property
     def inputs(self) -> dict[str, tuple[str | int, ...]]:
-        """Shape of each input by name, in their order; a name stands for any size."""
+        """Shape of each input by name, in order; a name in a shape stands for any size."""
         shapes: dict[str, tuple[str | int, ...]] = {}
         if self.particle_feats and self.form == "padded":
             shapes = {"rows": ("events", "slots", len(self.particle_feats)), "mask": ("events", "slots")}
@@ -134,12 +134,12 @@ class Interface:
         return self.outputs[0] if len(self.outputs) == 1 else "scores"
 
     def of_batch(self, batch: Batch, num_slots: int | None = None) -> dict[str, Tensor]:
-        """Return the inputs for the events of a Batch; for ``padded``, in so many slots if a number is given.
+        """Return the inputs for the events of a Batch; for ``padded``, in a given number of slots if it is set.
 
         Raises
         ------
         ValueError
-            If ``jagged`` would lose the slots of particles, that the head looks at.
+            If ``jagged`` would lose the slots of particles, which the head uses.
         """
         found: dict[str, Tensor] = {}
         if self.particle_feats:
@@ -161,7 +161,7 @@ class Interface:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Return all of it as plain data, which an exported file carries, so that its reader needs nothing else."""
+        """Return the interface as plain data for an exported file, so that its reader needs nothing else."""
         columns = {
             "rows": self.particle_feats, "values": self.particle_feats, "u": self.event_feats,
             "cat": tuple(self.categories),

@@ -11,8 +11,8 @@ __all__ = ["quantised"]
 def quantised(file: Path) -> Path:
     """Write a copy of an ONNX file whose matrices are int8, and return its path.
 
-    Weights are rounded once, with a scale for each column of a matrix; what they are multiplied with is rounded for
-    every batch (dynamic quantisation). What is computed in float64, such as boosts, stays as it is.
+    Weights are rounded once, with a scale for each column of a matrix; their inputs are rounded for every batch
+    (dynamic quantisation). Computations in float64, such as boosts, are unchanged.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
     out = file.with_name(f"int8_{file.name}")
@@ -21,7 +21,7 @@ def quantised(file: Path) -> Path:
     double |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE}
     logger = logging.getLogger()
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises a preparation of the file that does nothing for such graphs
+    logger.setLevel(logging.ERROR)  # it recommends preparing the file, which has no effect on these graphs
     try:
         quantization.quantize_dynamic(
             file, out, weight_type=quantization.QuantType.QInt8, per_channel=True,
@@ -31,7 +31,7 @@ def quantised(file: Path) -> Path:
         logger.setLevel(level)
     model = onnx.load(out)
     for graph_or_function in (model.graph, *model.functions):
-        # sizes that were inferred name different ones alike, and onnxruntime would put them into the same memory
+        # inferred sizes can share a name although they differ: onnxruntime would put them into the same memory
         del graph_or_function.value_info[:]
     onnx.save(model, out)
     return out

@@ -1,4 +1,4 @@
-"""Random events that look like those a model was trained on, to compare it with its export."""
+"""Random events similar to those a model was trained on, to compare it with its export."""
 
 import copy
 import math
@@ -16,30 +16,30 @@ from .interface import Interface, heads_of
 
 __all__ = ["RandomEvents"]
 
-#: Particles per event where any number will do: none, one, two, and up to this many.
+#: Largest number of particles per event if the model has no limit.
 _MANY = 40
-#: Pairs of slots in one batch, unless it has three events only: each of them takes memory.
+#: Largest number of pairs of slots in a batch of more than three events, to limit memory.
 _PAIRS = 160_000
 
 
 class RandomEvents:
-    """Draw events from the means and standard deviations that a model scales its inputs with.
+    """Draw events with the means and standard deviations by which a model scales its inputs.
 
-    Features are normal in the space where they are scaled, and what comes before that (limits, logarithms) is undone.
-    Without a scaling they are normal with mean 0 and standard deviation 1. Where the names of particle features say
-    so, four-momenta are physical: E is set from the momentum and a mass, a pt and a mass are positive, phi is an angle.
-    Categories are drawn from all that have an embedding.
+    Scaled features are normal, and the steps before the scaling (limits, logarithms) are inverted. Without a scaling,
+    features are normal with mean 0 and standard deviation 1. If the names of particle features allow, four-momenta are
+    physical: E is computed from the momentum and a mass, pt and mass are positive, phi is an angle. Categories are
+    drawn from all that have an embedding.
 
     Parameters
     ----------
     head
         Input side of the model.
     scales
-        What is done to ``u`` and ``x``, for heads that do not say it.
+        Scalings of ``u`` and ``x``, for heads without their own.
     interface
-        What the model takes.
+        Inputs of the model.
     seed
-        Seed of the generator; the global one is left alone.
+        Seed of the generator; the global one is not used.
     """
 
     def __init__(self, head: nn.Module, scales: Mapping[str, Scaling], interface: Interface, seed: int = 0) -> None:
@@ -54,7 +54,7 @@ class RandomEvents:
         self.x_scale = _scaling(particles, len(interface.particle_feats), scales.get("x"))
 
     def batches(self) -> Iterator[tuple[Batch, int | None]]:
-        """Yield events, and in how many slots: no events, one with 0, 1, 2 and many particles, and ragged ones."""
+        """Yield events and their number of slots: no events, one with 0, 1, 2 and many particles, and mixed ones."""
         most = _MANY if self.interface.max_particles is None else self.interface.max_particles
         for lengths in ([], [0], [1], [min(2, most)], [most], [0, 0], [0, most, 1, min(2, most), 0]):
             yield self.batch(torch.tensor(lengths, dtype=torch.long)), None
@@ -64,7 +64,7 @@ class RandomEvents:
             yield found, most + (3 if self.interface.max_particles is None else 0)
 
     def batch(self, lengths: Tensor) -> Batch:
-        """Return events of so many particles each, in padded form with empty slots between them."""
+        """Return events of given numbers of particles, in padded form with empty slots between particles."""
         face, dtype = self.interface, self.interface.dtype
         num_events = lengths.numel()
         particles = None
@@ -114,7 +114,7 @@ class RandomEvents:
 
 
 def _scaling(head: Any, width: int, fitted: Scaling | None) -> Standardise:
-    """Return what a head does to all its features, or else what was fitted for it, or else nothing; in float64."""
+    """Return the scaling of a head for all its features, otherwise the fitted one, otherwise none, in float64."""
     own = getattr(head, "scale", None)
     if isinstance(own, Standardise) and own.mean.numel() == width:
         return copy.deepcopy(own).cpu().double()

@@ -26,12 +26,12 @@ __all__ = ["ModelBuilder"]
 
 
 class ModelBuilder(Description):
-    """Say what a model is made of, and build it.
+    """Describe a model and build it.
 
     Parameters
     ----------
     objective, n_out, cont_feats, **description
-        What the model is made of, see `lumigraph.model.description.Description`.
+        See `lumigraph.model.description.Description`.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class ModelBuilder(Description):
     torch.Size([3, 1])
     """
 
-    # what the fields are once they have been looked at
+    # the types of the fields after `Description.__post_init__`
     n_out: int
     cont_feats: list[str]
     input_feats: list[str]
@@ -55,14 +55,14 @@ class ModelBuilder(Description):
     def from_schema(
         cls, schema: EventSchema, objective: str = "classification", n_out: int | None = None, **description: Any
     ) -> "ModelBuilder":
-        """Describe a model for events of a schema, and check all of it by building its parts from names alone.
+        """Describe a model for events of a schema, and check it by building its parts from the schema alone.
 
-        What only events tell is not known yet: `lumigraph.model.measuring.measured` adds it.
+        `lumigraph.model.measuring.measured` adds later what can only be measured on events.
 
         Raises
         ------
         SchemaError
-            If the schema has no targets, or a setting names a feature that is not in it.
+            If the schema has no targets, or lacks a feature named by a setting.
         ValueError, TypeError
             If a part cannot be built.
         """
@@ -87,12 +87,12 @@ class ModelBuilder(Description):
         Parameters
         ----------
         fy
-            Training events, gone through once.
+            Training events, read once.
         objective, n_out, **description
             See `lumigraph.model.description.Description`. Features, and the target of a regression, are shifted and
-            scaled by what the training events, counted with their weights, say.
+            scaled by weighted statistics of the training events.
         all_events
-            Further events whose categories the model has to know, such as those for validation and test.
+            Further events whose categories the model must know, such as those for validation and test.
         """
         if not isinstance(fy, Events):
             raise TypeError(
@@ -103,7 +103,7 @@ class ModelBuilder(Description):
         return measured(builder, fy, [all_events] if isinstance(all_events, Events) else all_events)
 
     def check(self) -> None:
-        """Raise an error if a part cannot be built; what only events tell is replaced by something small."""
+        """Raise an error if a part cannot be built, with small stand-ins for what is measured on events."""
         trial = copy.copy(self)
         trial.n_out = 2 if self.n_out is None else self.n_out
         if self.schema is not None:
@@ -133,7 +133,7 @@ class ModelBuilder(Description):
         return head
 
     def get_body(self, n_in: int, feat_map: Mapping[str, Sequence[int]]) -> AbsBody:
-        """Build the body behind a head."""
+        """Build the body that follows a head."""
         return self._part("body")(
             n_in=n_in,
             feat_map=feat_map,
@@ -144,7 +144,7 @@ class ModelBuilder(Description):
         )
 
     def get_tail(self, n_in: int) -> AbsTail:
-        """Build the tail behind a body."""
+        """Build the tail that follows a body."""
         return self._part("tail")(
             n_in=n_in,
             n_out=self.n_out,
@@ -175,7 +175,7 @@ class ModelBuilder(Description):
     def load_pretrained(self, model: nn.Module) -> None:
         """Load the weights of ``pretrain_file``: a model saved by `lumigraph.Model.save`, or a saved state_dict.
 
-        Only plain data is read, no code is ever run.
+        Only plain data is read; no code is ever run.
 
         Raises
         ------
@@ -187,23 +187,23 @@ class ModelBuilder(Description):
         model_file.load_state(self.pretrain_file, model, model_file.read_weights(self.pretrain_file))
 
     def get_opt_args(self) -> dict[str, Any]:
-        """Return the optimiser and its arguments, as a training takes them that says nothing else."""
+        """Return the optimiser and its arguments, with the defaults of `TrainConfig`."""
         return optimiser_of_training(self.opt_args, TrainConfig())
 
     def set_lr(self, lr: float | int) -> None:
-        """Set the learning rate of optimisers that are built from now on."""
+        """Set the learning rate of optimisers built from now on."""
         self.opt_args = {**self.get_opt_args(), "lr": check_number("lr", lr)}
 
     def build_opt(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Build an optimiser of the parameters that are trained."""
+        """Build an optimiser of the trainable parameters."""
         return build_optimiser(model, self.get_opt_args())
 
     def get_loss(self) -> EventLoss:
-        """Return the loss: a function of a model, its inputs and targets (B, T) that gives one number per event."""
+        """Return the loss: a function of a model, its inputs and targets (B, T) that returns one number per event."""
         return event_loss(self.objective, self.loss)
 
     def get_model(self) -> tuple[nn.Sequential, torch.optim.Optimizer, EventLoss, list[int] | None]:
-        """Build what a training loop of one's own needs: model, optimiser, loss and the columns that are used.
+        """Build what a custom training loop needs: model, optimiser, loss and the columns used.
 
         Examples
         --------
@@ -225,16 +225,16 @@ class ModelBuilder(Description):
         loss: Any = None,
         opt_args: Mapping[str, Any] | None = None,
     ) -> "ModelBuilder":
-        """Return a builder like another one, with what is given here instead.
+        """Return a copy of a builder with the settings given here.
 
         Parameters
         ----------
         model_builder
             A builder, a model, or the path of a saved model.
         pretrain_file, freeze_head, freeze_body, freeze_tail
-            As in `ModelBuilder`; these are never taken from the other one.
+            As in `ModelBuilder`; never taken from the other builder.
         loss, opt_args
-            As in `ModelBuilder`; those of the other one if not given.
+            As in `ModelBuilder`; by default those of the other builder.
 
         Raises
         ------

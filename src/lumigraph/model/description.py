@@ -1,4 +1,4 @@
-"""What a model is made of: each setting once, the same for Python, for YAML and for the file of a model."""
+"""Description of a model: the same settings in Python, in YAML and in a model file."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -41,44 +41,44 @@ _PARTS = ("head", "body", "tail")
 
 @dataclass(eq=False, repr=False)
 class Description:
-    """What a model is made of and how it is trained. In a file a block is written as {block: NAME, args: {...}}.
+    """Settings of a model and its training. In a file, a block is written as {block: NAME, args: {...}}.
 
     Parameters
     ----------
     objective
         ``classification`` (a probability per output), ``multiclass`` or ``regression``.
     n_out
-        Number of outputs; if not given that of the targets, for ``multiclass`` one more than the largest label.
+        Number of outputs; by default the number of targets, for ``multiclass`` the largest label plus one.
     cont_feats
-        Names of all continuous inputs, those of particles included; those of the schema if not given.
+        Names of all continuous inputs, including those of particles; by default those of the schema.
     model_args
         Further arguments of the parts: ``{"head": {...}, "body": {...}, "tail": {...}}``.
     opt_args
         Optimiser and its arguments: ``opt`` is a class of ``torch.optim`` or its name, such as ``adam``, ``adamw`` or
-        ``sgd``, the rest are its own, such as ``lr``. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW.
-        Without any arguments it is AdamW. What `lumigraph.training.TrainConfig` says as well must be the same.
+        ``sgd``; the rest are its arguments, such as ``lr``. Without ``opt`` it is Adam, or AdamW with a
+        ``weight_decay``. Without any arguments it is AdamW. What `lumigraph.training.TrainConfig` also sets must agree.
     cat_embedder
-        The categories; or arguments of `CatEmbedder`, such as ``{"max_emb_sz": 10}``, whose names and cardinalities are
-        then those of the events.
+        The categories; or arguments of `CatEmbedder`, such as ``{"max_emb_sz": 10}``; names and cardinalities are then
+        those of the events.
     cont_subsample_rate
-        Fraction of the continuous features to use, drawn at random, as for the members of an ensemble; all if not
-        given. Inputs keep all their columns, the head takes its own (``input_mask``). For `CatEmbHead` only.
+        Fraction of the continuous features to use, drawn at random, as for the members of an ensemble; all by default.
+        Inputs keep all columns; the head selects its own (``input_mask``). For `CatEmbHead` only.
     guaranteed_feats
-        Features that are used in any case.
+        Features that are always used.
     loss
-        ``auto``: binary cross-entropy, cross-entropy or squared error, by objective. Otherwise a loss of ``torch.nn``
-        by its name, such as ``L1Loss``, or a function of predictions and targets that gives a loss per event (a torch
-        loss is asked for it, ``reduction='none'``), its class or a partial.
+        ``auto``: binary cross-entropy, cross-entropy or squared error, by objective. Otherwise the name of
+        a loss of ``torch.nn``, such as ``L1Loss``; or a function of predictions and targets that returns a loss per
+        event (torch losses are called with ``reduction='none'``), its class or a partial.
     head
-        Input side; with a schema a head for particles gets ``vecs`` and ``feats_per_vec`` from there.
+        Input side; a head for particles gets ``vecs`` and ``feats_per_vec`` from the schema, if there is one.
     body
         Hidden layers.
     tail
         Output side.
     lookup_init
-        Function that gives the initialisation for an activation by name, or its own name in ``lumigraph.blocks``.
+        Function that returns the initialisation for the name of an activation, or its name in ``lumigraph.blocks``.
     lookup_act
-        Function that gives the activation by name, or its own name in ``lumigraph.blocks``.
+        Function that returns an activation by name, or its name in ``lumigraph.blocks``.
     pretrain_file
         File with weights to start from: a saved model, or a saved state_dict.
     freeze_head
@@ -90,27 +90,27 @@ class Description:
     schema
         Columns that the model reads from files.
     input_mask
-        Numbers of the features to use, instead of a random choice.
+        Indices of the features to use, instead of a random choice.
     seed
         Seed of the random choice of features.
     scaling
-        ``standard``, ``robust`` or ``none``: how features are shifted and scaled by what training events say, see
-        `lumigraph.training.scaling.ScalingFit`.
+        ``standard``, ``robust`` or ``none``: how features are shifted and scaled by statistics of the training events;
+        see `lumigraph.training.scaling.ScalingFit`.
     transforms
         ``log`` or ``symlog``, by feature.
     clip
-        Limits (low, high) by feature, or one limit for all features once they are scaled.
+        Limits (low, high) by feature, or one limit for all scaled features.
     input_feats
-        All continuous columns of the input; ``cont_feats`` are then those that are used.
+        All continuous columns of the input; ``cont_feats`` are then those used.
     scales
-        What is done to ``u`` and ``x``, as measured on training events.
+        Scalings of ``u`` and ``x``, measured on training events.
 
     Raises
     ------
     ValueError
-        If the objective, a part of ``model_args``, a loss or an optimiser is unknown, or features cannot be chosen.
+        If the objective, a part of ``model_args``, a loss or an optimiser is unknown, or features cannot be selected.
     TypeError
-        If a part or the optimiser does not know an argument.
+        If a part or the optimiser does not accept an argument.
     """
 
     objective: str
@@ -158,7 +158,7 @@ class Description:
             self.n_out = len(self.schema.targets)
 
     def _set_parts(self) -> None:
-        """Take the parts and their arguments, from plain data as well, and complete them from the schema."""
+        """Set the parts and their arguments, also from plain data, and complete them from the schema."""
         args: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for part, given in _mapping("model_args", self.model_args).items():
             if part.lower() not in args:
@@ -178,10 +178,10 @@ class Description:
         self.model_args = args
 
     def _set_columns(self) -> None:
-        """Choose the continuous features among the columns, and take the categories."""
+        """Select the continuous features among the columns, and set the categories."""
         if self.input_feats is None:
             known: Sequence[str] = []
-            if isinstance(self.schema, EventSchema):  # a head for event features alone leaves particles aside
+            if isinstance(self.schema, EventSchema):  # a head for event features alone ignores particles
                 known = self.schema.event_feats if _of_events(self.head) else self.schema.cont_feats
             self.input_feats = different_names("cont_feats", known if self.cont_feats is None else self.cont_feats)
         names = list(self.input_feats)
@@ -201,7 +201,7 @@ class Description:
             raise TypeError(f"cat_embedder must be a CatEmbedder or its arguments by name, got {embedder!r}")
 
     def plain(self) -> dict[str, Any]:
-        """Return all fields as plain data, of which `Description` can be made again.
+        """Return all fields as plain data, from which `Description` can be rebuilt.
 
         Raises
         ------
@@ -212,18 +212,18 @@ class Description:
 
     @property
     def flat_names(self) -> list[str]:
-        """Columns of a flat table: all continuous ones, and behind them the categories."""
+        """Columns of a flat table: all continuous ones, followed by the categories."""
         categories = self.cat_embedder.cat_names if isinstance(self.cat_embedder, CatEmbedder) else []
         return [*(self.input_feats or []), *categories]
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the targets, none without a schema."""
+        """Names of the targets, empty without a schema."""
         return tuple(self.schema.targets) if isinstance(self.schema, EventSchema) else ()
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:
-    """Return arguments by name, None as none, or raise a TypeError that names them."""
+    """Return arguments by name, empty for None, or raise a TypeError that names them."""
     value = {} if value is None else value
     if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
         raise TypeError(f"{name} must map names to values, got {value!r}")
@@ -231,7 +231,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _check_arguments(part: str, block: Any, args: Mapping[str, Any]) -> None:
-    """Raise a TypeError if a part of a model is none, or does not know an argument."""
+    """Raise a TypeError if a part of a model is not a block, or does not accept an argument."""
     if isinstance(block, nn.Module) or not callable(block):
         raise TypeError(
             f"the {part} must be a class of blocks, a function that builds one, or {{block: NAME, args: {{...}}}}, got "
@@ -239,7 +239,7 @@ def _check_arguments(part: str, block: Any, args: Mapping[str, Any]) -> None:
         )
     parameters = inspect.signature(block).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return  # the block itself knows better
+        return  # the block checks its arguments itself
     for name in args:
         if name not in parameters:
             raise TypeError(
@@ -270,13 +270,13 @@ def _with_particles(head: Any, args: Mapping[str, Any], schema: EventSchema) -> 
 
 
 def _drawn(feats: Sequence[str], rate: float | int, guaranteed: Sequence[str], seed: int) -> list[int]:
-    """Draw a fraction of the features, those that are guaranteed among them, in their order."""
+    """Draw a fraction of the features, including the guaranteed ones, in their order."""
     check_counts(0, seed=seed)
     if not 0 < check_number("cont_subsample_rate", rate) <= 1:
         raise ValueError(f"cont_subsample_rate must be above 0 and at most 1, got {rate}")
     for name in different_names("guaranteed_feats", guaranteed):
         if name not in feats:
-            raise ValueError(f"guaranteed_feats names {name!r}, which is not a continuous feature: {near(name, feats)}")
+            raise ValueError(f"guaranteed_feats must be continuous features, got {name!r}: {near(name, feats)}")
     others = [i for i, name in enumerate(feats) if name not in guaranteed]
     wanted = max(1, round(rate * len(feats))) - (len(feats) - len(others))
     drawn = np.random.default_rng(seed).permutation(others)[: max(0, wanted)].tolist()
@@ -284,20 +284,19 @@ def _drawn(feats: Sequence[str], rate: float | int, guaranteed: Sequence[str], s
 
 
 def _checked_mask(head: Any, mask: Sequence[int] | np.ndarray, feats: Sequence[str]) -> list[int]:
-    """Return the numbers of the features to use, or raise a ValueError that says why they cannot be chosen."""
+    """Return the indices of the features to use, or raise a ValueError that says why they cannot be selected."""
     if not _of_events(head):
         raise ValueError(
-            "a part of the features can be chosen for head=CatEmbHead only: leave columns of particles out of "
-            "feats_per_vec instead"
+            "features can be selected only for head=CatEmbHead: leave columns of particles out of feats_per_vec instead"
         )
     numbers = np.ravel(mask).tolist()
     if any(not isinstance(i, int) or not 0 <= i < len(feats) for i in numbers) or len(set(numbers)) < len(numbers):
-        raise ValueError(f"input_mask must hold different whole numbers below {len(feats)}, got {numbers}")
+        raise ValueError(f"input_mask must hold distinct integers from 0 to {len(feats) - 1}, got {numbers}")
     return numbers
 
 
 def _scaling(given: Any) -> Scaling:
-    """Return a scaling, from the plain data of a file as well."""
+    """Return a scaling, also from the plain data of a file."""
     if isinstance(given, Scaling):
         return given
     tensors = ("mean", "std", "low", "high")

@@ -1,4 +1,4 @@
-"""How good a model is on a data set."""
+"""Loss and figures of merit of a model on a data set."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ from .prediction import as_targets, chunks, num_events, scored_parts, with_targe
 __all__ = ["figures_of_merit", "mean_loss", "merits", "scored", "source_of"]
 
 
-# inputs, targets and weights of some events, and what lets an error about one of them name it
+# inputs, targets and weights of some events, and a context that adds an event's number to errors about it
 Part = tuple[Any, Tensor, Tensor | None, AbstractContextManager[None]]
 
 
@@ -35,18 +35,18 @@ def mean_loss(
     Parameters
     ----------
     module, description
-        Head, body and tail, and what they are made of.
+        Head, body and tail, and their description.
     inputs
-        A data set or a stream with targets and weights; or any input of `lumigraph.Model.predict`, with
+        A data set or a stream with targets and weights; or any input of `lumigraph.Model.predict`.
     targets, weights
-        targets (B,) or (B, T) and weights (B,) beside it.
+        Targets (B,) or (B, T) and weights (B,) for the other inputs.
     batch_size
         Events per pass.
 
     Raises
     ------
     ValueError
-        If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
+        If there are no events, weights do not have a positive sum, or there are fewer targets than events.
     """
     if isinstance(inputs, Events) and targets is None and weights is None:
         parts = _parts_of_events(with_targets(inputs, description), batch_size, module)
@@ -63,19 +63,19 @@ def mean_loss(
 def _parts_beside(
     inputs: Any, y: Tensor, weights: Any, batch_size: int, module: nn.Module, names: Sequence[str]
 ) -> Iterator[Part]:
-    """Yield inputs with the targets and weights beside them, so many events at a time."""
+    """Yield inputs with separate targets and weights, a batch of events at a time."""
     w = None if weights is None else table_to_tensor(weights).flatten()
     if w is not None and len(w) != len(y):
-        raise ValueError(f"there are {len(w)} weights, but {len(y)} targets")
+        raise ValueError(f"weights must be as many as the {len(y)} targets, got {len(w)}")
     start = 0
     for chunk in chunks(inputs, batch_size, module, names):
         step = slice(start, start + num_events(chunk))
         if len(y) < step.stop:
-            raise ValueError(f"there are more events than the {len(y)} targets")
+            raise ValueError(f"targets must be as many as the events, got {len(y)} targets for more events")
         yield chunk, y[step], None if w is None else w[step], located(events=start)
         start = step.stop
     if start != len(y):
-        raise ValueError(f"there are {start} events, but {len(y)} targets")
+        raise ValueError(f"targets must be as many as the {start} events, got {len(y)}")
 
 
 def _parts_of_events(events: Events, batch_size: int, module: nn.Module) -> Iterator[Part]:
@@ -96,12 +96,14 @@ def _mean_loss(module: nn.Module, description: ModelBuilder, parts: Iterable[Par
             weight += len(y) if w is None else float(w.double().sum())
             events += len(y)
     if not weight > 0:
-        raise SchemaError(f"nothing can be evaluated on {events} events with a total weight of {weight:g}", file=source)
+        raise SchemaError(
+            f"events must have a positive sum of weights, got {weight:g} for {events} events", file=source
+        )
     return total / weight
 
 
 def source_of(events: Events) -> str | None:
-    """Return the files of events in words, None for events in memory."""
+    """Name the files of events in words; None for events in memory."""
     files = events.files
     return files[0] + (f" and {len(files) - 1} more" if files[1:] else "") if files else None
 
@@ -122,7 +124,7 @@ def scored(
 
 
 def figures_of_merit(module: nn.Module, description: ModelBuilder, events: Events) -> dict[str, Any]:
-    """Return number of events, loss and figures of merit; see `lumigraph.Model.metrics`."""
+    """Return the number of events, loss and figures of merit; see `lumigraph.Model.metrics`."""
     found: dict[str, Any] = {"events": len(events), "loss": mean_loss(module, description, events)}
     out, y, w = scored(module, description, events)
     return {**found, **merits(y, out, w, description.objective, events.schema.targets)}

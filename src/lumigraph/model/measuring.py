@@ -1,4 +1,4 @@
-"""What only events tell of a model: scales of features and targets, number of classes, cardinalities of categories."""
+"""Settings measured on events: scales of features and targets, number of classes, cardinalities of categories."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ Described = TypeVar("Described", bound=Description)
 
 
 def scaling_fit(description: Description) -> ScalingFit:
-    """Return what measures the features that a description names, and targets where its tail can learn scaled ones.
+    """Return the fit of the scales of features, and of targets if the tail can learn scaled ones.
 
     Raises
     ------
     SchemaError
-        If a transform or a limit is for a feature that is not in the schema.
+        If a transform or a limit names a feature that is not in the schema.
     """
     if not isinstance(description.schema, EventSchema):
-        raise SchemaError("features are found by the names of a schema: give the description one (schema)")
+        raise SchemaError("schema must be an EventSchema to find features by name, got none: give the description one")
     told = {"y_range", "y_mean", "bias_init"} & {*((description.model_args or {}).get("tail") or {})}
     return ScalingFit(
         description.schema,
@@ -37,21 +37,21 @@ def scaling_fit(description: Description) -> ScalingFit:
 
 
 def measured(description: Described, events: Events, others: Sequence[Events] = ()) -> Described:
-    """Return a description completed by what training events tell, which are gone through once, or not at all.
+    """Return a description completed by measurements on training events, which are read at most once.
 
     Parameters
     ----------
     description
-        What is known beforehand; a number of outputs and categories that are given there stay.
+        The description so far; its number of outputs and categories are kept if given.
     events
         Training events.
     others
-        Further events whose categories are to be known, each gone through once where there are categories.
+        Further events whose categories must be known, each read once if there are categories.
 
     Raises
     ------
     SchemaError
-        If events have no targets, or a feature that is not a finite number.
+        If events have no targets, or a feature is not a finite number.
     """
     new, fit = copy.copy(description), scaling_fit(description)
     count_classes, names = description.n_out is None, events.schema.cat_feats
@@ -61,7 +61,9 @@ def measured(description: Described, events: Events, others: Sequence[Events] = 
     classes = 0
     for part in events.chunks() if count_classes or count_codes or fit.measures else ():
         if part.y is None:
-            raise SchemaError("the events were read without their targets (labelled=False): a model learns from them")
+            raise SchemaError(
+                "the events were read without their targets (labelled=False): read them with their targets"
+            )
         classes = max(classes, int(part.y.max()) + 1) if count_classes else 0
         sizes.append(part.cat_szs() if count_codes else sizes[0])
         if fit.measures:

@@ -32,7 +32,7 @@ __all__ = ["Model"]
 
 
 class _OnClassOrModel:
-    """A method that is called on the class or on a model, and gets whichever it was."""
+    """A method of both the class and its objects, which receives the one it is called on."""
 
     def __init__(self, function: Callable[..., "Model"]) -> None:
         self.function = function
@@ -48,7 +48,7 @@ class Model:
     Parameters
     ----------
     model_builder
-        What the model is made of. The model keeps a copy: models of one builder do not change each other.
+        Description of the model. The model keeps a copy: models of one builder do not change each other.
 
     Examples
     --------
@@ -69,14 +69,14 @@ class Model:
             raise TypeError(
                 f"model_builder must be a ModelBuilder, got {model_builder!r}; Model.load reads a saved model"
             )
-        # settings that change later must not reach other models of the same builder
+        # later changes of settings must not affect other models of the same builder
         self.model_builder = copy.copy(model_builder)
         self.model = model_builder.build_model()
         self.model.eval()
         #: one list per quantity, one entry per epoch of the last training
         self.history: dict[str, list[float | int]] = {}
 
-    # -------------------------------------------------------------------------------------------- what it consists of
+    # -------------------------------------------------------------------------------------------- parts and settings
 
     @property
     def head(self) -> AbsHead:
@@ -97,12 +97,12 @@ class Model:
         """Return head, body or tail, by number or name."""
         parts = ("head", "body", "tail")
         if isinstance(key, str) and key not in parts:
-            raise KeyError(f"a model has head, body and tail, no {key!r}")
+            raise KeyError(f"part must be head, body or tail, got {key!r}")
         return self.model[parts.index(key) if isinstance(key, str) else key]
 
     @property
     def objective(self) -> str:
-        """What is predicted: classification, multiclass or regression."""
+        """Kind of prediction: classification, multiclass or regression."""
         return self.model_builder.objective
 
     @property
@@ -121,46 +121,46 @@ class Model:
 
     @property
     def loss(self) -> EventLoss:
-        """What is minimised: a function of ``model``, inputs and targets (B, T) that gives one number per event."""
+        """The loss: a function of ``model``, inputs and targets (B, T) that returns one number per event."""
         return self.model_builder.get_loss()
 
     @property
     def opt(self) -> torch.optim.Optimizer:
-        """A fresh optimiser with the settings that `fit` uses, for a training loop of one's own."""
+        """A new optimiser with the settings of `fit`, for a custom training loop."""
         return self.model_builder.build_opt(self.model)
 
     @property
     def input_mask(self) -> list[int] | None:
-        """Numbers of the continuous columns that are used, None for all."""
+        """Indices of the continuous columns used, None for all."""
         return self.model_builder.input_mask
 
     def set_input_mask(self, mask: Sequence[int] | np.ndarray, cont_feats: Sequence[str] | None = None) -> None:
-        """Say in which columns of the input the features are from now on, for a head of event features.
+        """Set the columns of the input that hold the features, for a head of event features.
 
         Parameters
         ----------
         mask
-            Number of the column of each feature, among the continuous ones.
+            Index of the column of each feature among the continuous ones.
         cont_feats
-            Names of all continuous columns of the input; those known so far if not given.
+            Names of all continuous columns of the input; by default unchanged.
 
         Raises
         ------
         TypeError
             If the head is not a `CatEmbHead`.
         ValueError
-            If a column has another name than its feature.
+            If the name of a column differs from that of its feature.
         """
         if not isinstance(self.head, CatEmbHead):
-            raise TypeError(f"only a CatEmbHead takes an input mask, the head is a {type(self.head).__name__}")
+            raise TypeError(f"head must be a CatEmbHead to take an input mask, got {type(self.head).__name__}")
         builder = self.model_builder
         columns = list(builder.input_feats if cont_feats is None else cont_feats)
         numbers = np.ravel(mask).tolist()
         for name, i in zip(builder.cont_feats, numbers, strict=False):
             if isinstance(i, int) and 0 <= i < len(columns) and columns[i] != name:
                 raise ValueError(
-                    f"mask says that the feature {name!r} is in column {i}, but that is {columns[i]!r}: cont_feats=... "
-                    "names all continuous columns of the input"
+                    f"column {i} must be the feature {name!r} according to mask, got {columns[i]!r}: name all "
+                    "continuous columns of the input in cont_feats=..."
                 )
         self.head.set_input_mask(numbers, len(columns))
         builder.input_mask, builder.input_feats = numbers, columns
@@ -170,7 +170,7 @@ class Model:
         return self.model.parameters()
 
     def get_param_count(self, trainable: bool = True) -> int:
-        """Return the number of parameters: those that are trained, or all of them."""
+        """Return the number of parameters: the trainable ones, or all."""
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad or not trainable)
 
     def freeze_layers(self) -> None:
@@ -186,7 +186,7 @@ class Model:
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def set_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights of `get_weights`; those of another model are a ValueError."""
+        """Load weights of `get_weights`; weights that do not fit raise a ValueError."""
         model_file.load_state("weights", self.model, weights)
 
     def get_lr(self) -> float:
@@ -198,12 +198,12 @@ class Model:
         self.model_builder.set_lr(lr)
 
     def get_mom(self) -> float:
-        """Return the momentum of the next training: of Adam the first beta."""
+        """Return the momentum of the next training; for Adam, the first beta."""
         (value,) = momentum_args(self.model_builder.get_opt_args()).values()
         return float(value[0] if isinstance(value, tuple) else value)
 
     def set_mom(self, mom: float | int) -> None:
-        """Set the momentum of the next training: of Adam the first beta."""
+        """Set the momentum of the next training; for Adam, the first beta."""
         args, mom = self.model_builder.get_opt_args(), check_number("mom", mom)
         self.model_builder.opt_args = {**args, **momentum_args(args, mom)}
 
@@ -240,14 +240,14 @@ class Model:
         bs
             Events per batch.
         val
-            Validation events; without them the last weights are kept.
+            Validation events; without them, the last weights are kept.
         loading
             Further arguments of `EventDataset.loader` or `EventStream.loader` for the training events, such as
             ``{"pairs_per_batch": 100_000, "bucketed": True}`` or ``{"num_workers": 2}``.
         config
-            How to train; or
+            Settings of the training.
         **options
-            fields of `lumigraph.training.TrainConfig`, such as ``lr=1e-3``, ``patience=5``, ``seed=1``.
+            Fields of `lumigraph.training.TrainConfig` to set, such as ``lr=1e-3``, ``patience=5``, ``seed=1``.
         folder, resume, overwrite, logger, callbacks
             As in `lumigraph.training.fit`.
 
@@ -259,10 +259,10 @@ class Model:
         Raises
         ------
         ValueError
-            If there are no events, targets do not fit the objective, ``opt_args`` of the builder say something else of
-            the learning rate or the decay, the checkpoint is of another training, or a loss becomes infinite or NaN.
+            If there are no events, targets do not fit the objective, ``opt_args`` of the builder contradict the
+            learning rate or the decay, the checkpoint is of another training, or a loss becomes infinite or NaN.
         FileExistsError
-            If ``folder`` holds a training already and neither ``resume`` nor ``overwrite`` is set.
+            If ``folder`` already holds a training and neither ``resume`` nor ``overwrite`` is set.
         """
         from ..training import fit
         from ..training.config import TrainConfig
@@ -298,25 +298,25 @@ class Model:
         )
         return self
 
-    # ------------------------------------------------------------------------------------- predictions, and how good
+    # ---------------------------------------------------------------------------------------- predictions and metrics
 
     def predict(self, inputs: Any, as_np: bool = True, bs: int = 2048) -> np.ndarray | Tensor:
-        """Return the predictions, (B, n_out): probabilities of a classification, values of a regression.
+        """Return the predictions, (B, n_out): probabilities for a classification, values for a regression.
 
         Parameters
         ----------
         inputs
-            A data set, a stream, a Batch, a flat table (tensor, array or DataFrame, categories behind the continuous
-            columns), a tuple (flat, matrix), or the path of a ROOT, Parquet, HDF5 or CSV file.
+            A data set, a stream, a Batch, a flat table (tensor, array or DataFrame; continuous columns, then
+            categories), a tuple (flat, matrix), or the path of a ROOT, Parquet, HDF5 or CSV file.
         as_np
-            Whether to return a NumPy array, not a tensor.
+            Whether to return a NumPy array instead of a tensor.
         bs
             Events per pass.
 
         Raises
         ------
         SchemaError
-            If a file does not hold the columns of the model's schema.
+            If a file lacks a column of the model's schema.
         """
         check_counts(bs=bs)
         out = prediction.predictions(self.model, self.model_builder, self._events(inputs, labelled=False), bs)
@@ -336,11 +336,11 @@ class Model:
         )
 
     def score_columns(self, events: EventDataset) -> dict[str, np.ndarray]:
-        """Return the predictions on a data set as named columns behind the columns that identify its events.
+        """Return the predictions on a data set as named columns, after the columns that identify its events.
 
-        A classification with one output gives ``score``, with several ``score_{target}``, ``multiclass``
-        ``score_{class number}``, a regression ``{target}_pred``. Events without identifiers get their number in the
-        table or file that they are from, ``row``.
+        The names are ``score`` for a classification with one output, ``score_{target}`` with several,
+        ``score_{class number}`` for ``multiclass``, ``{target}_pred`` for a regression. Events without identifiers get
+        their number in their table or file, ``row``.
         """
         prediction.need_events(events)
         ids = dict(events.ids) or {"row": events.numbers}
@@ -348,21 +348,21 @@ class Model:
         return {**ids, **prediction.named_scores(scores, self.objective, events.schema.targets)}
 
     def evaluate(self, inputs: Any, targets: Any = None, weights: Any = None, bs: int = 2048) -> float:
-        """Return the weighted mean of the loss over events, as LUMIN does; `metrics` says more.
+        """Return the weighted mean of the loss over events, as LUMIN does; `metrics` gives more.
 
         Parameters
         ----------
         inputs
-            A data set or a stream (or the path of a file) with targets and weights; or any input of `predict`, with
+            A data set or a stream (or the path of a file) with targets and weights; or any input of `predict`.
         targets, weights
-            targets (B,) or (B, T) and weights (B,) beside it.
+            Targets (B,) or (B, T) and weights (B,) for the other inputs.
         bs
             Events per pass.
 
         Raises
         ------
         ValueError
-            If there are no events, weights do not add up to more than 0, or there are fewer targets than events.
+            If there are no events, weights do not have a positive sum, or there are fewer targets than events.
         """
         check_counts(bs=bs)
         return evaluation.mean_loss(self.model, self.model_builder, self._events(inputs), targets, weights, bs)
@@ -371,20 +371,20 @@ class Model:
         """Return loss and figures of merit on a data set, or a file with targets, as ``lumigraph metrics`` prints them.
 
         For one output of a classification: AUC and background rejection at 30 % and 50 % signal efficiency; for
-        ``multiclass``: accuracy; for a regression: bias and resolution of each target. Each with its uncertainty.
+        ``multiclass``: accuracy; for a regression: bias and resolution of each target. Each has its uncertainty.
         """
         return evaluation.figures_of_merit(self.model, self.model_builder, self._events(inputs))
 
     def get_feat_importance(self, fy: Any, n_repeats: int = 5, seed: int = 0, **options: Any) -> ImportanceTable:
-        """Return by how much the loss rises, relative to what it is, when a feature is shuffled over the events.
+        """Return the relative rise of the loss when each feature is shuffled over the events.
 
         Parameters
         ----------
         fy
             A data set, a stream or a file with targets that the model was not trained on; read into memory.
         n_repeats, seed, **options
-            As in `lumigraph.model.importance.permutation_importance`, which has other metrics (``metric=auc``), and
-            whole objects (``by="object"``), as well.
+            As in `lumigraph.model.importance.permutation_importance`, which also has other metrics (``metric=auc``) and
+            whole objects (``by="object"``).
         """
         return permutation_importance(
             self.model, self.model_builder, self._events(fy), n_repeats=n_repeats, seed=seed, **options
@@ -398,7 +398,7 @@ class Model:
     # ---------------------------------------------------------------------------------------------- saving and loading
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Save the model in one file: what it is made of, its schema and its weights, as plain data.
+        """Save the model in one file: its description, schema and weights, as plain data.
 
         Raises
         ------
@@ -415,7 +415,7 @@ class Model:
         path
             File to write, ``.onnx`` or ``.pt2``.
         events, **options
-            As in `lumigraph.export.export_model`; ``events`` may be the path of a file, too.
+            As in `lumigraph.export.export_model`; ``events`` may also be the path of a file.
         """
         from ..export import export_model
 
@@ -427,20 +427,20 @@ class Model:
     ) -> "Model":
         """Load a saved model. The file is read as plain data: no code in it is ever run.
 
-        ``Model.load(path)`` returns a new model, ``model.load(path)`` turns that model into the saved one.
+        ``Model.load(path)`` returns a new model; ``model.load(path)`` turns that model into the saved one.
 
         Parameters
         ----------
         path
             File written by `save`.
         model_builder
-            What the model is made of, for a model with parts that lumigraph does not have itself. A model that is
-            loaded into has it already.
+            Description of the model, needed for custom parts that are not in lumigraph. For ``model.load(path)`` it
+            defaults to that of the model.
 
         Raises
         ------
         ValueError
-            If the file holds no model, or does not fit the builder.
+            If the file does not hold a model, or does not fit the builder.
         """
         content = model_file.read(path)
         if model_builder is None and isinstance(target, Model) and content["builder"] is None:
@@ -458,5 +458,5 @@ class Model:
 
     @classmethod
     def from_save(cls, path: str | os.PathLike[str], model_builder: ModelBuilder | None = None) -> "Model":
-        """Load a saved model: LUMIN's name of `load`."""
+        """Load a saved model: LUMIN's name for `load`."""
         return cls.load(path, model_builder)

@@ -32,7 +32,7 @@ def write(
     try:
         plain, opaque = description.plain(), None
     except TypeError as error:
-        plain, opaque = None, str(error)  # such a model is loaded with the builder that made it
+        plain, opaque = None, str(error)  # only the builder of such a model can load it
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -53,11 +53,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is no model file.
+        If it is not a model file.
     """
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph: save one with Model.save")
+        raise ValueError(f"{os.fspath(path)} is not a model of lumigraph: save one with Model.save")
     if content["version"] > _VERSION:
         raise ValueError(
             f"{os.fspath(path)} was written by lumigraph {content['lumigraph']}, which is newer than this one "
@@ -72,10 +72,10 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     Raises
     ------
     ValueError
-        If there are none in it, or it is a model of LUMIN.
+        If it has no weights, or is a model of LUMIN.
     """
     lumin = (
-        "a model of LUMIN is loaded into one that is built already, with "
+        "load a model of LUMIN into a model that you have built, with "
         "lumigraph.compat.lumin.load_state_dict(model, torch.load(...))"
     )
     try:
@@ -83,43 +83,43 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     except ValueError as error:
         raise ValueError(f"{error}; {lumin}") from None
     if not isinstance(content, Mapping):
-        raise ValueError(f"{os.fspath(path)} holds no weights, but a {type(content).__name__}")
+        raise ValueError(f"{os.fspath(path)} must hold weights by name, got a {type(content).__name__}")
     if isinstance(content.get("model"), Mapping):
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph: {lumin}")
+        raise ValueError(f"{os.fspath(path)} is not a model of lumigraph: {lumin}")
     return content["state"] if content.get("format") == _FORMAT else content
 
 
 def _read(path: str | os.PathLike[str]) -> Any:
-    """Read any file of torch as plain data."""
+    """Read any torch file as plain data."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no model file {os.fspath(path)}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is cut off: save one with Model.save")
+        raise ValueError(f"{os.fspath(path)} is not a model of lumigraph, or is cut off: save one with Model.save")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of any origin: the reader of plain data may stumble in many ways
+    except Exception as error:  # arbitrary bytes can make the reader raise any exception
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(f"{os.fspath(path)} is no model of lumigraph, or is damaged ({reason})") from None
+        raise ValueError(f"{os.fspath(path)} is not a model of lumigraph, or is damaged ({reason})") from None
 
 
 def read_description(path: str | os.PathLike[str], content: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what a model file, or its content as of `read`, says of the model: the fields of `Description`.
+    """Return the fields of `Description` from a model file, or from its content as returned by `read`.
 
     Raises
     ------
     ValueError
-        If the file holds no model, or one with parts that only its builder knows.
+        If the file does not hold a model, or holds one with custom parts.
     """
     content = read(path) if content is None else content
     if content["builder"] is None:
         raise ValueError(
-            f"{os.fspath(path)} holds a model with parts that lumigraph does not have itself ({content['opaque']}): "
+            f"{os.fspath(path)} holds a model with parts that are not in lumigraph ({content['opaque']}): "
             "load it with Model.load(path, model_builder=...)"
         )
     plain = dict(content["builder"])
-    if content["version"] == 1:  # which named the scales so, and not how they were measured
+    if content["version"] == 1:  # version 1 called the scales 'scaling'
         plain["scales"] = plain.pop("scaling", {})
-    # the weights that a training began with are in the file, as they became
+    # the file holds the trained weights, so those that training started from are not needed
     plain["pretrain_file"] = None
     if plain.get("cat_embedder"):
         plain["cat_embedder"] = {**plain["cat_embedder"], "emb_load_path": None}

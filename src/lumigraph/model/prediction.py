@@ -1,4 +1,4 @@
-"""What goes into a model, in parts of so many events, and what comes out, by name."""
+"""Inputs of a model in parts of a given number of events, and its outputs by name."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ from ..blocks.heads.abs_head import pair
 from ..data import ColumnWriter, EventDataset, Events, EventStream, Paths, check_writable, split_path, table_to_tensor
 from ..events.errors import EventError, SchemaError, located
 from ..events.particles import check_matrix
+from ..events.schema import EventSchema
 from .builder import ModelBuilder
 
 __all__ = [
@@ -33,18 +34,18 @@ __all__ = [
 
 
 def chunks(inputs: Any, batch_size: int, module: nn.Module, names: Sequence[str]) -> Iterator[Any]:
-    """Yield parts of so many events each, on the device of a module and in its precision.
+    """Yield parts of a given number of events, on the device of a module and in its precision.
 
     Parameters
     ----------
     inputs
-        A Batch (as it is), a tuple (flat, matrix) or a flat table.
+        A Batch (not divided), a tuple (flat, matrix) or a flat table.
     batch_size
         Events per part.
     module
-        What will take them.
+        The module that takes the parts.
     names
-        Columns of a flat table, by which they are found in a DataFrame.
+        Columns of a flat table, to find them in a DataFrame.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def chunks(inputs: Any, batch_size: int, module: nn.Module, names: Sequence[str]
         matrix = table_to_tensor(second).to(device, dtype)
         check_matrix(matrix, "of the shape with three axes, events first")
         if flat is not None and len(flat) != len(matrix):
-            raise ValueError(f"the flat part has {len(flat)} events, but the matrix has {len(matrix)}")
+            raise ValueError(f"the flat part must have {len(matrix)} events, as the particles have, got {len(flat)}")
         for start in range(0, len(matrix), batch_size):
             step = slice(start, start + batch_size)
             yield (None if flat is None else flat[step], matrix[step])
@@ -87,7 +88,7 @@ def scored_parts(
     batch_size: int = 2048,
     locating: Callable[[EventDataset], AbstractContextManager[None]] | None = None,
 ) -> Iterator[tuple[EventDataset, Tensor]]:
-    """Yield events in parts of so many, with the predictions for them, (B, n_out), on the CPU.
+    """Yield events in parts of a given number, with their predictions, (B, n_out), on the CPU.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def scored_parts(
     batch_size
         Events per part.
     locating
-        What lets an error about an event of a part name its place; that of the events if not given.
+        Context that adds the place of an event to an error about it; by default that of the events.
     """
     device = next(module.parameters(), torch.empty(0)).device
     for part in events.chunks(batch_size):
@@ -155,12 +156,12 @@ def predict_to_file(
     module, description
         Head, body and tail, and what they are made of.
     files
-        One file or several, also with ``*`` and ``?``; labels and weights are not needed.
+        One file or several, also with ``*`` and ``?``; they need no labels or weights.
     out
         File to write, ROOT, Parquet, HDF5 or CSV by its suffix.
     columns
-        What stands beside the predictions: ``ids``, the identifiers of the schema or else the number of the event
-        (``row``); or ``all`` columns of the input.
+        Columns to write with the predictions: ``ids``, the identifiers of the schema, or without them the number of the
+        event (``row``); or ``all`` columns of the input.
     overwrite
         Whether an existing file may be replaced.
 
@@ -168,19 +169,19 @@ def predict_to_file(
     -------
     dict
         ``events``, the number of events written; ``columns``, the names of the columns; ``left_out``, those of the
-        input that hold no numbers, where all were asked for.
+        input without numbers if ``columns`` is ``all``.
 
     Raises
     ------
     SchemaError
-        If the input cannot be read or lacks a column. What was predicted before is kept, in a file beside
-        ``out`` that the message names.
+        If the input cannot be read or lacks a column. Predictions made before that are kept in a file
+        beside ``out``, named in the message.
     FileExistsError
         If ``out`` exists and ``overwrite`` is not set; it is left as it is.
 
     Notes
     -----
-    Each event of the input is written; the predictions for one that the schema does not select are NaN.
+    Every event of the input is written; predictions for events that the schema does not select are NaN.
     """
     if columns not in ("ids", "all"):
         raise ValueError(
@@ -190,7 +191,7 @@ def predict_to_file(
     check_writable(out, overwrite)
     stream = EventStream(files, schema, labelled=False)
     if os.path.exists(out) and any(os.path.samefile(split_path(path)[0], out) for path in stream.files):
-        raise ValueError(f"{os.fspath(out)} is among the files that are read, and would be lost: write to another one")
+        raise ValueError(f"{os.fspath(out)} is one of the input files and would be lost: write to another file")
     written, found = 0, {}
     with ColumnWriter(out, overwrite=overwrite) as writer:
         for table in stream.tables(None if columns == "all" else schema.ids):
@@ -200,19 +201,22 @@ def predict_to_file(
             for name, values in named_scores(all_outs, description.objective, schema.targets).items():
                 if name in found:
                     raise SchemaError(
-                        f"the input has a column {name!r} already: write the scores alone, columns='ids'",
+                        f"the input already has a column {name!r}: write the scores alone, columns='ids'",
                         column=name,
                         file=table.path,
                     )
                 found[name] = np.full(len(table.numbers), np.nan, dtype=values.dtype)
                 found[name][table.events.numbers - table.numbers[:1]] = values
-            with located(table.path):  # one file may not be like the others
+            try:
                 writer.append(found)
+            except SchemaError as error:  # what is written is not at fault, but a file that is not like the others
+                error.file = table.path
+                raise
             written += len(table.numbers)
     return {"events": written, "columns": list(found), "left_out": stream.without_numbers if columns == "all" else []}
 
 
-def need_schema(description: ModelBuilder) -> Any:
+def need_schema(description: ModelBuilder) -> EventSchema:
     """Return the schema of a model, or raise a SchemaError if it has none."""
     if description.schema is None:
         raise SchemaError(
@@ -222,18 +226,18 @@ def need_schema(description: ModelBuilder) -> Any:
 
 
 def with_targets(events: Events, description: ModelBuilder) -> Events:
-    """Return events whose targets are what a model learns, or raise an error; labels in files are checked when read."""
+    """Return events whose targets fit a model, or raise an error; labels in files are checked when read."""
     need_events(events)
     targets, columns = events.schema.targets, _num_targets(description)
     if not targets:
         raise SchemaError("the data set has no targets: name them in the schema (targets)")
     if len(targets) != columns:
-        raise SchemaError(f"the data set has {len(targets)} targets {list(targets)}, the model needs {columns}")
+        raise SchemaError(f"the data set must have as many targets as the model, {columns}, got {list(targets)}")
     return events.checked(partial(_check_labels_of, description))
 
 
 def as_targets(targets: Any, description: ModelBuilder) -> Tensor:
-    """Return targets (B, T) from a table or a vector, or raise an error if a model does not learn such."""
+    """Return targets (B, T) from a table or a vector, or raise an error if they do not fit a model."""
     y = table_to_tensor(targets).to(torch.get_default_dtype())
     y = y.unsqueeze(1) if y.dim() == 1 else y
     columns = _num_targets(description)
@@ -254,13 +258,13 @@ def _check_labels_of(description: ModelBuilder, part: EventDataset) -> None:
 
 
 def _check_labels(y: Tensor, description: ModelBuilder, names: Sequence[str] = ()) -> None:
-    """Raise an EventError unless each target (B, T) is a label that the model can learn, or a number."""
+    """Raise an EventError unless each target (B, T) is a valid label, or a number for a regression."""
     objective = description.objective
     largest = description.n_out - 1 if objective == "multiclass" else 1
     bad = y.isnan() if objective == "regression" else ~((y >= 0) & (y <= largest) & (y == y.round()))
     if bool(bad.any()):
         what = "number" if objective == "regression" else f"label of a {objective}"
-        hint = "" if objective == "regression" else f": labels are whole numbers from 0 to {largest}"
+        hint = "" if objective == "regression" else f": labels are integers from 0 to {largest}"
         event, column = bad.nonzero()[0].tolist()
         name = names[column] if names else None
         place = f" in column {name!r}" if name else ""

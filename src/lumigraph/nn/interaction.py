@@ -132,7 +132,7 @@ class InteractionConv(MessagePassing):
     def path(self, x: Tensor, edges: CompleteGraph | Tensor, p4: Tensor | None = None) -> Path:
         """Return how the effects are summed: ``edges``, ``triton``, ``compiled`` or ``blocks``.
 
-        See `lumigraph.nn.pairs.choice.choose`.
+        See ``lumigraph.nn.pairs.choice``.
         """
         return choose(self, InteractionConv, self.fr, x, edges, p4).path
 

@@ -27,9 +27,9 @@ def draw_results(
     folder: str | os.PathLike[str],
     settings: PlotSettings | None = None,
 ) -> list[Path]:
-    """Draw what there is to see of a model on labelled events, and return the files.
+    """Draw all pictures of a model on labelled events, and return the files.
 
-    ``training.png`` if it was trained; for a classification with one output ``roc.png``, ``scores.png`` and, where the
+    ``training.png`` if it was trained; for a classification with one output ``roc.png``, ``scores.png`` and, if the
     scores are from 0 to 1, ``calibration.png``; for ``multiclass`` ``confusion.png``; for a regression of one target
     ``residuals.png`` and ``resolution.png``; and ``event.png``, the first event as a graph, if its particles have px
     and py.
@@ -41,7 +41,7 @@ def draw_results(
     events
         Events with targets that it was not trained on.
     folder
-        Where the pictures go; it is made if need be, and pictures of the same name are replaced.
+        Folder for the pictures, created if missing; existing pictures of the same name are replaced.
     settings
         Colours, sizes and file format.
     """
@@ -62,7 +62,7 @@ def draw_results(
 
 
 def _of_predictions(model: Model, events: Events, settings: PlotSettings) -> dict[str, Axes]:
-    """Draw how good the predictions are, by the names of the pictures."""
+    """Draw the quality of the predictions; return the pictures by name."""
     out, targets, weights = scored(model.model, model.model_builder, events)
     truth = targets[:, 0]
     if model.objective == "multiclass":
@@ -76,6 +76,6 @@ def _of_predictions(model: Model, events: Events, settings: PlotSettings) -> dic
             "resolution": plot_resolution(sample, quantity=quantity, settings=settings),
         }
     pictures = {"roc": plot_roc(sample, settings=settings), "scores": plot_scores(*columns, settings=settings)}
-    if out.min() >= 0 and out.max() <= 1:  # a tail of one's own may give other scores than probabilities
+    if out.min() >= 0 and out.max() <= 1:  # scores of a custom tail may not be probabilities
         pictures["calibration"] = plot_calibration(sample, settings=settings)
     return pictures

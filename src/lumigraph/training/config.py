@@ -1,4 +1,4 @@
-"""How to train."""
+"""Settings of a training."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 
 __all__ = ["BatchLoss", "Schedule", "TrainConfig"]
 
-#: Loss of each event of a batch, (B,), given the module.
+#: Loss of each event, (B,), from the module and a batch.
 BatchLoss = Callable[[Any, Batch], Tensor]
 
 Schedule = Literal["one_cycle", "cosine", "constant"]
@@ -18,34 +18,34 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train.
+    """Settings of a training.
 
     Parameters
     ----------
     n_epochs
         Passes over the training events.
     lr
-        Learning rate, with a schedule its maximum; that of the optimiser's own arguments (``opt_args``) if not given,
-        or else 0.001.
+        Learning rate, the maximum of a schedule; by default that of the optimiser's arguments (``opt_args``), or else
+        0.001.
     weight_decay
-        Decay of the weights; that of ``opt_args`` if not given, or else 0.01 with AdamW and none with an optimiser that
-        ``opt_args`` describe.
+        Decay of the weights; by default that of ``opt_args``, or else 0.01 with AdamW and none with an optimiser
+        described by ``opt_args``.
     schedule
-        ``one_cycle`` (up and down once over the training, the momentum of AdamW the other way round unless another one
-        than 0.9 is set), ``cosine`` (down to 0) or ``constant``.
+        ``one_cycle`` (up and down once over the training, the momentum of AdamW in the opposite direction unless set to
+        a value other than 0.9), ``cosine`` (down to 0) or ``constant``.
     patience
-        Stop when the validation loss has not improved for so many epochs; never if not given.
+        Stop when the validation loss has not improved for this many epochs; never by default.
     gradient_clip
-        Largest norm of the gradient; not clipped if not given.
+        Largest norm of the gradient; not clipped if None.
     seed
         Seed of the order of events and of dropout.
     accelerator, devices, num_nodes, strategy, precision
-        As Lightning's Trainer takes them: ``devices=4`` trains on four GPUs (or processes, with
+        As in Lightning's Trainer: ``devices=4`` trains on four GPUs (or processes, with
         ``accelerator="cpu"``), each with its share of the events.
     checkpoint_every
-        Save a checkpoint after so many steps, beside that of every epoch.
+        Save a checkpoint after this many steps, in addition to that of every epoch.
     progress_bar
-        Whether to show one.
+        Whether to show a progress bar.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Train any torch module on batches of events, with Lightning.
 
-Order of the events and every random number of an epoch follow from the seed and the number of the epoch alone. A
-training that was killed and resumes from its last checkpoint therefore ends with the same weights as an undisturbed
+The order of events and all random numbers of an epoch depend only on the seed and the number of the epoch. A
+training that is killed and resumed from its last checkpoint therefore ends with the same weights as an uninterrupted
 one.
 """
 
@@ -41,39 +41,39 @@ def fit(
     logger: Any = False,
     callbacks: Sequence[Any] = (),
 ) -> dict[str, list[float | int]]:
-    """Train a module and leave it with its best weights: those of the lowest validation loss, else the last ones.
+    """Train a module and set its best weights: those of the lowest validation loss, or the last without validation.
 
     Parameters
     ----------
     module
         Any torch module.
     batch_loss
-        Function of the module and a Batch that gives the loss of each event, (B,). Events are weighted by
-        ``batch.weight`` where it is there.
+        Function of the module and a Batch that returns the loss of each event, (B,). Events are weighted by
+        ``batch.weight`` if present.
     train, val
         Loaders of Batches, such as `lumigraph.data.EventDataset.loader`.
     config
-        How to train; the defaults of `TrainConfig` if not given.
+        Settings of the training; by default those of `TrainConfig`.
     mean_weight
         Mean weight of the training events, by which the loss is divided.
     opt_args
-        Optimiser and its arguments, see `lumigraph.training.optimiser.build_optimiser`; AdamW if not given.
+        Optimiser and its arguments, see `lumigraph.training.optimiser.build_optimiser`; AdamW by default.
     folder
-        Where to keep checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
-        (``history.csv``); nothing is kept if not given.
+        Folder for checkpoints (``checkpoints/last.ckpt`` after every epoch and ``best.ckpt``) and the log
+        (``history.csv``); by default nothing is kept.
     resume
-        Whether to go on from the last checkpoint in ``folder``, if there is one, with the same settings.
+        Whether to continue from the last checkpoint in ``folder``, if there is one, with the same settings.
     overwrite
-        Whether to replace the training that ``folder`` holds, unless it is resumed.
+        Whether to replace a training in ``folder``, unless it is resumed.
     logger
-        A Lightning logger, or several, beside ``history.csv``.
+        One or several Lightning loggers, in addition to ``history.csv``.
     callbacks
         Further Lightning callbacks.
 
     Returns
     -------
     dict
-        A list per quantity with one entry per epoch: epoch, train_loss, val_loss, learning_rate.
+        For each quantity a list with one entry per epoch: epoch, train_loss, val_loss, learning_rate.
 
     Raises
     ------
@@ -81,17 +81,17 @@ def fit(
         If ``folder`` holds the checkpoint of a training and neither ``resume`` nor ``overwrite`` is set; it is left as
         it is.
     ValueError
-        If nothing can be trained, the checkpoint is of another training, Lightning does not take a setting, or a loss
-        becomes infinite or NaN.
+        If nothing is trainable, the checkpoint is of another training, Lightning rejects a setting, or a loss becomes
+        infinite or NaN.
     KeyboardInterrupt, SystemExit
         If the training is stopped by Ctrl-C or SIGTERM.
     """
-    from .lightning_module import History, TrainingModule, check_checkpoint, one_sentence  # Lightning takes a while
+    from .lightning_module import History, TrainingModule, check_checkpoint, one_sentence  # importing Lightning is slow
 
     config = TrainConfig() if config is None else config
     settings = optimiser_of_training(opt_args, config)
     if not any(p.requires_grad for p in module.parameters()):
-        raise ValueError("the module has no parameter to train: all are frozen")
+        raise ValueError("the module has no trainable parameter: all are frozen")
     if not mean_weight > 0:
         raise ValueError(f"the mean weight of the training events must be positive, got {mean_weight}")
     keep_pages()
@@ -100,26 +100,26 @@ def fit(
         last = place / "checkpoints" / "last.ckpt"
         if last.exists() and not (resume or overwrite):
             raise FileExistsError(
-                f"{place} holds a training already ({last.name}): set resume=True (--resume) to go on with it, "
+                f"{place} already holds a training ({last.name}): set resume=True (--resume) to continue it, "
                 "overwrite=True (--overwrite) to replace it, or give another folder"
             )
         place.mkdir(parents=True, exist_ok=True)
         history = History(place / "history.csv")
-        module.train()  # Lightning trains a module in the mode in which it finds it
+        module.train()  # Lightning does not change the mode of a module
         training = TrainingModule(module, batch_loss, config, settings, mean_weight, train, val is not None)
         with one_sentence(None if folder is None else last):
             trainer = _trainer(config, place, [history, *callbacks], logger, validated=val is not None)
             resume = resume and last.exists()
             if resume:
                 check_checkpoint(last, training)
-            elif overwrite and trainer.is_global_zero:  # not before everything else is known to be right
+            elif overwrite and trainer.is_global_zero:  # only after all other checks have passed
                 shutil.rmtree(last.parent, ignore_errors=True)
             trainer.fit(training, train, val, ckpt_path=last if resume else None, weights_only=True)
-        best = trainer.checkpoint_callbacks[-1].best_model_path  # on every rank where the first one keeps it
+        best = trainer.checkpoint_callbacks[-1].best_model_path  # every rank has the path on the first rank
         if val is not None and best:
             state = torch.load(best, weights_only=True, map_location="cpu")["state_dict"]
             module.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
-        trainer.strategy.barrier()  # before the first rank removes it
+        trainer.strategy.barrier()  # all ranks must read it before the first one removes it
         module.eval()
     names = list(history.rows[0]) if history.rows else []
     return {name: [row[name] for row in history.rows] for name in names}
@@ -156,7 +156,7 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: An
         precision=config.precision,  # type: ignore[arg-type]
         gradient_clip_val=config.gradient_clip,
         logger=logger,
-        callbacks=[*callbacks, checkpoint],  # the checkpoint last, so that it holds the history of its own epoch
+        callbacks=[*callbacks, checkpoint],  # the checkpoint last, so that it includes the history of its epoch
         enable_progress_bar=config.progress_bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -167,7 +167,7 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: list[Any], logger: An
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out Lightning's hints that do not concern events in memory, and its banner."""
+    """Suppress Lightning's banner and its hints that do not apply to events in memory."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.WARNING)
@@ -179,7 +179,9 @@ def _quiet() -> Iterator[None]:
             )
             warnings.filterwarnings("ignore", message=".*have no .val_dataloader.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
-            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # losses are logged as summed over ranks
+            warnings.filterwarnings(
+                "ignore", message=".*sync_dist=True.*"
+            )  # logged losses are already summed over ranks
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             yield
     finally:

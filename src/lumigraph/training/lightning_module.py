@@ -1,4 +1,4 @@
-"""A torch module as Lightning sees it; imported only when something is trained."""
+"""A torch module as a LightningModule; imported only for training."""
 
 import csv
 import math
@@ -25,7 +25,7 @@ __all__ = ["EpochCheckpoint", "History", "StepCheckpoint", "TrainingModule", "ch
 
 
 class TrainingModule(lightning.LightningModule):
-    """What Lightning has to know: losses of a step, optimiser and schedule."""
+    """What Lightning needs: losses of a step, optimiser and schedule."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class TrainingModule(lightning.LightningModule):
         self.mean_weight = mean_weight
         self.train_batches = train
         self.validated = validated
-        self._train_sums: list[Any] = [0.0, 0.0]  # of weighted losses, which stay on their device, and events
+        self._train_sums: list[Any] = [0.0, 0.0]  # sum of weighted losses, on their device, and number of events
         self._val_sums = [0.0, 0.0]
 
     def on_train_epoch_start(self) -> None:
@@ -53,7 +53,7 @@ class TrainingModule(lightning.LightningModule):
             self._train_sums = [0.0, 0.0]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # what dropout draws in a step must not depend on what was drawn before it, or in which process
+        # dropout in a step must not depend on earlier random numbers, or on the process
         place = (self.config.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
@@ -64,8 +64,8 @@ class TrainingModule(lightning.LightningModule):
         if self.trainer.is_last_batch:
             total, events = self._over_ranks(self._train_sums)
             self.log("train_loss", total / events / self.mean_weight, on_step=False, on_epoch=True, batch_size=1)
-        # the mean of w * loss over all events; dividing by the batch's own sum of weights would be noise in small
-        # batches, and a division by nearly zero with weights of both signs. Gradients are averaged over the ranks,
+        # the mean of w * loss over all events: dividing by the sum of weights of the batch would be noisy in small
+        # batches, and would divide by nearly zero with weights of both signs. Gradients are averaged over the ranks,
         # whose last batches may differ in size
         events = len(losses)
         if self.trainer.world_size > 1:
@@ -83,11 +83,11 @@ class TrainingModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         total, weight = self._over_ranks(self._val_sums)
         if not weight > 0:
-            raise ValueError(f"the weights of the validation events add up to {weight:g}, which must be positive")
+            raise ValueError(f"weights of the validation events must have a positive sum, got {weight:g}")
         self.log("val_loss", total / weight, prog_bar=True)
 
     def settings(self) -> dict[str, Any]:
-        """Return what has to be the same when a training is resumed."""
+        """Return the settings that must not change when a training is resumed."""
         own = {name: getattr(self.config, name) for name in ("n_epochs", "schedule", "seed")}
         own |= {name: self.opt_args.get(name) for name in ("lr", "weight_decay")}
         batches = len(self.train_batches) if isinstance(self.train_batches, Sized) else None
@@ -131,17 +131,17 @@ class TrainingModule(lightning.LightningModule):
             return optimiser
         if not isinstance(self.train_batches, Sized):
             raise TypeError(
-                f"the schedule {config.schedule!r} must know how many batches there are, but the training batches have "
-                "no len(); use schedule='constant'"
+                f"the training batches must have a len() for the schedule {config.schedule!r}, got "
+                f"{type(self.train_batches).__name__}: use schedule='constant'"
             )
-        # not what Lightning estimates: asked here, it would not restore the state of the loader
+        # asking Lightning for its estimate here would keep it from restoring the state of the loader
         steps = config.n_epochs * len(self.train_batches)
         schedule: torch.optim.lr_scheduler.LRScheduler
         if config.schedule == "one_cycle":
             groups = optimiser.param_groups
             schedule = torch.optim.lr_scheduler.OneCycleLR(
                 optimiser, max_lr=[group["lr"] for group in groups], total_steps=steps,
-                # a momentum other than the usual one was asked for, and stays
+                # a momentum that the user has set is not cycled
                 cycle_momentum=all(group.get("betas", (0.0,))[0] == 0.9 for group in groups),
             )  # fmt: skip
         else:
@@ -150,52 +150,50 @@ class TrainingModule(lightning.LightningModule):
 
 
 def check_checkpoint(path: Path, training: TrainingModule) -> None:
-    """Raise a ValueError unless a training can go on from a checkpoint as if it had not been stopped."""
-    other = "overwrite=True (--overwrite) begins anew"
+    """Raise a ValueError unless a training can continue from a checkpoint as if it had not been stopped."""
+    other = "overwrite=True (--overwrite) starts again"
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # bytes of any origin
-        raise ValueError(f"{path} is no checkpoint, or is damaged ({type(error).__name__}): {other}") from None
+    except Exception as error:  # arbitrary bytes can raise any exception
+        raise ValueError(f"{path} is not a checkpoint, or is damaged ({type(error).__name__}): {other}") from None
     before, now = found.get("settings", {}), training.settings()
     if now["schedule"] == "constant" and before.get("n_epochs", 0) <= now["n_epochs"]:
-        before["n_epochs"] = now["n_epochs"]  # nothing that was done depended on it
+        before["n_epochs"] = now["n_epochs"]  # a constant schedule does not depend on it
     for name, value in now.items():
         if before.get(name) != value:
             raise ValueError(
-                f"{path} is of a training with {name}={before.get(name)!r}, not {value!r}: resume it as it was begun; "
-                f"{other}"
+                f"{path} is of a training with {name}={before.get(name)!r}, not {value!r}: resume it with its "
+                f"settings; {other}"
             )
     shapes, known = ({n: tuple(v.shape) for n, v in s.items()} for s in (training.state_dict(), found["state_dict"]))
     if different := sorted({*shapes.items()} ^ {*known.items()}):
         name = different[0][0].removeprefix("module.")
-        raise ValueError(f"{path} is of another model, of which {name!r} differs: resume it as it was begun; {other}")
+        raise ValueError(f"{path} is of another model, in which {name!r} differs: resume it with its settings; {other}")
 
 
 @contextmanager
 def one_sentence(last: Path | None) -> Iterator[None]:
-    """Say in a sentence what stops a training that Lightning runs; ``last`` is where its checkpoint would be."""
+    """State in one sentence why a training by Lightning stopped; ``last`` is the path of its checkpoint."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         yield
     except MisconfigurationException as error:
         raise ValueError(str(error)) from None
-    except SystemExit as error:  # Lightning's, without a word; for SIGTERM even with the status of a success
+    except SystemExit as error:  # Lightning's has no message, and for SIGTERM the status of a success
         kept = last is not None and last.exists()
-        way_on = "resume=True (--resume) goes on from its last checkpoint" if kept else "nothing of it has been kept"
+        way_on = "resume=True (--resume) continues from its last checkpoint" if kept else "nothing was kept"
         if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, on_interrupt)  # which Lightning switches off
+            signal.signal(signal.SIGINT, on_interrupt)  # Lightning switches it off
             raise KeyboardInterrupt(f"the training was interrupted: {way_on}") from None
         raise SystemExit(f"the training was stopped by SIGTERM: {way_on}") from None
     except RuntimeError as error:
         if "closed by peer" not in str(error) and "reset by peer" not in str(error):
             raise
-        raise ConnectionError(
-            "another process of the training has stopped, for a reason that it gives itself"
-        ) from None
+        raise ConnectionError("another process of the training has stopped: see its message for the reason") from None
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """The checkpoints after an epoch, also in a folder that has been moved, or copied to another machine."""
+    """The checkpoints after an epoch, also in a folder that was moved or copied to another machine."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -207,10 +205,10 @@ class EpochCheckpoint(ModelCheckpoint):
 
 
 class StepCheckpoint(ModelCheckpoint):
-    """A checkpoint after so many steps, but not after the last one of an epoch.
+    """A checkpoint after a given number of steps, but not after the last step of an epoch.
 
-    A training that goes on from there would leave out the validation and the losses of that epoch; and its own
-    checkpoint follows.
+    A training resumed there would skip the validation and the losses of that epoch, and the checkpoint of the epoch
+    follows anyway.
     """
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *step: Any, **named: Any) -> None:

@@ -1,4 +1,4 @@
-"""Losses of single events, so that each can carry its weight."""
+"""Losses of single events, so that each can be weighted."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ EventLoss = Callable[[Any, Any, Tensor], Tensor]
 
 
 def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
-    """Return the function that gives the loss of each event.
+    """Return a function that computes the loss of each event.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
         ``classification``, ``multiclass`` or ``regression``.
     loss
         ``auto`` for the loss of the objective: binary cross-entropy, cross-entropy or squared error, averaged over
-        outputs. The first two are computed from logits where the tail has them, which is safe in any precision.
-        Otherwise a loss of ``torch.nn`` by its name, such as ``L1Loss``, or a function of predictions and targets, its
-        class or a partial; a torch loss is asked for one number per event (``reduction='none'``).
+        outputs. The first two are computed from logits if the tail has them, which is safe in any precision.
+        Otherwise the name of a loss of ``torch.nn``, such as ``L1Loss``, or a function of predictions and targets, its
+        class or a partial; torch losses are called with ``reduction='none'``, which gives one number per event.
 
     Raises
     ------
     ValueError
-        If torch has no loss of such a name.
+        If torch has no loss of this name.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def event_loss(objective: str, loss: Any = "auto") -> EventLoss:
     if not callable(function):
         raise TypeError(f"loss must be a function of predictions and targets, or the name of one, got {loss!r}")
     if getattr(function, "reduction", "none") != "none":
-        function = copy.copy(function)  # the caller's own stays as it is
+        function = copy.copy(function)  # leave the caller's object unchanged
         function.reduction = "none"
     return partial(_given, function)
 
@@ -66,8 +66,8 @@ def _given(
     losses = function(out, y.to(out.device))
     if losses.dim() == 0 or losses.size(0) != len(y):
         raise ValueError(
-            f"the loss must give one number per event, got the shape {tuple(losses.shape)} for {len(y)} events: leave "
-            "out its mean over the batch"
+            f"the loss must give one number per event, got the shape {tuple(losses.shape)} for {len(y)} events: do not "
+            "average over the batch"
         )
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 

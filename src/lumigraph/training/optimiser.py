@@ -21,14 +21,14 @@ _OPTIMISERS: dict[str, Any] = {
 
 
 def optimiser_args(opt_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an optimiser by lower-case names, the optimiser by its own name if torch has it.
+    """Return the arguments of an optimiser with lower-case names, and the optimiser by name if torch has it.
 
     Raises
     ------
     ValueError
         If the optimiser is unknown.
     TypeError
-        If it does not know an argument.
+        If it does not accept an argument.
 
     Examples
     --------
@@ -49,7 +49,9 @@ def optimiser_args(opt_args: Mapping[str, Any]) -> dict[str, Any]:
 def _name(opt: Any) -> Any:
     if isinstance(opt, str):
         if opt.lower() not in _OPTIMISERS:
-            raise ValueError(f"opt_args: opt={opt!r} is no optimiser: {near(opt, _OPTIMISERS)}")
+            raise ValueError(
+                f"opt_args: opt must be an optimiser of torch.optim, got {opt!r}: {near(opt, _OPTIMISERS)}"
+            )
         return opt.lower()
     if not (isinstance(opt, type) and issubclass(opt, torch.optim.Optimizer)):
         raise TypeError(f"opt_args: opt must be a name or a class of torch.optim, got {opt!r}")
@@ -62,21 +64,21 @@ def _class(args: Mapping[str, Any]) -> Any:
 
 
 def build_optimiser(model: nn.Module, opt_args: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Build an optimiser of the parameters that are trained.
+    """Build an optimiser of the trainable parameters.
 
     Parameters
     ----------
     model
         The module to train.
     opt_args
-        ``opt``, a name or a class, and its arguments. Without ``opt`` it is Adam, with a ``weight_decay`` AdamW.
+        ``opt``, a name or a class, and its arguments. Without ``opt`` it is Adam, or AdamW with a ``weight_decay``.
 
     Raises
     ------
     ValueError
-        If nothing can be trained, or the optimiser is unknown.
+        If nothing is trainable, or the optimiser is unknown.
     TypeError
-        If the optimiser does not know an argument.
+        If the optimiser does not accept an argument.
 
     Examples
     --------
@@ -86,14 +88,14 @@ def build_optimiser(model: nn.Module, opt_args: Mapping[str, Any]) -> torch.opti
     args = optimiser_args(opt_args)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("the model has no parameter to train: all are frozen")
+        raise ValueError("the model has no trainable parameter: all are frozen")
     return _class(args)(parameters, **{name: value for name, value in args.items() if name != "opt"})
 
 
 def optimiser_of_training(opt_args: Mapping[str, Any] | None, config: TrainConfig) -> dict[str, Any]:
-    """Return an optimiser and all that was said of it, with a learning rate in any case.
+    """Return an optimiser and all its settings, always including a learning rate.
 
-    What is said of the learning rate and the decay in both places must be the same. Without ``opt_args`` it is AdamW.
+    A learning rate or decay given in both places must agree. Without ``opt_args`` it is AdamW.
 
     Raises
     ------
@@ -113,14 +115,14 @@ def optimiser_of_training(opt_args: Mapping[str, Any] | None, config: TrainConfi
     for name, value in told.items():
         if args.get(name, value) != value:
             raise ValueError(
-                f"{name} must be the same wherever it is given, got {args[name]} in opt_args and {value} for the "
-                "training: leave one of them out"
+                f"{name} must be the same in both places, got {args[name]} in opt_args and {value} for the training: "
+                "leave one of them out"
             )
     return optimiser_args({**default, **args, **told})
 
 
 def momentum_args(opt_args: Mapping[str, Any], mom: float | int | None = None) -> dict[str, Any]:
-    """Return the argument of an optimiser that is its momentum, with another value if one is given.
+    """Return the momentum argument of an optimiser, with a new value if given.
 
     Raises
     ------

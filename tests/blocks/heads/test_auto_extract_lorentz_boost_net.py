@@ -102,7 +102,7 @@ def test_building_draws_for_the_weights_only():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_singles": 0, "n_pairs": 0}, "one of them must be at least 1, got n_singles=0 and n_pairs=0"),
+        ({"n_singles": 0, "n_pairs": 0}, "n_singles or n_pairs, .* must be at least 1, got 0 and 0"),
         ({"n_singles": -1}, "n_singles must be at least 0, got -1"),
         ({"depth": 0}, "depth must be at least 1"),
         ({"n_particles": 1}, "n_pairs must be 0 without two boosted particles to make a pair, got 2"),

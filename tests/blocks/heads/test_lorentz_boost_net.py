@@ -274,7 +274,7 @@ class TestUnphysicalFourMomenta:
     def test_absent_objects_before_them_do_not_shift_the_name(self, matrix):
         matrix[0] = torch.nan
         matrix[2, 0] = torch.nan
-        with pytest.raises(ValueError, match="event 2: particle 'lepton' has E"):
+        with pytest.raises(ValueError, match="event 2: particle 'lepton' must have E"):
             boost_net()((None, matrix))
 
     def test_standardised_features_are_refused(self):

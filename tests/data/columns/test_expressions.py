@@ -30,8 +30,8 @@ REFUSED = {
     "import": ("__import__('os').system('touch sentinel')", '"\'"'),
     "import without a string": ("__import__(os)", "'__import__'"),
     "class of a column": ("Jet_pt.__class__", "attribute access"),
-    "method of a column": ("Jet_pt.tofile(a)", "by its name"),
-    "method of a number": ("1.0.hex()", "by its name"),
+    "method of a column": ("Jet_pt.tofile(a)", "named function"),
+    "method of a number": ("1.0.hex()", "named function"),
     "globals of a function": ("sum.__globals__", "attribute access"),
     "attribute of a call": ("sum(Jet_pt).real", "attribute access"),
     "lambda": ("(lambda: sentinel())()", "':'"),
@@ -65,11 +65,11 @@ REFUSED = {
     "identity": ("a is b", "in or is"),
     "matrix product": ("a @ b", "'@'"),
     "shift": ("1 << a", "this operator"),
-    "keyword argument": ("clip(a, 1, 2, out=b)", "by its name"),
+    "keyword argument": ("clip(a, 1, 2, out=b)", "named function"),
     "starred argument": ("sum(*a)", "starred"),
-    "starred keywords": ("sum(**a)", "by its name"),
-    "call of a call": ("sum(a)(b)", "by its name"),
-    "call of a bracket": ("(abs)(a)(b)", "by its name"),
+    "starred keywords": ("sum(**a)", "named function"),
+    "call of a call": ("sum(a)(b)", "named function"),
+    "call of a bracket": ("(abs)(a)(b)", "named function"),
     "eval": ("eval(a)", "'eval' is not a function"),
     "print": ("print(a)", "'print' is not a function"),
     "getattr": ("getattr(a, b)", "'getattr' is not a function"),
@@ -91,15 +91,15 @@ REFUSED = {
     "power of a power": ("a**(2**2)", "exponent"),
     "huge power": ("9**99999999", "exponent"),
     "huge negative power": ("a**-17", "exponent"),
-    "infinite power": ("1e308**2", "is inf"),
+    "infinite power": ("1e308**2", "got inf"),
     "powers of powers": ("(9**16)**16", "int64"),
     "integer sum": ("9223372036854775807 + 1", "int64"),
     "huge integer": ("9223372036854775808", "64 bits"),
     "integer of 2000 digits": ("9" * 2000, "64 bits"),
     "infinite literal": ("1e999", "finite"),
-    "division by nothing": ("1 / 0", "is inf"),
-    "root of a negative number": ("sqrt(-1) * a", "is nan"),
-    "too long": ("a" * 2001, "2001 characters"),
+    "division by nothing": ("1 / 0", "got inf"),
+    "root of a negative number": ("sqrt(-1) * a", "got nan"),
+    "too long": ("a" * 2001, "got 2001"),
     "brackets": ("(" * 500 + "a" + ")" * 500, "more than 50"),
     "brackets left open": ("(" * 2000, "more than 50"),
     "some left open": ("(" * 40 + "a", "not closed"),
@@ -112,18 +112,18 @@ REFUSED = {
     "conditions in a row": ("a and " * 300 + "a", "more than 50"),
     "conditionals in a row": ("a if a else " * 150 + "a", "more than 50"),
     "attributes in a row": ("a" + ".a" * 900, "attribute access"),
-    "calls in a row": ("a" + "()" * 900, "by its name"),
+    "calls in a row": ("a" + "()" * 900, "named function"),
     "for in a row": ("a for *a in x if x else " * 40 + "a", "single expression"),
     "empty": ("", "empty"),
     "spaces": (" \n ", "empty"),
     "unfinished": ("a >", "single expression"),
     "number glued to a word": ("30and a", "single expression"),
-    "precedence of &": ("a > 1 & b < 2", "'1' in '1 & b' is a number"),
-    "precedence of |": ("a == 1 | b == 2", r"'1' in '1 \| b' is a number"),
-    "number as a condition": ("a == 1 or 2", "'2' in 'a == 1 or 2' is a number"),
-    "sum as a condition": ("not a + b", r"'a \+ b' in 'not a \+ b' is a number"),
-    "inverted number": ("~(a * 2)", "is a number"),
-    "conditional number": ("1 if a + 1 else 2", "is a number"),
+    "precedence of &": ("a > 1 & b < 2", "'1' in '1 & b' must be a condition"),
+    "precedence of |": ("a == 1 | b == 2", r"'1' in '1 \| b' must be a condition"),
+    "number as a condition": ("a == 1 or 2", "'2' in 'a == 1 or 2' must be a condition"),
+    "sum as a condition": ("not a + b", r"'a \+ b' in 'not a \+ b' must be a condition"),
+    "inverted number": ("~(a * 2)", "must be a condition"),
+    "conditional number": ("1 if a + 1 else 2", "must be a condition"),
     "sum over a literal": ("sum(1)", "list per event"),
 }
 
@@ -460,14 +460,14 @@ def test_sums_of_integers_do_not_wrap_around():
 def test_what_int64_cannot_hold_is_an_error(text):
     largest = np.iinfo(np.int64).max
     columns = {"a": [largest, 1], "b": [-1, 1], "c": [[largest, 1], []]}
-    with pytest.raises(SchemaError, match="int64 cannot hold; make an operand a float"):
+    with pytest.raises(SchemaError, match="int64 cannot hold: make an operand a float"):
         Expression(text).evaluate(columns)
 
 
 def test_identifiers_stay_exact():
     event = np.array([2**60 + 1, 2**60 + 2], dtype=np.uint64)
     np.testing.assert_array_equal(evaluate("event % 2 == 0", event=event), [False, True])
-    with pytest.raises(SchemaError, match=r"'event' has the number 9223372036854775808, which int64 cannot hold"):
+    with pytest.raises(SchemaError, match=r"'event' must fit into int64, got 9223372036854775808"):
         evaluate("event % 2", event=np.array([2**63], dtype=np.uint64))
 
 
@@ -623,7 +623,7 @@ def test_reductions_of_one_collection_meet_lists_of_another():
 
 def test_an_expression_without_columns_is_the_same_for_every_event():
     np.testing.assert_array_equal(evaluate("2 * 3", a=[[1], []]), [6, 6])
-    with pytest.raises(SchemaError, match="no column that would tell"):
+    with pytest.raises(SchemaError, match="number of events is unknown"):
         evaluate("1")
 
 

@@ -94,7 +94,7 @@ def test_keeps_the_types_of_numbers(tmp_path, suffix, dtype):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_missing_column_comes_with_names_near_it(tmp_path, suffix):
     path = write_columns(tmp_path / f"events{suffix}", events())
-    with pytest.raises(SchemaError, match=rf"events{suffix}: there is no column 'jet_PX'; did you mean Jet_px"):
+    with pytest.raises(SchemaError, match=rf"events{suffix}: there is no column 'jet_PX': did you mean Jet_px"):
         read_columns(path, ["ht", "jet_PX"])
 
 
@@ -121,12 +121,12 @@ def test_a_file_of_another_kind(tmp_path, suffix):
 
 
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path):
-    with pytest.raises(SchemaError, match=r"a\.xls: the suffix must say the format, one of .parquet, .*, .csv.gz"):
+    with pytest.raises(SchemaError, match=r"a\.xls: the suffix must be one of .parquet, .*, .csv.gz"):
         read_columns(tmp_path / "a.xls")
 
 
 def test_a_string_is_not_a_sequence_of_names(tmp_path):
-    with pytest.raises(TypeError, match=r"got the string 'ht'; write \['ht'\]"):
+    with pytest.raises(TypeError, match=r"got the string 'ht': write \['ht'\]"):
         read_columns(write_columns(tmp_path / "a.csv", events()), "ht")
 
 
@@ -204,7 +204,7 @@ def test_flipped_bytes(tmp_path, suffix):
 
 def test_truncated_csv_line(tmp_path):
     path = text(tmp_path / "a.csv", "ht,run\n1.5,2\n1.5")
-    with pytest.raises(SchemaError, match=r"a.csv: event 1: it has 1 cells and the header 2;"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 1: it has 1 cells but the header 2:"):
         read_columns(path)
 
 
@@ -245,7 +245,8 @@ def test_parquet_nulls(tmp_path):
     assert np.isnan(read_columns(path, ["void"])["void"]).to_list() == [True, True]
     for name, event in {"n": 1, "Jet_n": 0}.items():
         with pytest.raises(
-            SchemaError, match=f"a.parquet: event {event}: column '{name}' is of type int64 and has a null"
+            SchemaError,
+            match=f"a.parquet: event {event}: column '{name}' is of type int64, which has no NaN for a null",
         ):
             read_columns(path, [name])
 
@@ -263,7 +264,7 @@ def test_parquet_columns_that_are_no_numbers(tmp_path):
     assert column_names(path) == ["ht"]
     assert list(read_columns(path)) == ["ht"]
     for name, type_ in {"label": "string", "deep": "list<.*list<", "names": "list<", "record": "struct<"}.items():
-        with pytest.raises(SchemaError, match=f"column '{name}' is of type {type_}.*; a column must hold a number or"):
+        with pytest.raises(SchemaError, match=f"column '{name}' must hold a number or .*, got {type_}"):
             read_columns(path, ["ht", name])
 
 
@@ -274,7 +275,7 @@ def test_parquet_metadata_that_contradict_themselves(tmp_path, number):
     at = content.index(b"\x16\x08\x19", footer)  # an integer, 4 as zigzag, and the list of row groups
     code = bytes([2 * number if number >= 0 else -2 * number - 1])
     (tmp_path / "a.parquet").write_bytes(content[: at + 1] + code + content[at + 2 :])
-    with pytest.raises(SchemaError, match=rf"its row groups have 4 events, but the whole {number}: it is corrupt"):
+    with pytest.raises(SchemaError, match=rf"its row groups have 4 events, but the file {number}: it is corrupt"):
         column_names(tmp_path / "a.parquet")
 
 
@@ -282,7 +283,7 @@ def test_parquet_columns_of_one_name(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"]), path)
     assert read_columns(path)["b"].to_list() == [3]
-    with pytest.raises(SchemaError, match=r"a.parquet: column 'a' is of type int64 and there 2 times;"):
+    with pytest.raises(SchemaError, match=r"a.parquet: column 'a' must hold .*, got int64 occurring 2 times"):
         read_columns(path, ["a"])
 
 
@@ -303,9 +304,9 @@ def test_root_trees_are_named(trees):
     assert read_columns(f"{trees}:one")["x"].to_list() == [0, 1, 2]
     assert read_columns(f"{trees}:folder/two")["y"].to_list() == [0, 1]
     assert column_names(f"{trees}:one;1") == ["x"]
-    with pytest.raises(SchemaError, match=r"has 2 trees and none is called Events; .*, there are: one, folder/two"):
+    with pytest.raises(SchemaError, match=r"has 2 trees and none is called Events: .*, out of: one, folder/two"):
         read_columns(trees)
-    with pytest.raises(SchemaError, match=r"has no tree 'three'; .*, there are: one, folder/two"):
+    with pytest.raises(SchemaError, match=r"has no tree 'three': .*, out of: one, folder/two"):
         column_names(f"{trees}:three")
 
 
@@ -341,7 +342,7 @@ def test_root_branches(tmp_path):
     assert str(got["b"].type) == "6 * int8"
     assert str(got["Jet_flag"].type) == "6 * var * int8"
     for name in ("matrix", "s"):
-        with pytest.raises(SchemaError, match=f"a.root: column '{name}' is of type"):
+        with pytest.raises(SchemaError, match=f"a.root: column '{name}' must hold a number"):
             read_columns(tmp_path / "a.root", [name])
 
 
@@ -390,15 +391,15 @@ def test_hdf5_counters_may_count_more_particles_than_were_kept(tmp_path):
 @pytest.mark.parametrize(
     ("counter", "event", "complaint"),
     [
-        ([1, -1], 1, "has -1; it must have a whole number from 0 for each event, correct or rename it"),
-        ([1.0, 0.5], 1, "has 0.5;"),
-        ([NAN, 1], 0, "has nan;"),
+        ([1, -1], 1, "must have a whole number from 0 for each event, got -1: correct or rename it"),
+        ([1.0, 0.5], 1, "got 0.5:"),
+        ([NAN, 1], 0, "got nan:"),
         ([1], None, "1 entries"),
     ],
 )
 def test_hdf5_counters_that_cannot_be(tmp_path, counter, event, complaint):
     path = hdf5(tmp_path / "a.h5", Jet_px=[[1.0, NAN], [0.0, 0.0]], nJet=counter)
-    with pytest.raises(SchemaError, match=f"'nJet' counts the particles of column 'Jet_px' .*{complaint}") as caught:
+    with pytest.raises(SchemaError, match=f"'nJet', the counter of 'Jet_px' .*{complaint}") as caught:
         read_columns(path, ["Jet_px"])
     assert (caught.value.event, caught.value.column, caught.value.file) == (event, "nJet", str(path))
 
@@ -406,7 +407,7 @@ def test_hdf5_counters_that_cannot_be(tmp_path, counter, event, complaint):
 def test_hdf5_counted_columns_of_one_collection_have_one_shape(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["nJet"], file["Jet_px"], file["Jet_py"] = [1, 2], np.ones((2, 4)), np.ones((2, 2))
-    with pytest.raises(SchemaError, match=r"'Jet_px' and 'Jet_py' .* have shapes \(2, 4\) and \(2, 2\)"):
+    with pytest.raises(SchemaError, match=r"'Jet_px' and 'Jet_py' .* the same shape, got \(2, 4\) and \(2, 2\)"):
         read_columns(tmp_path / "a.h5", ["Jet_px", "Jet_py"])
 
 
@@ -435,15 +436,15 @@ def test_hdf5_lists_structures_and_groups(tmp_path):
     types = [str(got[name].type.content) for name in ("Mu_px", "ht", "clash", "table/clash", "group/flag")]
     assert types == ["var * float32", "float32", "uint16", "int32", "int8"]
     for name in ("cube", "scalar", "complex", "deep", "table/label"):
-        with pytest.raises(SchemaError, match=f"a.h5: column '{name}' is of type"):
+        with pytest.raises(SchemaError, match=f"a.h5: column '{name}' must hold a number"):
             read_columns(path, [name])
 
 
 def test_hdf5_columns_that_do_not_fit_together(tmp_path):
     path = hdf5(tmp_path / "a.h5", ht=[1.0, 2.0], met=[1.0], Jet_px=np.ones((2, 3)), Jet_py=np.ones((2, 4)))
-    with pytest.raises(SchemaError, match=r"a.h5: column 'ht' has 2 events and column 'met' 1;"):
+    with pytest.raises(SchemaError, match=r"a.h5: columns must .*, got 2 in column 'ht' and 1 in 'met'"):
         read_columns(path, ["ht", "met"])
-    with pytest.raises(SchemaError, match=r"'Jet_px' and 'Jet_py' .* have shapes \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(SchemaError, match=r"'Jet_px' and 'Jet_py' .* the same shape, got \(2, 3\) and \(2, 4\)"):
         read_columns(path, ["Jet_px"])
 
 
@@ -457,7 +458,7 @@ def test_hdf5_heaps_without_end_do_not_hang(tmp_path):
     assert read_columns(path)["Mu_px"].to_list() == [list(range(event)) for event in range(20)]
     heap = content.index(b"GCOL")
     path.write_bytes(content[: heap + 400] + bytes(len(content) - heap - 400))
-    with pytest.raises(SchemaError, match="a heap without end"):
+    with pytest.raises(SchemaError, match="an endless heap"):
         read_columns(path)
 
 
@@ -477,7 +478,7 @@ def test_csv_numbered_columns_are_jagged(tmp_path):
     flat = read_columns(path, ["Jet1_n", "ht"])
     assert ak.array_equal(flat["Jet1_n"], ak.Array([2.0, NAN, 4.0, NAN]), equal_nan=True)
     assert str(flat["ht"].type) == "4 * int64"
-    with pytest.raises(SchemaError, match="column 'label' is of type string"):
+    with pytest.raises(SchemaError, match=r"column 'label' must hold a number .*, got string"):
         read_columns(path, ["label"])
 
 
@@ -524,7 +525,7 @@ def test_csv_of_a_header_alone(tmp_path):
 
 
 def test_csv_files_that_are_not_tables(tmp_path):
-    with pytest.raises(SchemaError, match=r"column 'a' is there 2 times"):
+    with pytest.raises(SchemaError, match=r"column 'a' occurs 2 times"):
         read_columns(text(tmp_path / "a.csv", "a,b,a\n1,2,3\n"))
     (tmp_path / "b.csv").write_bytes(bytes(range(256)) * 3)
     with pytest.raises(SchemaError, match=r"b\.csv"):
@@ -537,7 +538,7 @@ def test_csv_files_that_are_not_tables(tmp_path):
 def test_csv_column_that_turns_into_text_far_down(tmp_path, monkeypatch):
     monkeypatch.setattr(read_csv, "_CSV_BLOCK", 1000)
     path = text(tmp_path / "a.csv", "n,m,label\n" + "1,2,\n" * 1000 + "x,2,signal\n")
-    with pytest.raises(SchemaError, match=r"a.csv: event 1000: column 'n' is of numbers, but holds 'x';"):
+    with pytest.raises(SchemaError, match=r"a.csv: event 1000: column 'n' must hold numbers, got 'x':"):
         read_columns(path)
     assert len(read_columns(path, ["m"])["m"]) == 1001
     assert column_names(path) == ["n", "m"]  # empty cells before the texts make no numbers of them

@@ -191,7 +191,7 @@ def test_the_schema_of_a_file_like_nanoaod(tmp_path, nano, suffix):
     assert reasons["const"] == "always 0"
     assert reasons["holes"] == "has NaN"
     assert reasons["Jet_hadronFlavour"] == reasons["GenPart_pt"] == "truth"
-    assert reasons["SV_x"] == "no part of an object"
+    assert reasons["SV_x"] == "not part of an object"
     names = set(report.columns) - {"nJet", "nGenPart", "nSV", "nJet_pt"}
     assert names - set(reasons) == set(nano) - set(reasons)
 
@@ -291,9 +291,9 @@ def test_the_command_takes_columns_and_refuses_wrong_ones(tmp_path, capsys):
     assert main(["inspect", path, "--columns", "[ht,Jet_px]"]) == 0
     assert "20,000 events, 2 columns" in capsys.readouterr().out
     for arguments, complaint in (
-        ([path, "--columns", "[Jet_pxx]"], "there is no column 'Jet_pxx'; did you mean Jet_px"),
+        ([path, "--columns", "[Jet_pxx]"], "there is no column 'Jet_pxx': did you mean Jet_px"),
         ([str(tmp_path / "none.root")], "none.root: No such file"),
-        ([str(tmp_path / "a.txt")], "the suffix must say the format"),
+        ([str(tmp_path / "a.txt")], "the suffix must be one of"),
     ):
         assert main(["inspect", *arguments]) == 1
         error = capsys.readouterr().err.strip()

@@ -28,9 +28,9 @@ def test_weights_within_a_class_keep_their_ratios():
     [
         ([], None, ValueError, r"got shape \(0,\)"),
         (np.zeros((3, 1)), None, ValueError, r"got shape \(3, 1\); a column of y is y\[:, 0\]"),
-        (np.array([0.0, np.nan]), None, ValueError, "event 1: its label is NaN"),
-        ([0, 1], [1.0, 0.0], ValueError, "weights of class 1 are all zero"),
-        ([0, 1], [1.0, -1.0], ValueError, r"event 1: .* negative weight, -1.0: draw with np.abs"),
+        (np.array([0.0, np.nan]), None, ValueError, "event 1: its label must not be NaN"),
+        ([0, 1], [1.0, 0.0], ValueError, "weights of class 1 must not all be zero"),
+        ([0, 1], [1.0, -1.0], ValueError, r"event 1: weights must be at least 0 .*, got -1.0: draw with np.abs"),
         ([0, 1], [1.0], TypeError, "must be 2 numbers"),
         ([0, 1], ["1", "2"], TypeError, "must be 2 numbers"),
     ],

@@ -239,10 +239,10 @@ def test_the_model_gets_the_names_of_the_batch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"event": 4}, "event is 4, expected a number from 0 to 3, as the batch has 4"),
-        ({"event": -1}, "event is -1"),
-        ({"method": "gradient"}, "method is 'gradient', expected one of"),
-        ({"output": 9}, "output is 9, expected a number from 0 to 3"),
+        ({"event": 4}, "event must be from 0 to 3, as the batch has 4, got 4"),
+        ({"event": -1}, "event must be from 0 to 3, .* got -1"),
+        ({"method": "gradient"}, "method must be one of .*, got 'gradient'"),
+        ({"output": 9}, "output must be from 0 to 3, got 9"),
         ({"n_samples": 0}, "n_samples must be at least 1"),
     ],
 )

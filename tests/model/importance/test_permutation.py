@@ -160,7 +160,7 @@ class TestObjects:
 
     def test_particles_that_do_not_tell_their_collection(self):
         events = collections(("a", "b"))
-        with pytest.raises(ValueError, match=r"don't tell their collection \['Muon', 'Jet'\]: have .*'is_Jet'"):
+        with pytest.raises(ValueError, match=r"particles of the collections \['Muon', 'Jet'\] apart: add .*'is_Jet'"):
             permutation_importance(Counting([]), BUILDER, events, by="object", metric=closeness)
 
     def test_one_collection_needs_no_flag(self):
@@ -227,8 +227,8 @@ def test_a_table_is_a_sorted_dict_that_can_be_kept():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"by": "features"}, "by is 'features', expected 'feature' or 'object'"),
-        ({"metric": "auc"}, "metric is 'auc', expected 'loss' or a function such as lumigraph.metrics.auc"),
+        ({"by": "features"}, "by must be 'feature' or 'object', got 'features'"),
+        ({"metric": "auc"}, "metric must be 'loss' or a function such as lumigraph.metrics.auc, got 'auc'"),
         ({"n_repeats": 1}, "n_repeats must be at least 2, got 1"),
     ],
 )

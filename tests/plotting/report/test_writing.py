@@ -83,7 +83,7 @@ class Reader(HTMLParser):
 
 def test_the_page_says_what_the_model_does(page, files, model, events):
     read = Reader(page)
-    assert read.texts["h2"] == ["Performance", "Training", "What the model looks at", "Events", "Data", "Model"]
+    assert read.texts["h2"] == ["Performance", "Training", "Importance of the inputs", "Events", "Data", "Model"]
     metrics = model.metrics(events)
     assert read.texts["b"][:3] == ["400", f"{metrics['loss']:.4g}", str(metrics["auc"])]
     assert "1/ε_B at ε_S = 30%" in read.texts["span"]
@@ -239,7 +239,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(files, columns, tmp_pa
     out.write_text("precious")
     assert "--overwrite" in error_of(capsys, "report", model, file, "--out", out)
     assert out.read_text() == "precious"
-    assert "is no model of lumigraph" in error_of(capsys, "report", file, file, "--out", tmp_path / "new.html")
+    assert "is not a model of lumigraph" in error_of(capsys, "report", file, file, "--out", tmp_path / "new.html")
 
 
 def test_a_picture_that_cannot_be_drawn_says_why_and_leaves_nothing_open():

@@ -90,7 +90,7 @@ class TestMoments:
     def test_without_a_positive_sum_of_weights_there_is_no_mean(self, weights):
         found = fed([np.array([[1.0], [2.0]])], [np.array(weights)], max_rows=4)
         for ask in (lambda: found.mean, lambda: found.std, lambda: found.quantile(0.5)):
-            with pytest.raises(ValueError, match=r"the weights of 2 rows add up to .*, so that they have no mean"):
+            with pytest.raises(ValueError, match=r"the weights of 2 rows must have a positive sum to give a mean, got"):
                 ask()
 
     def test_no_rows_change_nothing(self):
@@ -154,7 +154,7 @@ class TestQuantiles:
         assert fed([rows], max_rows=4096, seed=1).quantile(0.5) != found.quantile(0.5)
 
     def test_what_does_not_work(self):
-        with pytest.raises(ValueError, match="no rows were kept for quantiles"):
+        with pytest.raises(ValueError, match="max_rows must be above 0 for quantiles"):
             fed([np.zeros((2, 1))], max_rows=0).quantile(0.5)
         with pytest.raises(ValueError, match=r"q must be a share from 0 to 1, got 1.5"):
             weighted_quantile(np.ones(1), 1.5, np.ones(1))

@@ -1,7 +1,7 @@
-"""From named columns to the arrays of a Batch: what a schema asks of a table, and how objects become particles.
+"""From named columns to the arrays of a Batch: the columns that a schema needs, and the particles made of its objects.
 
-Of momenta, whatever the file does not hold is computed, see `lumigraph.data.columns.momenta`. ``is_Jet`` is 1 for a
-Jet and 0 for any other object; ``kind`` is the place of the object among the objects of the schema.
+Components of momenta that the file lacks are computed, see `lumigraph.data.columns.momenta`. ``is_Jet`` is 1 for a Jet
+and 0 for any other object; ``kind`` is the index of the object among the objects of the schema.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,11 +18,11 @@ from .selection import file_columns, prepared
 
 __all__ = ["Arrays", "assemble", "sources"]
 
-_LARGEST = np.finfo(np.float32).max  # what is larger would be infinite in a tensor
+_LARGEST = np.finfo(np.float32).max  # larger numbers would be infinite in a tensor
 
 
 class Arrays(NamedTuple):
-    """The columns of a schema as arrays, B events with N particles in all."""
+    """The columns of a schema as arrays: B events, N particles in total."""
 
     x: np.ndarray | None
     slot: np.ndarray | None
@@ -32,22 +32,22 @@ class Arrays(NamedTuple):
     y: np.ndarray | None
     weight: np.ndarray | None
     ids: dict[str, np.ndarray]
-    numbers: np.ndarray  # of the events, in the table that they are from
+    numbers: np.ndarray  # of the events, in their table
 
 
 def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = True) -> list[str]:
-    """Return the columns that must be read for a schema, out of those that a file has.
+    """Return the columns of a file that must be read for a schema.
 
-    Derived columns of the schema count as columns of the file; what is returned is what they are computed from.
+    Derived columns of the schema are replaced by the columns that they are computed from.
 
     Parameters
     ----------
     schema
-        What is asked for.
+        The schema to read for.
     names
         Columns of the file.
     labelled
-        Whether targets and weight are needed; without it they may be missing.
+        Whether targets and weight are needed; otherwise they may be missing.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
             raise SchemaError(f"there is no column {vec}_... of the object {vec!r}: {near(vec + '_', names)}")
         columns = {feat: sources_of(vec, feat, names) for feat in schema.feats_per_vec}
         if not any(columns.values()):
-            raise SchemaError(f"object {vec!r} has none of the features {list(schema.feats_per_vec)}: it has {own}")
+            raise SchemaError(f"object {vec!r} must have one of the features {list(schema.feats_per_vec)}, got {own}")
         found_for.update(feat for feat, found in columns.items() if found)
         wanted.update(dict.fromkeys(name for found in columns.values() for name in found))
     for feat in schema.feats_per_vec:
@@ -86,7 +86,7 @@ def sources(schema: EventSchema, names: Collection[str], *, labelled: bool = Tru
         if name not in names:
             raise SchemaError(f"column {name!r} is missing: {near(name, names)}", column=name)
     wanted.update(dict.fromkeys(needed))
-    # identifiers that a file lacks are no reason to refuse it: events are then known by their number
+    # a file may lack identifiers: events are then known by their number
     wanted.update(dict.fromkeys(name for name in schema.ids if name in names))
     return file_columns(schema, wanted, in_file)
 
@@ -102,25 +102,24 @@ def assemble(columns: Any, schema: EventSchema, *, labelled: bool = True) -> Arr
     ----------
     columns
         A mapping of names to columns, or a DataFrame. A column holds numbers (one per event) or lists of numbers (any
-        number per event), as an awkward or NumPy array; a number that is missing (masked, None) counts as NaN.
+        number per event), as an awkward or NumPy array; a missing number (masked, None) counts as NaN.
     schema
-        What is asked for.
+        The schema to apply.
     labelled
         Whether targets and weight are needed.
 
     Raises
     ------
     SchemaError
-        If a column is missing, has another kind or length than it should, or holds NaN or infinity where a number
-        belongs.
+        If a column is missing, has the wrong kind or length, or holds NaN or infinity in place of a number.
     """
     names = [name for name in columns if isinstance(name, str)]
     if len(set(names)) < len(names):
         name = max(names, key=names.count)
-        raise SchemaError(f"column {name!r} is there more than once; rename it", column=name)
+        raise SchemaError(f"column {name!r} occurs more than once: rename it", column=name)
     columns = {name: columns[name] for name in names}
     numbers = np.arange(_num_events(columns))
-    # no others, so that a table in memory is what a file with these columns is
+    # only these, so that a table in memory is treated like a file with these columns
     columns = {name: columns[name] for name in sources(schema, names, labelled=labelled)}
     if schema.derived or schema.object_selection or schema.event_selection:
         columns, chosen = prepared(columns, schema)
@@ -150,21 +149,21 @@ def _num_events(columns: Mapping[str, Any]) -> int:
     (first, num_events), *others = [(name, len(column)) for name, column in columns.items()] or [("", 0)]
     for name, length in others:
         if length != num_events:
-            raise SchemaError(f"column {name!r} has {length} events, but {first!r} has {num_events}", column=name)
+            raise SchemaError(f"column {name!r} must have {num_events} events, as {first!r}, got {length}", column=name)
     return num_events
 
 
 def _identifiers(name: str, column: Any) -> np.ndarray:
     try:
         ids = np.asarray(column)
-    except ValueError:  # awkward has lists, or None, for which NumPy has no place
+    except ValueError:  # awkward has lists or None, which NumPy cannot hold
         ids = np.empty((0, 0))
     if ids.ndim != 1 or np.ma.is_masked(column):
         raise SchemaError(
-            f"identifier {name!r} must be one value per event, none of them a list or missing", column=name
+            f"identifier {name!r} must be one value per event, without lists or missing values", column=name
         )
     if ids.dtype.kind == "f" and (missing := np.isnan(ids)).any():
-        raise EventError(f"identifier {name!r} is missing", event=int(missing.argmax()), column=name)
+        raise EventError(f"identifier {name!r} must not be missing, got NaN", event=int(missing.argmax()), column=name)
     return ids.astype(ids.dtype.newbyteorder("="))
 
 
@@ -173,7 +172,7 @@ def _scalars(columns: Mapping[str, Any], names: Collection[str], num_events: int
     for i, name in enumerate(names):
         column = Jagged.of(name, columns[name])
         if column.offsets is not None:
-            raise SchemaError(f"column {name!r} holds lists, but one number per event is expected of it", column=name)
+            raise SchemaError(f"column {name!r} must hold one number per event, got lists", column=name)
         _check_finite("column", name, column.floats, np.arange(num_events))
         table[:, i] = column.values
     return table
@@ -184,7 +183,7 @@ def _check_finite(what: str, name: str, values: np.ndarray, event: np.ndarray) -
     if bad.any():
         row = int(bad.argmax())
         raise EventError(
-            f"{what} {name!r} is {values[row]}, but a finite number is expected", event=int(event[row]), column=name
+            f"{what} {name!r} must be a finite number, got {values[row]}", event=int(event[row]), column=name
         )
 
 
@@ -195,22 +194,22 @@ def _codes(columns: Mapping[str, Any], names: Collection[str], num_events: int) 
         event, i = np.argwhere(bad)[0].tolist()
         name = list(names)[i]
         raise EventError(
-            f"category {name!r} is {table[event, i]:.12g}, but codes are whole numbers from 0 to 2**31 - 1",
+            f"category {name!r} must be a whole number from 0 to 2**31 - 1, got {table[event, i]:.12g}",
             event=event,
             column=name,
         )
     return table.astype(np.int64)
 
 
-_Object = dict[str, Jagged]  # the columns of an object, which share their offsets; what is absent is left out
+_Object = dict[str, Jagged]  # the columns of an object, with shared offsets; absent objects are left out
 
 
 def _particles(
     columns: Mapping[str, Any], schema: EventSchema, num_events: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merge the objects of each event into one list of particles: features, slots, and where each event begins."""
+    """Merge the objects of each event into one list of particles: features, slots and offsets of the events."""
     found = [_object(columns, schema, vec, num_events) for vec in schema.objects]
-    before = np.zeros(num_events, dtype=np.int64)  # particles of the event in the objects already seen
+    before = np.zeros(num_events, dtype=np.int64)  # particles of the event in earlier objects
     befores = []
     for i, part in enumerate(found):
         if schema.max_particles is not None:
@@ -237,7 +236,7 @@ def _lengths(part: _Object) -> np.ndarray:
 
 
 def _first(part: _Object, room: np.ndarray) -> _Object:
-    """Return an object without what an event has no more room for."""
+    """Return an object without the entries that exceed the room in an event."""
     lengths = _lengths(part)
     if (lengths <= room).all():
         return part
@@ -254,21 +253,24 @@ def _object(columns: Mapping[str, Any], schema: EventSchema, vec: str, num_event
     for name in names:
         column = Jagged.of(name, columns[name])
         if column.offsets is not None and schema.vecs:
-            raise SchemaError(f"column {name!r} holds lists: name {vec!r} in collections, not in vecs", column=name)
+            raise SchemaError(
+                f"column {name!r} must hold one number per event, got lists: name {vec!r} in collections, not in vecs",
+                column=name,
+            )
         part[name] = Jagged(column.floats, one_each if column.offsets is None else column.offsets)
         first, shared = next(iter(part.items()))
         if not part[name].has_lists_of(shared):
             one, other = shared.lengths, part[name].lengths
             event = int(np.not_equal(one, other).argmax())
             raise EventError(
-                f"{first!r} has {one[event]} objects, {name!r} has {other[event]}", event=event, column=name
+                f"{name!r} must have {one[event]} objects, as {first!r}, got {other[event]}", event=event, column=name
             )
     return _present(vec, part)
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _present(vec: str, part: _Object) -> _Object:
-    """Leave out what is absent: the objects that are NaN in all their columns."""
+    """Leave out absent objects, which are NaN in all their columns."""
     if all(np.isfinite(column.values).all() for column in part.values()):
         return part
     nan: np.ndarray = np.stack([np.isnan(column.values) for column in part.values()], axis=1)
@@ -278,7 +280,7 @@ def _present(vec: str, part: _Object) -> _Object:
         row, i = np.argwhere(partial)[0]
         name, column = list(part.items())[i]
         raise EventError(
-            f"column {name!r} is NaN but other columns of that {vec!r} are not; an absent object has NaN in all its "
+            f"column {name!r} is NaN but other columns of that {vec!r} are not: an absent object has NaN in all its "
             "columns",
             event=int(column.event[row]),
             column=name,
@@ -286,9 +288,9 @@ def _present(vec: str, part: _Object) -> _Object:
     return {name: column.keep(~absent) for name, column in part.items()}
 
 
-@np.errstate(over="ignore")  # what becomes infinite is refused by its name
+@np.errstate(over="ignore")  # infinities are refused by name
 def _features(vec: str, part: _Object, schema: EventSchema) -> np.ndarray:
-    """Return the features of an object, (n, F); those that it does not have are 0."""
+    """Return the features of an object, (n, F); missing features are 0."""
     any_column = next(iter(part.values()))
     has = completed({name.removeprefix(f"{vec}_"): c.values for name, c in part.items()}, schema.feats_per_vec)
     x: np.ndarray = np.empty((len(any_column.values), len(schema.feats_per_vec)), np.float32)

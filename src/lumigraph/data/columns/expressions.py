@@ -1,8 +1,8 @@
-"""Columns computed from columns: a small language of arithmetic, comparisons and listed functions, and nothing else.
+"""Columns computed from columns: a small language of arithmetic, comparisons and listed functions only.
 
-An expression may come from a configuration or a model file of somebody else. It is therefore never run as Python: its
-syntax tree is translated, by a white list, into operations on arrays (`syntax`), those of `operations`, and whatever is
-not on the list is refused before anything is computed.
+An expression may come from somebody else's configuration or model file. It is therefore never run as Python: its syntax
+tree is translated (`syntax`), by an allow-list, into the operations on arrays of `operations`. Anything not on the list
+is refused before anything is computed.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ FUNCTIONS: dict[str, str] = {name: function.says for name, function in operation
 class Expression:
     """Compute a column from others: ``"Jet_pt > 30 and abs(Jet_eta) < 2.5"``, ``"sqrt(MET_px**2 + MET_py**2)"``.
 
-    An expression is made of names of columns, numbers, ``True`` and ``False``; of ``+ - * / // % **``, comparisons
+    An expression consists of names of columns, numbers, ``True`` and ``False``; of ``+ - * / // % **``, comparisons
     (also chained, ``20 < Jet_pt < 50``), ``and or not``, ``& | ^ ~`` between conditions, and ``a if c else b``; and of
-    calls of `FUNCTIONS`. All work number by number. A number of the event goes with every entry of the event's lists,
-    and ``sum any all count max min mean`` make one number of the event of its list.
+    calls of `FUNCTIONS`. All work number by number. A number of the event is combined with every entry of its lists,
+    and ``sum any all count max min mean`` reduce the list of an event to one number.
 
     Parameters
     ----------
@@ -40,30 +40,30 @@ class Expression:
     text : str
         The expression as it was given.
     names : tuple of str
-        The columns it needs, in order of appearance.
+        The columns needed, in order of appearance.
     gives_number : bool
-        Whether its value is a number and no condition, whatever the columns hold.
+        Whether its value is a number rather than a condition, whatever the columns hold.
 
     Raises
     ------
     SchemaError
         If the text holds anything else: attributes, subscripts, other calls, keyword arguments, strings, names that
         begin with ``__``, characters that are not ASCII, integers beyond int64, an exponent that is not a literal of
-        size at most 16, more than 2000 characters, or more than 50 operations inside one another or in a row.
+        size at most 16, more than 2000 characters, or more than 50 operations nested or in a row.
 
     Notes
     -----
-    **Numbers.** Integers are computed as int64, and what int64 may not hold is an error; integers to a negative or
-    broken power are float64. float32 stays float32 with float32 and literals; with columns of integers, and conditions
-    (0 and 1 in arithmetic), it becomes float64. ``/`` gives floats, and so do ``//`` and ``%`` unless they divide
-    integers by a literal other than 0. Dividing by zero and the logarithm of a negative number give infinity or NaN; a
-    number that is missing counts as NaN.
+    **Numbers.** Integers are computed as int64; a result that int64 may not hold is an error; integers to a negative or
+    fractional power are float64. float32 stays float32 with float32 and literals; with columns of integers and
+    conditions (0 and 1 in arithmetic) it becomes float64. ``/`` gives floats, and so do ``//`` and ``%`` unless they
+    divide integers by a literal other than 0. Dividing by zero and the logarithm of a negative number give infinity or
+    NaN; a missing number counts as NaN.
 
-    **Conditions.** Integers may stand where ``and or not if where any all`` expect a condition (a file has flags as
-    integers) and are true if they are not 0; floats and results of arithmetic may not. ``& | ^ ~`` take results of
+    **Conditions.** Integers are allowed where ``and or not if where any all`` expect a condition (files store flags as
+    integers) and are true if not 0; floats and results of arithmetic are not. ``& | ^ ~`` take results of
     comparisons and columns of booleans only, so that ``a > 1 & b < 2``, which means ``a > (1 & b) < 2``, is an error.
 
-    **Empty lists.** Their sum and count are 0, their max, min and mean NaN; of none any is true and all are.
+    **Empty lists.** Their sum and count are 0, their max, min and mean NaN, any is false and all is true.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise TypeError(f"an expression must be a text, got {text!r} of type {type(text).__name__}")
+            raise TypeError(f"an expression must be a string, got {text!r} of type {type(text).__name__}")
         self.text = str(text)
         try:
             self._root, self.names = translate(self.text)
@@ -98,7 +98,7 @@ class Expression:
         ----------
         columns
             The columns by name, one entry per event in each: numbers, or lists of numbers, as NumPy or awkward arrays
-            or lists. Others than those needed are not looked at.
+            or lists. Columns that are not needed are ignored.
 
         Returns
         -------
@@ -127,10 +127,10 @@ class Expression:
         for name in self.names:
             if name not in columns:
                 raise Unfit(f"column {name!r} is missing: {near(name, map(str, columns))}", column=name)
-        # an expression without a column is the same number for every event of whatever columns there are
+        # without a column in it, an expression has the same value for every event of the columns given
         names = self.names or tuple(columns)[:1]
         if not names:
-            raise Unfit("there is no column that would tell how many events there are")
+            raise Unfit("the number of events is unknown without columns: give at least one")
         num_events = len(columns[names[0]])
         for name in names:
             if len(columns[name]) != num_events:
@@ -186,7 +186,7 @@ def _value(node: Any, columns: Mapping[str, Jagged]) -> Any:
 
 
 def _common_offsets(operands: list[Any], text: str, columns: Mapping[str, Jagged]) -> Any:
-    """Return the offsets that operands share, None where all have one number per event."""
+    """Return the offsets that operands share, None if all have one number per event."""
     common: Jagged | None = None
     for operand in operands:
         if not isinstance(operand, Jagged) or operand.offsets is None:
@@ -196,7 +196,7 @@ def _common_offsets(operands: list[Any], text: str, columns: Mapping[str, Jagged
             one, other = (next(n for n, c in columns.items() if c.offsets is x.offsets) for x in (common, operand))
             event = int(np.not_equal(common.lengths, operand.lengths).argmax())
             raise Unfit(
-                f"{text!r} puts lists of different lengths together: {one!r} has {common.lengths[event]} entries and "
+                f"{text!r} combines lists of different lengths: {one!r} has {common.lengths[event]} entries and "
                 f"{other!r} {operand.lengths[event]}",
                 event=event,
                 column=other,
@@ -223,5 +223,5 @@ def _computable(name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-        raise Unfit(f"column {name!r} has the number {values.max()}, which int64 cannot hold", column=name)
+        raise Unfit(f"column {name!r} must fit into int64, got {values.max()}", column=name)
     return values.astype(np.int64, copy=False)

@@ -1,4 +1,4 @@
-"""Numbers of events, with or without lists: the one form in which columns are computed, selected and written."""
+"""Numbers of events, with or without lists: the form in which columns are computed, selected and written."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,15 +17,15 @@ NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("",
 
 @dataclass(frozen=True, eq=False)
 class Jagged:
-    """Numbers of B events: one number for each event, or a list for each.
+    """Numbers of B events: one number per event, or one list per event.
 
     Parameters
     ----------
     values
         The numbers of all events, (N,), or rows of numbers, (N, ...).
     offsets
-        Where the list of each event begins, and where the last one ends, (B+1,), from 0 to N. None: there is one
-        number per event.
+        The beginnings of the events' lists, and the end of the last one, (B+1,), from 0 to N. None: one number per
+        event.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Jagged:
 
     @classmethod
     def of(cls, name: str, column: Any) -> "Jagged":
-        """Return the numbers of a column, NaN where one is missing: an awkward or NumPy array, or a list.
+        """Return the numbers of a column (an awkward or NumPy array, or a list), missing ones as NaN.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Jagged:
             values = array if np.ma.isMaskedArray(array) else np.asarray(array)
             if values.ndim == 2:
                 values, offsets = values.ravel(), np.arange(len(values) + 1) * values.shape[1]
-        elif array.ndim == 2 and is_plain(array.layout):  # the usual case, made fast
+        elif array.ndim == 2 and is_plain(array.layout):  # fast path for the usual case
             offsets = array.layout.offsets.data
             values = array.layout.content.data[offsets[0] : offsets[-1]]
             offsets = (offsets - offsets[0] if offsets[0] else offsets).astype(np.int64, copy=False)
@@ -86,7 +86,7 @@ class Jagged:
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, present: np.ndarray) -> "Jagged":
-        """Return the cells of a matrix (B, slots) that are present, as lists."""
+        """Return the present cells of a matrix (B, slots) as lists."""
         return cls.from_lengths(matrix[present], present.sum(axis=1))
 
     def __len__(self) -> int:
@@ -95,46 +95,46 @@ class Jagged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Numbers of each event, (B,)."""
+        """The count of numbers of each event, (B,)."""
         return np.ones(len(self.values), np.int64) if self.offsets is None else np.diff(self.offsets)
 
     @property
     def event(self) -> np.ndarray:
-        """The event that each number belongs to, (N,)."""
+        """The event of each number, (N,)."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @property
     def floats(self) -> np.ndarray:
-        """The numbers as they are if they are float32, and as float64 if not."""
+        """The numbers, as float64 unless they are float32."""
         return self.values if self.values.dtype == np.float32 else self.values.astype(np.float64, copy=False)
 
     def has_lists_of(self, other: "Jagged") -> bool:
-        """Tell whether each event has as many numbers here as there."""
+        """Tell whether each event has as many numbers in both."""
         if self.offsets is None or other.offsets is None:
             return self.offsets is other.offsets and len(self) == len(other)
         return self.offsets is other.offsets or np.array_equal(self.offsets, other.offsets)
 
     def between(self, start: int, stop: int) -> "Jagged":
-        """Return the events from one number to another, without a copy of their numbers."""
+        """Return the events ``start`` to ``stop``, without copying their numbers."""
         if self.offsets is None:
             return Jagged(self.values[start:stop])
         offsets = self.offsets[start : stop + 1]
         return Jagged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def select(self, events: np.ndarray) -> "Jagged":
-        """Return the events of these numbers, in their order."""
+        """Return the events with these indices, in their order."""
         if self.offsets is None:
             return Jagged(self.values[events])
         rows, offsets = rows_of(self.offsets[:-1][events], self.lengths[events])
         return Jagged(self.values[rows], offsets)
 
     def keep(self, wanted: np.ndarray) -> "Jagged":
-        """Return the lists without the numbers for which a mask (N,) is false."""
+        """Return the numbers for which a mask (N,) is true, in the lists of their events."""
         kept = offsets_of(wanted)
         return Jagged(self.values[wanted], kept if self.offsets is None else kept[self.offsets])
 
     def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return lists as a matrix (B, slots) of one slot or more, and which of its cells are present."""
+        """Return lists as a matrix (B, slots) of one slot or more, and a mask of its present cells."""
         lengths = self.lengths
         present = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]
         matrix = np.full(present.shape, np.nan if self.values.dtype.kind == "f" else 0, dtype=self.values.dtype)
@@ -153,7 +153,7 @@ class Jagged:
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Return where lists of these lengths (B,) begin, and where the last one ends, (B+1,).
+    """Return the beginnings of lists of these lengths (B,), and the end of the last one, (B+1,).
 
     Examples
     --------
@@ -166,7 +166,7 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
 
 
 def rows_of(begins: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of so many rows from each beginning on, and the offsets of lists of them.
+    """Return the indices of ``lengths`` rows from each beginning on, and their offsets as lists.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def rows_of(begins: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def sharing(columns: Mapping[str, Jagged]) -> dict[str, Jagged]:
-    """Return columns of which those with lists of the same lengths share their offsets."""
+    """Return the columns, those with lists of the same lengths sharing their offsets."""
     known: list[Jagged] = []
     for column in columns.values():
         if not any(map(column.has_lists_of, known)):
@@ -190,7 +190,7 @@ def sharing(columns: Mapping[str, Jagged]) -> dict[str, Jagged]:
 
 
 def is_plain(layout: Any) -> bool:
-    """Tell whether numbers or lists are laid out as simply as they can be and are valid: the usual case, made fast."""
+    """Tell whether numbers or lists are valid and have the simplest layout, which has a fast path."""
     if layout.is_list and not layout.is_regular and hasattr(layout, "offsets"):
         offsets, content = layout.offsets.data, layout.content
         if layout.parameters or offsets[0] < 0 or offsets[-1] > content.length or np.any(offsets[1:] < offsets[:-1]):

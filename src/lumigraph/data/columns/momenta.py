@@ -1,8 +1,8 @@
-"""Momenta of objects in the forms that files have, and what can be computed of them.
+"""Momenta of objects in the forms used by files, and the components computed from them.
 
-A file gives four-momenta as (px, py, pz, E) or as (pt, eta, phi, mass or E). Whatever of these a schema asks for and
-the file does not hold is computed: px, py, pz, E (or energy), pt, eta, phi, mass, and the logarithms log_pt and log_E.
-Without eta or pz an object has no longitudinal momentum (MET), without mass and E it is massless.
+A file gives four-momenta as (px, py, pz, E) or as (pt, eta, phi, mass or E). Components that a schema asks for and the
+file lacks are computed: px, py, pz, E (or energy), pt, eta, phi, mass, and the logarithms log_pt and log_E. Without eta
+or pz an object has no longitudinal momentum (MET), without mass and E it is massless.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,11 +16,11 @@ __all__ = ["MOMENTUM", "completed", "sources_of"]
 
 MOMENTUM = ("px", "py", "pz", "E", "energy", "pt", "eta", "phi", "mass")
 _LOG_OF = {"log_pt": "pt", "log_E": "E"}
-_LOG_FLOOR = 1e-3  # GeV; logarithms of what is softer than that are cut off here
+_LOG_FLOOR = 1e-3  # GeV; softer values are raised to it before the logarithm
 
 
 def sources_of(vec: str, feat: str, names: Collection[str]) -> list[str]:
-    """Return the column that a feature of an object is, or those that it is computed from; none if it has no such."""
+    """Return the column of a feature of an object, or those it is computed from; none if the object lacks it."""
 
     def first(*feats: str) -> list[str]:
         return [f"{vec}_{f}" for f in feats if f"{vec}_{f}" in names][:1]
@@ -35,9 +35,9 @@ def sources_of(vec: str, feat: str, names: Collection[str]) -> list[str]:
     return []
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what becomes infinite is refused by its name
+@np.errstate(over="ignore", invalid="ignore")  # infinities are refused by name
 def completed(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, np.ndarray]:
-    """Add what can be computed of the features asked for, see `sources_of`."""
+    """Add the requested features that can be computed, see `sources_of`."""
     for feat, same in (("E", "energy"), ("energy", "E")):
         if same in has:
             has.setdefault(feat, has[same])
@@ -56,7 +56,7 @@ def completed(has: dict[str, np.ndarray], feats: Collection[str]) -> dict[str, n
 
 
 def _four_momenta(has: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return (px, py, pz, E) of objects, (n, 4), from the columns that there are."""
+    """Return (px, py, pz, E) of objects, (n, 4), from the columns given."""
     px, py = has.get("px"), has.get("py")
     if px is None or py is None:
         px, py = has["pt"] * np.cos(has["phi"]), has["pt"] * np.sin(has["phi"])

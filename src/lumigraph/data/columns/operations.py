@@ -1,4 +1,4 @@
-"""What an expression may do: operators and functions on arrays of numbers, each with what it takes and gives.
+"""Operators and functions of expressions, on arrays of numbers, each with the kinds it takes and gives.
 
 Numbers. Integers are computed as int64 and never wrap around: a result that int64 may not hold is refused. float32
 stays float32, unless it meets an int64 or float64 array. ``/``, roots, logarithms, angles and roundings give floats,
@@ -19,7 +19,7 @@ _LARGEST = np.iinfo(np.int64).max
 
 
 class Unfit(ValueError):
-    """Operands that an operation cannot take, in words that fit into a sentence about the expression."""
+    """Operands that an operation cannot take; the message continues a sentence about the expression."""
 
     def __init__(self, message: str, *, event: int | None = None, column: str | None = None) -> None:
         super().__init__(message)
@@ -29,11 +29,11 @@ class Unfit(ValueError):
 class Operation(NamedTuple):
     """An operator or a function of an expression."""
 
-    apply: Callable[..., Any]  # on arrays of one length and Python numbers; of a reduction, on values and offsets
-    takes: tuple[Callable[[Any], Any], ...]  # what is done to each operand first
-    gives: str | None  # "number", "condition", or None: whatever its last operands are
+    apply: Callable[..., Any]  # on arrays of one length and Python numbers; for a reduction, on values and offsets
+    takes: tuple[Callable[[Any], Any], ...]  # applied to each operand first
+    gives: str | None  # "number", "condition", or None: the kind of its last operands
     says: str = ""
-    reduces: bool = False  # lists of an event to one number of the event
+    reduces: bool = False  # the list of an event to one number
 
 
 def _is_kind(x: Any, kinds: str) -> bool:
@@ -60,16 +60,16 @@ def anything(x: Any) -> Any:
 
 
 def flag(x: Any) -> Any:
-    """Return conditions as they are; of integers (files have no others) those are true that are not 0."""
+    """Return conditions as they are, and integers, as files store flags, as true if not 0."""
     if _is_kind(x, "f"):
-        raise Unfit("takes conditions, got floating-point numbers; compare them with something")
+        raise Unfit("takes conditions, got floating-point numbers: compare them with something")
     return x if _is_kind(x, "b") else x != 0
 
 
 def condition(x: Any) -> Any:
     """Return conditions as they are, and refuse numbers."""
     if not _is_kind(x, "b"):
-        raise Unfit("takes conditions, got numbers; it binds tighter than comparisons: write and, or, not, or brackets")
+        raise Unfit("takes conditions, got numbers: it binds tighter than comparisons, write and, or, not, or brackets")
     return x
 
 
@@ -81,11 +81,11 @@ def _size(x: Any) -> int:
 
 def _check_holds(largest: int) -> None:
     if largest > _LARGEST:
-        raise Unfit("may give integers that int64 cannot hold; make an operand a float, as in 1.0 * n")
+        raise Unfit("may give integers that int64 cannot hold: make an operand a float, as in 1.0 * n")
 
 
 def _exact(apply: Callable[..., Any], largest: Callable[..., int]) -> Callable[..., Any]:
-    """Let integers through only if the result, no larger than said, fits into int64."""
+    """Accept integers only if the bound on the result fits into int64."""
 
     def exact(*operands: Any) -> Any:
         if all(_is_kind(x, "i") for x in operands):
@@ -106,7 +106,7 @@ def _by_literal(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """Return a power to a literal: integers stay integers if it is a whole number from 0."""
+    """Return a power with a literal exponent: integers stay integers if it is a whole number from 0."""
     if _is_kind(base, "i"):
         if isinstance(exponent, int) and exponent >= 0:
             _check_holds(_size(base) ** exponent)
@@ -138,7 +138,7 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 
 def _delta_phi(a: Any, b: Any) -> Any:
     dtype = np.result_type(a, b)
-    angle = np.subtract(a, b, dtype=np.float64)  # the wrapping would cost float32 its last digits
+    angle = np.subtract(a, b, dtype=np.float64)  # wrapping in float32 would lose the last digits
     angle = angle - 2 * math.pi * np.round(angle / (2 * math.pi))
     angle = np.where(angle <= -math.pi, angle + 2 * math.pi, angle)
     limit = dtype.type(math.pi)

@@ -1,7 +1,7 @@
-"""From the text of an expression to operations on columns, by a white list.
+"""From the text of an expression to operations on columns, by an allow-list.
 
 The text may come from somebody else. It is never run as Python: its syntax tree is translated into operations on
-arrays, and whatever is not on the list is refused.
+arrays, and anything not on the list is refused.
 """
 
 import ast
@@ -18,14 +18,14 @@ from .operations import COMPARISONS, FUNCTIONS, OPERATORS, Operation, Unfit, cha
 __all__ = ["Call", "Column", "gives", "short", "translate"]
 
 _MAX_LENGTH = 2000  # characters of a text
-_MAX_DEPTH = 50  # operations inside one another, and operands in a row
+_MAX_DEPTH = 50  # nested operations, and operands in a row
 _MAX_EXPONENT = 16
 _CHARACTERS = frozenset(string.ascii_letters + string.digits + string.whitespace + "_.,+-*/%<>=!&|^~()")
 _REFUSED = {
     "Await": "await",
     "BinOp": "this operator",
     "Attribute": "attribute access",
-    "Call": "a call other than of a function by its name with arguments by their place",
+    "Call": "a call other than of a named function with positional arguments",
     "Compare": "a comparison with in or is",
     "GeneratorExp": "a comprehension",
     "Starred": "a starred argument",
@@ -50,19 +50,18 @@ class Call(NamedTuple):
 
 
 def short(text: str) -> str:
-    """Return a text as far as it fits into a sentence."""
+    """Return a text, shortened to fit into a message."""
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def translate(text: str) -> tuple[Any, tuple[str, ...]]:
-    """Return the operations of a text, and the columns it names."""
+    """Return the operations of a text, and the columns named in it."""
     if len(text) > _MAX_LENGTH:
-        raise Unfit(f"it has {len(text)} characters, but at most {_MAX_LENGTH} are allowed")
+        raise Unfit(f"it must have at most {_MAX_LENGTH} characters, got {len(text)}")
     for character in text:
         if character not in _CHARACTERS:
             raise Unfit(
-                f"the character {character!r} is not allowed: an expression has ASCII letters, digits, operators and "
-                "round brackets"
+                f"the character {character!r} is not allowed: write ASCII letters, digits, operators and round brackets"
             )
     line = " ".join(text.split())
     if not line:
@@ -70,8 +69,8 @@ def translate(text: str) -> tuple[Any, tuple[str, ...]]:
     depth = 0
     for character in line:
         depth += (character == "(") - (character == ")")
-        if depth > _MAX_DEPTH or depth < 0:  # before the parser, which takes long over many open brackets
-            raise Unfit(_too_deep() if depth > 0 else "a bracket is closed that was not opened")
+        if depth > _MAX_DEPTH or depth < 0:  # before parsing, which is slow for many open brackets
+            raise Unfit(_too_deep() if depth > 0 else "a bracket is closed but was not opened")
     if depth:
         raise Unfit("a bracket is not closed")
     try:
@@ -88,15 +87,15 @@ def translate(text: str) -> tuple[Any, tuple[str, ...]]:
 
 
 def _too_deep() -> str:
-    return f"it has more than {_MAX_DEPTH} operations inside one another or in a row; split it into several columns"
+    return f"it has more than {_MAX_DEPTH} operations nested or in a row: split it into several columns"
 
 
 class _Reader:
-    """Translate a syntax tree into operations; what is not named here is refused."""
+    """Translate a syntax tree into operations; nodes not named here are refused."""
 
     def __init__(self, line: str) -> None:
         self.line = line
-        self.names: dict[str, int] = {}  # of columns, with the first place of each in the text
+        self.names: dict[str, int] = {}  # of columns, each with its first place in the text
 
     def read(self, node: ast.AST, depth: int = 0) -> Any:
         if depth > _MAX_DEPTH:
@@ -149,8 +148,7 @@ class _Reader:
         value = literal.value if isinstance(literal, ast.Constant) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX_EXPONENT:
             raise Unfit(
-                f"the exponent {self._source(node)!r} is not allowed: it must be a literal number of size at most "
-                f"{_MAX_EXPONENT}"
+                f"the exponent must be a literal number of size at most {_MAX_EXPONENT}, got {self._source(node)!r}"
             )
 
     def _call(self, node: ast.expr, operation: Operation, nodes: list[ast.expr], depth: int) -> Any:
@@ -158,19 +156,19 @@ class _Reader:
             raise Unfit(_too_deep())
         operands = tuple(self.read(operand, depth + 1) for operand in nodes)
         if len(operands) != len(operation.takes):
-            raise Unfit(f"{self._source(node)!r} has {len(operands)} arguments; expected is {operation.says}")
+            raise Unfit(f"{self._source(node)!r} has {len(operands)} arguments: write {operation.says}")
         for source, operand, take in zip(nodes, operands, operation.takes, strict=True):
             if take in (flag, condition) and gives(operand) == "number":
                 raise Unfit(
-                    f"{self._source(source)!r} in {self._source(node)!r} is a number where a condition belongs: "
-                    "compare it with something, and put comparisons that & | ^ join into brackets"
+                    f"{self._source(source)!r} in {self._source(node)!r} must be a condition, got a number: "
+                    "compare it with something, and put comparisons joined by & | ^ into brackets"
                 )
         call = Call(self._source(node), operation, operands)
         return call if any(isinstance(operand, Column | Call) for operand in operands) else _constant(call)
 
 
 def _constant(call: Call) -> bool | int | float:
-    """Return the value of an operation on literals: a Python number, which leaves float32 what it is."""
+    """Return the value of an operation on literals: a Python number, so that float32 stays float32."""
     if call.operation.reduces:
         raise Unfit(f"{call.text!r} takes a list per event, got a number")
     try:
@@ -180,12 +178,12 @@ def _constant(call: Call) -> bool | int | float:
     except Unfit as fault:
         raise Unfit(f"{call.text!r} {fault}") from None
     if not math.isfinite(value):
-        raise Unfit(f"{call.text!r} is {value}, but a finite number is expected of literals")
+        raise Unfit(f"{call.text!r} must be a finite number, got {value}")
     return value
 
 
 def gives(operand: Any) -> str | None:
-    """Return whether an operand is a number or a condition, None where only the columns can tell."""
+    """Return whether an operand is a number or a condition, None if that depends on the columns."""
     if isinstance(operand, Column):
         return None
     if not isinstance(operand, Call):

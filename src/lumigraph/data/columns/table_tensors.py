@@ -13,14 +13,14 @@ __all__ = ["table_to_tensor"]
 
 
 def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
-    """Return a table as a tensor: a tensor or an array as it is, a DataFrame by the names of its columns.
+    """Return a table as a tensor: a tensor or an array unchanged, a DataFrame by the names of its columns.
 
     Raises
     ------
     SchemaError
         If the DataFrame lacks a column.
     TypeError
-        If it is no table of numbers.
+        If it is not a table of numbers.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
     frame = hasattr(table, "columns")
     for name in names if frame and names is not None else ():
         if (times := list(table.columns).count(name)) != 1:
-            fault = "is there more than once" if times else f"is missing: {near(name, map(str, table.columns))}"
+            fault = "occurs more than once" if times else f"is missing: {near(name, map(str, table.columns))}"
             raise SchemaError(f"column {name!r} {fault}", column=name)
     table = table[list(names)] if frame and names is not None else table
     array: Any = np.asarray(table)
@@ -42,5 +42,5 @@ def table_to_tensor(table: Any, names: Sequence[str] | None = None) -> Tensor:
     elif frame and array.dtype == object and all(dtype.kind in "biuf" for dtype in table.dtypes):
         array = table.to_numpy(np.float64, na_value=np.nan)  # booleans beside numbers
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"a table of numbers is expected, got {type(table).__name__} of {array.dtype}")
+        raise TypeError(f"the table must hold numbers, got {type(table).__name__} of {array.dtype}")
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))

@@ -1,1 +1,1 @@
-"""Event files: formats, columns that go in and out."""
+"""Event files: formats, and the columns read from and written to them."""

@@ -1,4 +1,4 @@
-"""What the writers of all formats share: chunks of columns as NumPy arrays, and what a file is that they go to."""
+"""What the writers of all formats share: chunks of columns as NumPy arrays, and the file they are written to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ Chunk = dict[str, Jagged]
 
 
 class AppendedFile(ABC):
-    """A file of one format to which chunks of the same columns are appended; nothing is opened before the first one.
+    """A file of one format to which chunks of the same columns are appended; the first chunk opens it.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class AppendedFile(ABC):
         self.path = path
 
     def check(self, chunk: Chunk) -> None:  # noqa: B027
-        """Raise a SchemaError if the format cannot hold a chunk, before it or any other is written."""
+        """Raise a SchemaError if the format cannot hold a chunk, before anything is written."""
 
     @abstractmethod
     def write(self, chunk: Chunk) -> None:
@@ -49,32 +49,32 @@ class AppendedFile(ABC):
 
     @abstractmethod
     def close(self, num_events: int) -> None:
-        """Finish the file, which shall hold so many events: those of all chunks that were written to their end."""
+        """Finish the file with this number of events: those of all chunks that were written completely."""
 
     def discard(self) -> None:
-        """Let go of the file, whatever has happened to it."""
+        """Delete the file, whatever has happened to it."""
         with suppress(Exception):
             self.close(0)
         self.path.unlink(missing_ok=True)
 
 
 def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple[Chunk, dict[str, str]]:
-    """Return columns as a chunk, in the order of the types that they must have (none: any), and their types.
+    """Return columns as a chunk, in the order of the types they must have (none: any), and their types.
 
     Raises
     ------
     SchemaError
-        If they are no columns of one table, or have other names or types.
+        If they are not columns of one table, or have other names or types.
     """
     import awkward as ak
 
     if not columns:
-        raise SchemaError("there are no columns; give at least one")
+        raise SchemaError("there are no columns: give at least one")
     if bad := [name for name in columns if not isinstance(name, str) or not name]:
-        raise SchemaError(f"columns have names, got {bad[0]!r}; give it a name that is a text")
+        raise SchemaError(f"column names must be non-empty strings, got {bad[0]!r}")
     arrays: dict[str, Any] = {name: as_array(name, from_library(name, values)) for name, values in columns.items()}
     for name, array in arrays.items():
-        if "unknown" in str(array.type):  # no number in it tells a type
+        if "unknown" in str(array.type):  # it has no number to take a type from
             type_ = types.get(name, str(array.type.content).replace("unknown", "float64"))
             array = ak.Array([[]])[:0] if type_.startswith("var") and len(array) == 0 else array
             arrays[name] = ak.values_astype(array, type_.removeprefix("var * "), including_unknown=True)
@@ -84,7 +84,7 @@ def checked_chunk(columns: Mapping[str, Any], types: Mapping[str, str]) -> tuple
         if types.get(name) != found.get(name):
             raise SchemaError(
                 f"column {name!r} is {found.get(name, 'missing')}, but {types.get(name, 'missing')} in the first "
-                "chunk; all chunks must have the same columns, of the same types",
+                "chunk: all chunks must have the same columns, of the same types",
                 column=name,
             )
     return {name: Jagged.of(name, plain[name]) for name in types or found}, dict(types or found)
@@ -102,12 +102,12 @@ def num_bytes(chunk: Chunk) -> int:
 
 
 def cut(chunk: Chunk, start: int, stop: int) -> Chunk:
-    """Return the events from one number to another, without a copy of them."""
+    """Return the events ``start`` to ``stop``, without copying them."""
     return {name: column.between(start, stop) for name, column in chunk.items()}
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Return chunks one behind the other as one."""
+    """Return chunks concatenated to one."""
     if len(chunks) == 1:
         return chunks[0]
 
@@ -121,12 +121,12 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
 
 
 def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Count each collection; return also which of the counters are not among the columns.
+    """Count each collection, and list the counters that are not among the columns.
 
     Raises
     ------
     SchemaError
-        If a column has the name of a counter and does not hold its numbers.
+        If a column has the name of a counter but other numbers.
     """
     found: dict[str, np.ndarray] = {}
     for name, column in chunk.items():
@@ -138,8 +138,8 @@ def counters(chunk: Chunk) -> tuple[dict[str, np.ndarray], list[str]]:
         own = chunk[counter]
         if own.offsets is not None or not np.array_equal(own.values, column.lengths):
             raise SchemaError(
-                f"column {counter!r} must hold the numbers of entries of the lists in {name!r}, since this format "
-                "uses it as their counter; rename it, or write to .parquet",
+                f"column {counter!r} must hold the lengths of the lists in {name!r}, since this format uses it as "
+                "their counter: rename it, or write to .parquet",
                 column=counter,
             )
     return found, [counter for counter in found if counter not in chunk]

@@ -1,4 +1,4 @@
-"""Open a file of events of any format, and read ranges of events out of it."""
+"""Open a file of events of any format, and read ranges of its events."""
 
 import errno
 import os
@@ -30,11 +30,11 @@ _FORMATS = {
 
 
 def format_of(path: str) -> tuple[str, str]:
-    """Return the suffix of a path and the format that it stands for."""
+    """Return the suffix of a path and its format."""
     for suffix, format_ in sorted(_FORMATS.items(), key=lambda item: -len(item[0])):
         if path.lower().endswith(suffix):
             return suffix, format_.kind
-    raise SchemaError(f"the suffix must say the format, one of {', '.join(_FORMATS)}", file=path)
+    raise SchemaError(f"the suffix must be one of {', '.join(_FORMATS)}", file=path)
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -45,9 +45,9 @@ def split_path(path: str) -> tuple[str, str]:
 
 
 class EventFile:
-    """An open file of events: it gives ranges of events of the columns asked for.
+    """An open file of events, to read columns from, whole or in ranges of events.
 
-    It is made by :func:`~lumigraph.data.files.readers.open_events`.
+    Made by :func:`~lumigraph.data.files.readers.open_events`.
 
     Attributes
     ----------
@@ -56,24 +56,24 @@ class EventFile:
     names : list of str
         The numeric columns, as :func:`~lumigraph.data.files.readers.column_names` gives them.
     columns : list of str
-        Those of them that repeat no others: without cells of jagged columns and added counters.
+        Those that do not repeat others: without cells of jagged columns and added counters.
     types : dict of str
-        The type of each column, numeric or not, in the file's own words.
+        The type of each column, numeric or not, as the file calls it.
     num_events : int
         The number of events.
     groups : ndarray
-        The events at which the file's own parts begin, from 0, and at the end ``num_events`` (int64): row groups,
-        clusters, rows of chunks, folds, blocks of lines. Whole groups are read fastest.
+        The first event of each of the file's own parts, then ``num_events`` (int64): row groups, clusters, rows of
+        chunks, folds, blocks of lines. Whole groups are read fastest.
     sequential : bool
-        Whether a part of a group can only be read from the beginning of the group on.
+        Whether reading a part of a group means decoding it from its beginning.
 
     Notes
     -----
-    **Ranges** may be read in any order. Formats that can only be decoded from the beginning of a group on (Parquet,
-    CSV, baskets of ROOT) go on where a range ended if the next one begins there, with the same columns; up to 8 such
-    places are kept, so that 8 groups can be read by turns.
+    **Ranges** may be read in any order. Formats that must be decoded from the beginning of a group (Parquet, CSV,
+    baskets of ROOT) continue where a range ended if the next one begins there, with the same columns; up to 8 such
+    places are kept, so 8 groups can be read in turn.
 
-    **Processes.** The file may be pickled, or used in a process that was forked: it is opened again there.
+    **Processes.** The file may be pickled, or used in a forked process: it is opened again there.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -100,23 +100,23 @@ class EventFile:
         names
             The columns, in the order wanted.
         start, stop
-            The first event, and the one behind the last.
+            The first event, and the one after the last.
 
         Returns
         -------
         dict of ak.Array
-            As :func:`~lumigraph.data.files.readers.read_columns` gives, apart from the range.
+            As returned by :func:`~lumigraph.data.files.readers.read_columns`, apart from the range.
 
         Raises
         ------
         SchemaError
             As in `lumigraph.data.read_columns`; the events in messages are numbered as in the file.
         ValueError
-            If the file has no such events, or has been closed.
+            If the file does not have these events, or has been closed.
         """
         stop = self.num_events if stop is None else stop
         if not 0 <= start <= stop <= self.num_events:
-            raise ValueError(f"{self.path} has {self.num_events} events; got the range {start} to {stop}")
+            raise ValueError(f"{self.path}: the range must be within 0 to {self.num_events}, got {start} to {stop}")
         return self._read(names, start, stop)
 
     def read_all(self, names: Sequence[str] | None = None) -> Columns:
@@ -146,7 +146,7 @@ class EventFile:
         with _explained(self._name, self._format):
             for name in names:
                 if name not in catalogue:
-                    raise SchemaError(f"there is no column {name!r}; {near(name, catalogue)}", column=name)
+                    raise SchemaError(f"there is no column {name!r}: {near(name, catalogue)}", column=name)
                 if not catalogue[name].numeric:
                     raise not_a_column(name, catalogue[name].type)
             if not names:
@@ -175,9 +175,9 @@ class EventFile:
     def _opened(self) -> tuple[Source, Catalogue]:
         """Return the file as this process has opened it, and its columns."""
         if self._closed:
-            raise ValueError(f"{self.path} has been closed; open it again")
+            raise ValueError(f"{self.path} has been closed: open it again")
         if self._source is not None and self._process != os.getpid():
-            with suppress(Exception):  # what it shares with the process that this one was forked from
+            with suppress(Exception):  # its state is shared with the parent process
                 self._source.close()
             self._source = None
         if self._source is None:
@@ -186,8 +186,8 @@ class EventFile:
             if source.num_events != self.__dict__.get("num_events", source.num_events):
                 source.close()
                 raise SchemaError(
-                    f"it has changed since it was opened: it had {self.num_events} events, now it has "
-                    f"{source.num_events}; read it anew",
+                    f"it had {self.num_events} events when it was opened, and now has "
+                    f"{source.num_events}: open it again",
                     file=self._name,
                 )
             self._source = source
@@ -196,22 +196,22 @@ class EventFile:
 
 
 def _source(name: str, tree: str, format_: Format) -> Source:
-    """Open a file, or say that it is none."""
+    """Open a file, or raise an error that says what is wrong with it."""
     if os.path.isdir(name):
-        raise SchemaError(f"it is a directory; give one {format_.kind} file", file=name)
+        raise SchemaError(f"it is a directory: give one {format_.kind} file", file=name)
     with open(name, "rb") as file:
         if not file.read(1):
-            raise SchemaError(f"it is empty (0 bytes); write the {format_.kind} file again", file=name)
+            raise SchemaError(f"it is empty (0 bytes): write the {format_.kind} file again", file=name)
     with _explained(name, format_):
         return format_.open(name, tree)
 
 
 def _unreadable(source: Source, names: list[str], start: int, stop: int | None) -> str | None:
-    """Return the column that cannot be read; None if each can by itself."""
+    """Return the column that cannot be read; None if each can be read alone."""
     for name in names:
         try:
             source.read([name], start, stop)
-        except Exception:  # whatever it is that goes wrong
+        except Exception:  # a corrupt file can make the libraries raise anything
             return name
     return None
 
@@ -223,13 +223,13 @@ def _explained(name: str, format_: Format) -> Iterator[None]:
         with located(name):
             yield
     except SchemaError as error:
-        if error.__cause__ is not None and not os.path.exists(name):  # it was there when it was opened
+        if error.__cause__ is not None and not os.path.exists(name):  # it was deleted after it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
         raise
     except MemoryError as error:
         raise SchemaError(
-            f"it cannot be read as {format_.kind}: what is asked for does not fit into memory, or the file is corrupt "
-            f"({first_line(str(error))}); read it part by part",
+            f"it cannot be read as {format_.kind}: the columns do not fit into memory, or the file is corrupt "
+            f"({first_line(str(error))}): read it part by part",
             file=name,
         ) from error
     except Exception as error:  # a corrupt file can make the libraries raise anything
@@ -237,7 +237,7 @@ def _explained(name: str, format_: Format) -> Iterator[None]:
             head = file.read(len(format_.magic))
         if head != format_.magic:
             raise SchemaError(
-                f"it is not a {format_.kind} file, it begins with {head!r}; name it as it is", file=name
+                f"it is not a {format_.kind} file, it begins with {head!r}: correct its suffix", file=name
             ) from error
         raise SchemaError(
             f"it cannot be read as {format_.kind}: it is truncated or corrupt, get or write it again "

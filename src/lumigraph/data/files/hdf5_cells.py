@@ -10,12 +10,12 @@ from .tables import Column
 
 __all__ = ["Block", "Cells", "Named", "features_of", "missing_filters", "opened", "vlen_type"]
 
-Named = tuple[str, str, Column]  # the short name of a column, its full one, and it
-_CACHE = 1 << 26  # bytes of chunks that may be kept per dataset, if one row of chunks is not larger than that
+Named = tuple[str, str, Column]  # the short name of a column, its full name, and the column
+_CACHE = 1 << 26  # bytes of chunks kept per dataset, unless one row of chunks is larger
 
 
 class Block:
-    """Datasets that follow one another along the axis of events: one, or one per fold."""
+    """Datasets concatenated along the axis of events: one, or one per fold."""
 
     def __init__(self, datasets: list[Any]) -> None:
         self.datasets = datasets
@@ -30,7 +30,7 @@ class Block:
         return sum(dataset.size * dataset.dtype.itemsize for dataset in self.datasets)
 
     def chunk_rows(self, otherwise: int) -> int:
-        """Return the number of events in a chunk, or what is given if there are no chunks."""
+        """Return the number of events in a chunk, or ``otherwise`` if there are no chunks."""
         chunks = self.datasets[0].chunks
         return int(chunks[0]) if chunks else otherwise
 
@@ -51,10 +51,10 @@ class Cells(NamedTuple):
     block: Block
     field: str | None = None  # of a structured dataset
     axes: int = 1  # 1: a number per event, 2: padded
-    take: tuple[Any, ...] = ()  # indices along the axes behind the one of the events
+    take: tuple[Any, ...] = ()  # indices along the axes after that of the events
     in_cube: bool = False  # one of the features of a dataset (events, slots, features)
-    mask: Any = None  # Cells that tell its particles
-    mask_name: str = ""  # the dataset that they are
+    mask: Any = None  # Cells that mark its particles
+    mask_name: str = ""  # the dataset of these cells
 
 
 def vlen_type(source: Cells) -> Any:
@@ -68,7 +68,7 @@ def vlen_type(source: Cells) -> Any:
 def features_of(
     name: str, block: Block, dataset: Any, features: Sequence[str], mask: Cells | None = None, mask_name: str = ""
 ) -> list[Named]:
-    """Return the columns ``{name}_{feature}`` of a dataset whose last axis is that of the features."""
+    """Return the columns ``{name}_{feature}`` of a dataset whose last axis holds the features."""
     axes = len(dataset.shape) - 1
     found: list[Named] = []
     for i, feature in enumerate(features):
@@ -86,7 +86,7 @@ def features_of(
 
 
 def opened(file: Any, name: str) -> Any:
-    """Open a dataset such that a row of its chunks stays decompressed while it is read part by part."""
+    """Open a dataset so that a row of its chunks stays decompressed while it is read part by part."""
     import h5py
 
     dataset = file[name]
@@ -94,14 +94,14 @@ def opened(file: Any, name: str) -> Any:
         return dataset
     pairs = zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
     row = dataset.chunks[0] * dataset.dtype.itemsize * int(np.prod([-(-n // chunk) * chunk for n, chunk in pairs]))
-    del dataset  # a dataset that is open keeps the cache that it has
+    del dataset  # an open dataset would keep its old cache
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(10007, min(8 * row, max(2 * row, _CACHE)), 1.0)
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
 
 
 def missing_filters(dataset: Any) -> list[str]:
-    """Return the filters that a dataset was written with and that h5py cannot undo."""
+    """Return the filters of a dataset that h5py cannot decode."""
     import h5py
 
     plist = dataset.id.get_create_plist()

@@ -1,4 +1,4 @@
-"""Which datasets of an HDF5 file make up which columns: found from the structure of the file alone."""
+"""Columns of an HDF5 file, found from the structure of the file alone."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from .tables import Catalogue, Column, unique_names
 
 __all__ = ["HDF5_COUNTER", "catalogue_of"]
 
-HDF5_COUNTER = "counter_of"  # attribute of the counters that the writer added
+HDF5_COUNTER = "counter_of"  # attribute of counters added by the writer
 
 _JETNET = {
     "particle_features": ("Particle", ("etarel", "phirel", "ptrel", "mask")),
@@ -97,7 +97,7 @@ def _is_mask(mask: Any, dataset: Any) -> bool:
 
 
 def _feature_names(name: str, datasets: Mapping[str, Any]) -> list[str]:
-    """Return what an attribute of the dataset or a dataset next to it calls its features, or else their numbers."""
+    """Return the names of the features, from an attribute or a neighbouring dataset, or else their numbers."""
     dataset = datasets[name]
     group = name[: name.rfind("/") + 1]
     number = dataset.shape[-1]
@@ -111,7 +111,7 @@ def _feature_names(name: str, datasets: Mapping[str, Any]) -> list[str]:
 
 
 def _jetnet(group: str, datasets: Mapping[str, Any], name: str) -> Any:
-    """Return how the features of a dataset of JetNet are called; None if the file is not of its layout."""
+    """Return the names of the features of a JetNet dataset; None if the file does not have this layout."""
     particles, jets = (datasets.get(group + part) for part in _JETNET)
     if name[len(group) :] not in _JETNET or particles is None or jets is None:
         return None
@@ -121,34 +121,36 @@ def _jetnet(group: str, datasets: Mapping[str, Any], name: str) -> Any:
 
 
 class _Texts(pickle.Unpickler):
-    """Unpickles lists and texts: nothing that a pickle could call is found."""
+    """Unpickles lists and strings only: a pickle cannot find anything to call."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise SchemaError(f"the names of its columns are pickled with {module}.{name}, but must be texts alone")
+        raise SchemaError(f"the pickled names of its columns must be strings, got {module}.{name}")
 
 
 def _pandas_names(dataset: Any, field: str, column: Column) -> list[str]:
-    """Return the names of the columns in a block of a DataFrame that pandas has written with ``format="table"``."""
+    """Return the names of the columns in a block of a DataFrame that pandas wrote with ``format="table"``."""
     kind = dataset.attrs.get(f"{field}_kind")
     if not field.startswith("values_block_") or not isinstance(kind, bytes) or column.source.axes != 2:
         return []
     names = _Texts(io.BytesIO(kind)).load()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SchemaError(f"the names of the columns in {dataset.name}/{field} are no list of texts; write it again")
+        raise SchemaError(
+            f"the names of the columns in {dataset.name}/{field} must be a list of strings: write it again"
+        )
     if len(names) != dataset.dtype.fields[field][0].shape[0]:
-        raise SchemaError(f"{dataset.name}/{field} has another number of columns than of names; write it again")
+        raise SchemaError(f"{dataset.name}/{field} must have as many columns as names: write it again")
     return names
 
 
 def _lumin(datasets: Mapping[str, Any]) -> Catalogue:
-    """List the columns of a fold file of LUMIN: the folds follow one another, the meta data name their columns."""
+    """List the columns of a fold file of LUMIN: the folds are concatenated, the metadata name their columns."""
     meta = {name[10:]: json.loads(data[()]) for name, data in datasets.items() if name.startswith("meta_data/")}
     folds = sorted({int(found[1]) for name in datasets if (found := re.match(r"fold_(\d+)/inputs$", name))})
     parts = [name[7:] for name in datasets if name.startswith("fold_0/")]
     items: list[Named] = []
     for part in parts:
         if lacking := [fold for fold in folds if f"fold_{fold}/{part}" not in datasets]:
-            raise SchemaError(f"fold_{lacking[0]} has no {part!r}, which fold_0 has; write the file again")
+            raise SchemaError(f"fold_{lacking[0]} has no {part!r}, which fold_0 has: write the file again")
         block = Block([datasets[f"fold_{fold}/{part}"] for fold in folds])
         first = block.datasets[0]
         if part == "inputs":
@@ -175,9 +177,7 @@ def _lumin_flat(part: str, block: Block, names: str | list[str]) -> list[Named]:
     if isinstance(names, str):
         names = [names] if width == 1 else [f"{names}_{i}" for i in range(width)]
     if len(names) != width:
-        raise SchemaError(
-            f"{first.name} has {width} columns, and the meta data name {len(names)}; write the file again"
-        )
+        raise SchemaError(f"{first.name} has {width} columns, but the metadata name {len(names)}: write the file again")
     columns = {
         name: Column(Cells(block, take=(i,)), f"{first.dtype} {first.shape}", True) for i, name in enumerate(names)
     }
@@ -185,7 +185,7 @@ def _lumin_flat(part: str, block: Block, names: str | list[str]) -> list[Named]:
 
 
 def _lumin_matrix(block: Block, feats: Mapping[str, Any]) -> list[Named]:
-    """Return the columns of the objects, a number per event each; of a tensor, those of a dataset of its axes."""
+    """Return the columns of the objects, one number per event each, or those of a tensor, as of any dataset."""
     first = block.datasets[0]
     type_ = f"{first.dtype} {first.shape}"
     if feats.get("row_wise") is None:  # a tensor
@@ -199,7 +199,7 @@ def _lumin_matrix(block: Block, feats: Mapping[str, Any]) -> list[Named]:
         return [(name, name, whole), *columns]
     vecs, per_vec = feats["vecs"], feats["feats_per_vec"]
     if first.shape[1:] != ((len(vecs), len(per_vec)) if feats["row_wise"] else (len(per_vec), len(vecs))):
-        raise SchemaError(f"{first.name} has the shape {first.shape}, and the meta data another one; write it again")
+        raise SchemaError(f"{first.name} has the shape {first.shape}, but the metadata give another: write it again")
     found: list[Named] = []
     for v, vec in enumerate(vecs):
         for f, feat in enumerate(per_vec):

@@ -14,9 +14,9 @@ _AXES = {"E": "E", "PX": "px", "PY": "py", "PZ": "pz"}
 
 
 class Constituents(NamedTuple):
-    """The flat columns of the four-momenta of an event, and which component of them a column is."""
+    """The flat columns of the four-momenta of an event, and the component that a column holds."""
 
-    cells: tuple[tuple[str, ...], ...]  # of each component, slot by slot
+    cells: tuple[tuple[str, ...], ...]  # per component, slot by slot
     component: int
 
 
@@ -43,7 +43,7 @@ def with_constituents(catalogue: Catalogue) -> Catalogue:
 
 
 def joined(names: list[str], catalogue: Catalogue, read: Mapping[str, Any]) -> Columns:
-    """Return columns by name, the constituents made from the flat columns that have been read."""
+    """Return columns by name, with the constituents made from the flat columns."""
     matrices: list[np.ndarray] = []
     present = np.zeros(0)
     columns: Columns = {}

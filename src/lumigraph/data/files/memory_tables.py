@@ -1,4 +1,4 @@
-"""Tables in memory, of several libraries, as named columns."""
+"""Tables of several libraries, in memory, as named columns."""
 
 import sys
 from collections import Counter
@@ -17,19 +17,19 @@ __all__ = ["from_library", "memory_columns"]
 
 
 def memory_columns(table: Any) -> Columns:
-    """Return the named columns of a table in memory, without a copy where it is one of plain columns.
+    """Return the named columns of a table in memory; plain columns are not copied.
 
     Parameters
     ----------
     table
         A DataFrame, a mapping of names to columns (also of pandas or pyarrow), an awkward array of records, a NumPy
-        structured array or a pyarrow Table. Lists in the cells of a DataFrame become awkward arrays (a cell that is
-        missing is an empty list); records in records, as in ``events.Jet.px``, become ``Jet_px``.
+        structured array or a pyarrow Table. Lists in the cells of a DataFrame become awkward arrays (a
+        missing cell is an empty list); records in records, as in ``events.Jet.px``, become ``Jet_px``.
 
     Raises
     ------
     SchemaError
-        If it is none of these, or a name is no text.
+        If it is none of these, or a name is not a string.
 
     Examples
     --------
@@ -50,13 +50,13 @@ def memory_columns(table: Any) -> Columns:
     else:
         raise SchemaError(
             f"a table must be a DataFrame, a mapping of names to columns, an awkward array of records, a structured "
-            f"array or a pyarrow Table, got {type(table).__name__}; give columns by name, as in {{'Jet_px': ...}}"
+            f"array or a pyarrow Table, got {type(table).__name__}: give columns by name, as in {{'Jet_px': ...}}"
         )
     for name, times in Counter(name for name, _ in pairs).items():
         if not isinstance(name, str):
-            raise SchemaError(f"columns have names, got {name!r}; rename it to a text")
+            raise SchemaError(f"column names must be strings, got {name!r}: rename it")
         if times > 1:
-            raise SchemaError(f"column {name!r} is there {times} times; rename it", column=name)
+            raise SchemaError(f"column {name!r} occurs {times} times: rename it", column=name)
     return dict(pairs)
 
 
@@ -66,7 +66,7 @@ def _is_a(table: Any, module: str, name: str) -> bool:
 
 
 def from_library(name: str, values: Any) -> Any:
-    """Return a column of pandas or pyarrow as numbers or lists, what is neither of them as it is."""
+    """Return a column of pandas or pyarrow as numbers or lists, anything else as it is."""
     if _is_a(values, "pandas", "Series"):
         return _from_series(name, values)
     if _is_a(values, "pyarrow", "Array") or _is_a(values, "pyarrow", "ChunkedArray"):
@@ -80,13 +80,13 @@ def _from_series(name: str, series: Any) -> Any:
     if series.dtype == object:
         return _from_cells(series.to_numpy(), series.isna().to_numpy())
     if not isinstance(series.dtype, np.dtype):
-        with suppress(pa.ArrowException):  # pandas' own types: what has nulls
+        with suppress(pa.ArrowException):  # pandas' own types may have nulls
             return _from_arrow(name, pa.array(series))
     return series.to_numpy()
 
 
 def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
-    """Return objects as lists of numbers if they are sequences, and as they are if not."""
+    """Return objects as lists of numbers if they are sequences, otherwise unchanged."""
     kinds = set(map(type, cells[~missing]))
     if not len(cells):
         return np.empty(0)
@@ -99,14 +99,14 @@ def _from_cells(cells: np.ndarray, missing: np.ndarray) -> Any:
 
 
 def _from_arrow(name: str, column: Any) -> Any:
-    """Return an arrow column as numbers (NaN for what is null) or lists; one of another type as objects."""
+    """Return an arrow column as numbers (null as NaN) or lists, or as objects if it is of another type."""
     import pyarrow as pa
 
     column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if not holds_numbers(column.type):
         return column.to_numpy()
     if column.null_count and not pa.types.is_nested(column.type):
-        with suppress(pa.ArrowInvalid):  # integers that would lose digits stay, and are refused by their name
+        with suppress(pa.ArrowInvalid):  # integers that would lose digits stay, and are refused later, by name
             column = column.cast(pa.float64())
     return numbers_of(name, column)
 

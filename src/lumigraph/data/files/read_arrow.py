@@ -1,4 +1,4 @@
-"""Read Parquet files, with pyarrow; and what Parquet and CSV have in common: tables that come in batches."""
+"""Read Parquet files, with pyarrow; and ranges of tables that come in batches, for Parquet and CSV."""
 
 import re
 from collections import Counter
@@ -13,19 +13,19 @@ from .tables import Catalogue, Column, Columns, Format, Source
 
 __all__ = ["PARQUET", "ArrowRanges", "holds_numbers", "is_arrow_number", "jagged_columns", "numbers_of"]
 
-_MAX_CURSORS = 8  # so many ranges may be read by turns without decoding anything twice
-_BUFFER = 1 << 20  # bytes of a column that are read from the file at a time
+_MAX_CURSORS = 8  # ranges that can be read in turn without decoding anything twice
+_BUFFER = 1 << 20  # bytes of a column read from the file at a time
 
 
 def is_arrow_number(type_: Any) -> bool:
-    """Tell whether an arrow type is a number's; a column of nothing but nulls has the type null."""
+    """Tell whether an arrow type is numeric; a column of nulls only has the type null, and counts."""
     import pyarrow.types as pt
 
     return any(test(type_) for test in (pt.is_integer, pt.is_floating, pt.is_boolean, pt.is_null))
 
 
 def holds_numbers(type_: Any) -> bool:
-    """Tell whether an arrow type is that of numbers or of lists of numbers."""
+    """Tell whether an arrow type is of numbers or of lists of numbers."""
     import pyarrow.types as pt
 
     if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
@@ -35,20 +35,20 @@ def holds_numbers(type_: Any) -> bool:
 
 class _Cursor(NamedTuple):
     batches: Iterator[Any]
-    rest: Any  # what has been decoded and not been given out
-    skip: int  # so many rows to come are not wanted
+    rest: Any  # decoded but not yet returned
+    skip: int  # rows to drop before the first one wanted
 
 
 class ArrowRanges:
-    """Ranges of rows out of tables that can only be decoded from certain rows on.
+    """Ranges of rows of tables that can only be decoded from certain rows on.
 
-    The decoders are kept where a range ends, and a range that begins there goes on with them.
+    A decoder is kept where a range ends, for a range that begins there.
 
     Parameters
     ----------
     batches
-        Called with (names, row, rows that a batch should have), it returns a row not behind the one asked for and
-        the record batches from there on.
+        Called with (names, row, rows per batch), it returns a row at or before the one asked for and the record
+        batches from there on.
     """
 
     def __init__(self, batches: Callable[[list[str], int, int], tuple[int, Iterator[Any]]]) -> None:
@@ -56,7 +56,7 @@ class ArrowRanges:
         self._cursors: dict[tuple[int, tuple[str, ...]], _Cursor] = {}
 
     def read(self, names: list[str], start: int, stop: int, *, keep: bool) -> list[Any]:
-        """Return rows start..stop as record batches, and keep the decoder if there is something behind them."""
+        """Return rows start..stop as record batches, and keep the decoder if more rows follow."""
         if (cursor := self._cursors.pop((start, tuple(names)), None)) is None:
             begin, batches = self._batches(names, start, min(max(stop - start, 1 << 10), 1 << 16))
             cursor = _Cursor(batches, None, start - begin)
@@ -87,7 +87,7 @@ class _ParquetSource(Source):
     def __init__(self, path: str, _tree: str) -> None:
         import pyarrow.parquet
 
-        # with pre_buffer, the whole of a row group would be held in memory
+        # pre_buffer would hold a whole row group in memory
         self._file = pyarrow.parquet.ParquetFile(
             path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         )
@@ -97,7 +97,7 @@ class _ParquetSource(Source):
         self.num_events = int(meta.num_rows)
         if min(rows, default=0) < 0 or sum(rows) != self.num_events:
             raise SchemaError(
-                f"its row groups have {sum(rows)} events, but the whole {self.num_events}: it is corrupt, get or write "
+                f"its row groups have {sum(rows)} events, but the file {self.num_events}: it is corrupt, get or write "
                 "it again"
             )
         self._starts = offsets_of(np.array(rows, dtype=np.int64))
@@ -113,7 +113,7 @@ class _ParquetSource(Source):
 
         stop = self.num_events if stop is None else stop
         tables: list[Any] = []
-        whole: list[int] = []  # row groups that are next to each other
+        whole: list[int] = []  # consecutive row groups
         touched = (self._starts[:-1] < stop) & (self._starts[1:] > start) & (start < stop)
         for group in np.flatnonzero(touched).tolist():
             begin, end = self._starts[group : group + 2].tolist()
@@ -140,12 +140,12 @@ def _catalogue(file: Any) -> Catalogue:
     columns = {field.name: Column(None, str(field.type), holds_numbers(field.type)) for field in file.schema_arrow}
     for name, times in Counter(file.schema_arrow.names).items():
         if times > 1:
-            columns[name] = Column(None, f"{columns[name].type} and there {times} times", False)
+            columns[name] = Column(None, f"{columns[name].type} occurring {times} times", False)
     return columns
 
 
 def numbers_of(name: str, column: Any) -> Any:
-    """Return an arrow column as numbers or lists, over the buffers of arrow where they are in one piece."""
+    """Return an arrow column as numbers or lists, in arrow's own memory if it is in one piece."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -174,8 +174,8 @@ def _numbers(name: str, numbers: Any, column: Any) -> np.ndarray:
         if numbers is not column:  # numbers of lists
             place = pc.list_parent_indices(column)[place].as_py()
         raise EventError(
-            f"column {name!r} is of type {numbers.type} and has a null, for which such numbers have no NaN; fill it or "
-            "write the column as floating point",
+            f"column {name!r} is of type {numbers.type}, which has no NaN for a null: fill it, or write the column as "
+            "floating point",
             event=place,
             column=name,
         )
@@ -190,9 +190,9 @@ _CELL = re.compile(r"(.*\D)(0|[1-9]\d*)_(.*)")  # Jet, 0, px
 
 
 class Slots(NamedTuple):
-    """The flat columns that make up a jagged one."""
+    """The flat columns that make up a jagged column."""
 
-    cells: list[str]  # the flat columns of a jagged one, slot by slot
+    cells: list[str]  # the flat columns, slot by slot
     objects: list[list[str]]  # all flat columns of the object, slot by slot
 
 

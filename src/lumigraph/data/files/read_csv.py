@@ -1,9 +1,9 @@
 """Read CSV files, with pyarrow.
 
-A CSV file does not say how many events it has nor of which types they are, so it is read through once when it is
-opened. A column is of integers if all of its cells are integers (unsigned if some are above 2**63 - 1), of booleans if
-all are booleans (true, false), and of floating-point numbers otherwise, with NaN for what is empty; a range of events
-has the types of the whole file.
+A CSV file does not say how many events it has, nor the types of its columns, so it is read through once when it is
+opened. A column has integers if all of its cells are integers (unsigned if some are above 2**63 - 1), booleans if all
+are booleans (true, false), and floating-point numbers otherwise, with NaN for empty cells; a range of events has the
+types of the whole file.
 """
 
 import re
@@ -32,8 +32,8 @@ class _CsvSource(Source):
     def __init__(self, path: str, _tree: str) -> None:
         self._path = path
         self._types: dict[str, Any] = {}
-        self._holes: set[str] = set()  # columns with empty cells that are no absent particle's
-        # columns of numbers that turn into text further down: the event where they do, and the text
+        self._holes: set[str] = set()  # columns with empty cells that do not belong to absent particles
+        # columns of numbers with text further down: the first event with text, and the text
         self._texts: dict[str, tuple[int, str]] = {}
         self._jagged: dict[str, Slots] = {}
         groups, self._offsets = [0], []
@@ -63,7 +63,7 @@ class _CsvSource(Source):
             if name in flat:
                 event, text = self._texts[name]
                 raise EventError(
-                    f"column {name!r} is of numbers, but holds {text!r}; correct or drop it", event=event, column=name
+                    f"column {name!r} must hold numbers, got {text!r}: correct or drop it", event=event, column=name
                 )
         schema = pa.schema([(name, self._types[name]) for name in sorted(flat)])
         batches = self._ranges.read(schema.names, start, stop, keep=stop < self.num_events) if stop > start else []
@@ -90,7 +90,9 @@ class _CsvSource(Source):
                 block = rest + content
                 cut = max(block.rfind(newline) for newline in (b"\n", b"\r")) + 1
                 if not cut and len(block) > _CSV_BLOCK:
-                    raise SchemaError(f"a line is longer than {_CSV_BLOCK} bytes; write a CSV file with shorter lines")
+                    raise SchemaError(
+                        f"a line must have at most {_CSV_BLOCK} bytes: write a CSV file with shorter lines"
+                    )
                 if cut:
                     yield offset, block[:cut]
                 offset, rest = offset + cut, block[cut:]
@@ -104,12 +106,12 @@ class _CsvSource(Source):
         names = pyarrow.csv.read_csv(pa.BufferReader(header + b"\n")).schema.names
         if repeated := [name for name, times in Counter(names).items() if times > 1]:
             name, times = repeated[0], names.count(repeated[0])
-            raise SchemaError(f"column {name!r} is there {times} times; rename it", column=name)
+            raise SchemaError(f"column {name!r} occurs {times} times: rename it", column=name)
         self._types = dict.fromkeys(names, pa.null())
         self._jagged = {name: slots for name, slots in jagged_columns(names).items() if name not in names}
 
     def _learn(self, block: bytes, row: int) -> int:
-        """Take types and holes from a block, and return how many events are in it."""
+        """Learn types and holes from a block, and return the number of its events."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -119,7 +121,7 @@ class _CsvSource(Source):
             table = self._parsed(
                 block, {name: type_ for name, type_ in self._types.items() if not pa.types.is_null(type_)}
             )
-        except pa.ArrowInvalid:  # the types do not fit any more
+        except pa.ArrowInvalid:  # the types found so far no longer fit
             table = self._parsed(block, {}, row)
         for field in table.schema:
             known, found = self._types[field.name], field.type
@@ -139,7 +141,7 @@ class _CsvSource(Source):
         return int(table.num_rows)
 
     def _is_unsigned(self, block: bytes, column: Any, name: str) -> bool:
-        """Tell whether a column is of integers of which some are too large for int64: pyarrow takes them as float64."""
+        """Tell whether a column, which pyarrow reads as float64, has integers of which some are too large for int64."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -163,7 +165,7 @@ class _CsvSource(Source):
             if wrong is None or row is None:
                 raise
             raise EventError(
-                f"it has {wrong[3]} cells and the header {wrong[2]}; the file is truncated or corrupt, get or write it "
+                f"it has {wrong[3]} cells but the header {wrong[2]}: the file is truncated or corrupt, get or write it "
                 "again",
                 event=row + int(wrong[1]) - 1,
             ) from error
@@ -200,7 +202,7 @@ class _CsvSource(Source):
         return int(self.groups[group]), iter(reader)
 
     def _matrix(self, table: Any, name: str, absent: np.ndarray) -> np.ndarray:
-        """Return the cells of a column side by side, in its type, with NaN for those that are empty."""
+        """Return the cells of a column side by side, in its type, with NaN for empty ones."""
         import pyarrow as pa
 
         cells = self.catalogue[name].source.cells
@@ -232,13 +234,13 @@ def _empty(column: Any) -> np.ndarray:
 
 
 def _absent(table: Any, slots: Slots) -> np.ndarray:
-    """Tell which (event, slot) holds no particle: all cells of the object are empty or NaN."""
+    """Mark each (event, slot) without a particle: all cells of the object are empty or NaN."""
     empty = {cell: _empty(table[cell]) for cells in slots.objects for cell in cells}
     return np.stack([np.all([empty[cell] for cell in cells], axis=0) for cells in slots.objects], axis=1)
 
 
 def _first_text(column: Any, row: int) -> tuple[int, str]:
-    """Return the first event of a block, which begins with event `row`, whose cell is not a number, and the cell."""
+    """Return the first event with a cell that is not a number, and the cell; the block begins with event `row`."""
     import pandas as pd
 
     cells = pd.Series(column.cast("string").to_pylist(), dtype=object)

@@ -1,4 +1,4 @@
-"""Read HDF5 files, with h5py. Which datasets make up which columns is found in `hdf5_layouts`."""
+"""Read HDF5 files, with h5py; `hdf5_layouts` finds the datasets that make up the columns."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from .tables import Catalogue, Columns, Format, Source, collection_of, counter_o
 
 __all__ = ["HDF5", "HDF5_COUNTER"]
 
-_EVENTS_PER_GROUP = 1 << 13  # at least, where chunks are smaller; twice that, where there are none
+_EVENTS_PER_GROUP = 1 << 13  # at least, if chunks are smaller; twice that, without chunks
 
 
 class _Hdf5Source(Source):
@@ -52,7 +52,7 @@ class _Hdf5Source(Source):
         block = max(blocks, key=lambda block: block.num_bytes)
         edges = [np.arange(a, b, block.chunk_rows(2 * _EVENTS_PER_GROUP)) for a, b in pairwise(block.starts)]
         starts = np.unique(np.concatenate([*edges, [self.num_events]]).astype(np.int64))
-        # chunks of few events are taken together; parts (folds) always begin a group
+        # small chunks are joined; parts (folds) always begin a group
         keep, last = [], -_EVENTS_PER_GROUP
         for edge in starts.tolist():
             if edge == self.num_events or edge in block.starts or edge - last >= _EVENTS_PER_GROUP:
@@ -62,7 +62,7 @@ class _Hdf5Source(Source):
 
 
 class _Range:
-    """Events start..stop of a file; what several columns need is read once."""
+    """Events start..stop of a file; data that several columns need are read once."""
 
     def __init__(self, catalogue: Catalogue, start: int, stop: int | None, num_events: int) -> None:
         self._catalogue, self._start, self._stop, self._num_events = catalogue, start, stop, num_events
@@ -75,11 +75,11 @@ class _Range:
             source = self._catalogue[name].source
             if self._stop is not None and len(source.block) != self._num_events:
                 raise SchemaError(
-                    f"column {name!r} has {len(source.block)} events and most others have {self._num_events}; columns "
-                    "that are read together must have one entry per event each",
+                    f"column {name!r} must have {self._num_events} events, as most others, to be read with them, got "
+                    f"{len(source.block)}",
                     column=name,
                 )
-            own = id(source.block) if source.in_cube else 0  # which tells its particles without its siblings
+            own = id(source.block) if source.in_cube else 0  # which marks its particles by itself
             collections.setdefault((collection_of(name), own), []).append(name)
         columns: Columns = {}
         for (collection, own), wanted in collections.items():
@@ -108,8 +108,7 @@ class _Range:
             if not filters:
                 raise
             raise SchemaError(
-                f"column {name!r} is compressed with {', '.join(filters)}, which h5py has not got: "
-                "pip install hdf5plugin",
+                f"column {name!r} is compressed with {', '.join(filters)}, which h5py lacks: pip install hdf5plugin",
                 column=name,
             ) from error
         if (number := vlen_type(source)) is not None:
@@ -120,7 +119,7 @@ class _Range:
         return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
     def _cube_present(self, name: str) -> np.ndarray:
-        """Tell which (event, slot) of a dataset of 3 axes holds a particle: by its mask, or by NaN or 0 throughout."""
+        """Mark each (event, slot) of a dataset of 3 axes with a particle: by its mask, or not all NaN or all 0."""
         source = self._catalogue[name].source
         key = id(source.block), source.field
         if key not in self._masks:
@@ -135,11 +134,11 @@ class _Range:
     def _checked_mask(self, what: str, mask: np.ndarray) -> np.ndarray:
         if mask.dtype.kind != "b" and np.any(wrong := (mask != 0) & (mask != 1)):
             event, slot = np.argwhere(wrong)[0].tolist()
-            raise EventError(f"{what} is {mask[event, slot]}; it must be 0 or 1", event=self._start + event)
+            raise EventError(f"{what} must be 0 or 1, got {mask[event, slot]}", event=self._start + event)
         return mask.astype(bool)
 
     def _present(self, collection: str, padded: Columns) -> np.ndarray:
-        """Tell which (event, slot) holds a particle: by the counter, the mask, or the collection's NaNs together."""
+        """Mark each (event, slot) with a particle: by the counter, the mask, or the NaNs of the whole collection."""
         name, shape = next((name, matrix.shape) for name, matrix in padded.items())
         counter = self._catalogue.get(counter_of(collection))
         lengths = self._numbers(counter_of(collection)) if counter and counter.numeric else None
@@ -162,19 +161,19 @@ class _Range:
             matrix = padded[sibling] if sibling in padded else self._numbers(sibling)
             if matrix.shape != shape:
                 raise self._not_alike(name, sibling)
-            if matrix.dtype.kind == "f":  # integers have no NaN: they are absent where the others are
+            if matrix.dtype.kind == "f":  # integers have no NaN: the other columns decide
                 absent = np.isnan(matrix) if absent is None else absent & np.isnan(matrix)
         return np.ones(shape, dtype=bool) if absent is None else ~absent
 
     def _counted(self, collection: str, name: str, shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
-        # more of them than slots: those behind the last slot were cut off when the file was written
+        # a count above the number of slots is fine: the excess was cut off when the file was written
         counter, wrong = counter_of(collection), ~((lengths >= 0) & (lengths == np.floor(lengths)))
         if len(lengths) != shape[0] or np.any(wrong):
             aligned = len(lengths) == shape[0]
             has = lengths[wrong][0] if aligned else f"{len(self._catalogue[counter].source.block)} entries"
             raise EventError(
-                f"{counter!r} counts the particles of column {name!r} of shape {self._shape(name)}, but has {has}; it "
-                "must have a whole number from 0 for each event, correct or rename it",
+                f"{counter!r}, the counter of {name!r} of shape {self._shape(name)}, must have a whole number from "
+                f"0 for each event, got {has}: correct or rename it",
                 event=self._start + int(np.argmax(wrong)) if aligned else None,
                 column=counter,
             )
@@ -183,8 +182,8 @@ class _Range:
 
     def _not_alike(self, one: str, other: str) -> SchemaError:
         return SchemaError(
-            f"columns {one!r} and {other!r} belong to one collection, but have shapes {self._shape(one)} and "
-            f"{self._shape(other)}; the padded columns of a collection must have the same shape",
+            f"columns {one!r} and {other!r} of one collection must have the same shape, got {self._shape(one)} and "
+            f"{self._shape(other)}",
             column=other,
         )
 
@@ -194,7 +193,7 @@ class _Range:
 
 
 def _check_heaps(file: Any) -> None:
-    """Refuse heaps of lists over which libhdf5 would loop forever (HDFGroup/hdf5, issue 1707)."""
+    """Refuse heaps of lists on which libhdf5 would loop forever (HDFGroup/hdf5, issue 1707)."""
     if file.id.get_create_plist().get_sizes()[1] != 8:
         return
     image = np.memmap(file.filename, mode="r")
@@ -212,7 +211,7 @@ def _check_heaps(file: Any) -> None:
         is_object = image[at] | image[at + 1] != 0  # object 0 is the free space: its size includes its header
         step = np.where(is_object, 16 + (size + 7) // 8 * 8, size)
         if np.any((step == 0) | (step > 1 << 62)):
-            raise SchemaError("its lists are corrupt (a heap without end); if other programs can read it, run h5repack")
+            raise SchemaError("its lists are corrupt (an endless heap): if other programs can read it, run h5repack")
         at = at + step.astype(np.int64)
 
 

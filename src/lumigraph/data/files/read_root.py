@@ -22,21 +22,21 @@ _ROOT_TYPE = re.compile(
 )
 
 
-ROOT_COUNTERS = "; counters: "  # in the title of a tree: the counters that the writer added
+ROOT_COUNTERS = "; counters: "  # in the title of a tree: the counters added by the writer
 
-_MAX_REMAINDERS = 8  # of a column: so many ranges may be read by turns without decoding a basket twice
+_MAX_REMAINDERS = 8  # of a column: ranges that can be read in turn without decoding a basket twice
 
 
 class _RootSource(Source):
-    """A tree. What is left of a basket (of an RNTuple: cluster) behind a range is kept for the range that follows."""
+    """A tree. The rest of a basket (RNTuple: cluster) after a range is kept for the next range."""
 
     def __init__(self, path: str, tree: str) -> None:
         import uproot
 
-        # without a cache, which would keep whole ranges, and without threads, for which baskets would wait
+        # no cache, which would keep whole ranges, and no threads, which would keep baskets waiting
         source = uproot.source.file.MultithreadedFileSource
         self._file = uproot.open({path: None}, array_cache=None, handler=source, use_threads=False)
-        self._close = weakref.finalize(self, self._file.close)  # at the latest when nobody reads it any more
+        self._close = weakref.finalize(self, self._file.close)  # at the latest when it is garbage-collected
         try:
             self._tree = self._file[_name_of_tree(self._file, path, tree)]
             self.catalogue: Catalogue = _catalogue(self._tree)
@@ -66,7 +66,7 @@ class _RootSource(Source):
         if rest is not None and start + len(rest) >= stop:
             array, begin = rest, start
         else:
-            # up to whole baskets; what an earlier range has left over begins this one
+            # extended to whole baskets, after what an earlier range left over
             begin = start if rest is None else start + len(rest)
             begin = int(edges[np.searchsorted(edges, begin, "right") - 1])
             array = self._decoded(name, begin, int(edges[np.searchsorted(edges, stop, "left")]))
@@ -76,7 +76,7 @@ class _RootSource(Source):
             while len(remainders) >= _MAX_REMAINDERS:
                 del remainders[next(iter(remainders))]
             left = array[stop - begin :]
-            remainders[stop] = left if array is rest else ak.to_packed(left)  # or it would hold all of the range
+            remainders[stop] = left if array is rest else ak.to_packed(left)  # a view would hold the whole range
         return array[start - begin : stop - begin]
 
     def _decoded(self, name: str, start: int, stop: int) -> Any:
@@ -101,7 +101,7 @@ class _RootSource(Source):
         return array
 
     def _edges_of(self, branch: Any) -> np.ndarray:
-        """Return the events at which the baskets or clusters of a branch begin, and the last one ends."""
+        """Return the first event of each basket or cluster of a branch, and the end of the last one."""
         if hasattr(branch, "entry_offsets"):
             inner = np.asarray(branch.entry_offsets, dtype=np.int64)
         else:
@@ -110,7 +110,7 @@ class _RootSource(Source):
         return np.unique(np.concatenate([[0], np.clip(inner, 0, self.num_events), [self.num_events]]))
 
     def _groups(self) -> np.ndarray:
-        """Return where baskets of all numeric columns begin; without such, where those of the largest one do."""
+        """Return where baskets of all numeric columns begin; if there are none, those of the largest column."""
         branches = [column.source for column in self.catalogue.values() if column.numeric]
         if not branches:
             return np.unique([0, self.num_events])
@@ -132,7 +132,7 @@ def _name_of_tree(file: Any, path: str, tree: str) -> str:
         tree = "Events" if "Events" in trees else trees[0]
     if tree.partition(";")[0] not in trees:
         wrong = f"has no tree {tree!r}" if tree else f"has {len(trees)} trees and none is called Events"
-        raise SchemaError(f"the file {wrong}; name one as {path}:Tree, there are: {', '.join(trees) or 'none'}")
+        raise SchemaError(f"the file {wrong}: name one as {path}:Tree, out of: {', '.join(trees) or 'none'}")
     return tree
 
 
@@ -144,7 +144,7 @@ def _catalogue(tree: Any) -> Catalogue:
     all_names = {name for name, _, _ in found}
     items = []
     for name, full, branch in found:
-        if name.rpartition(".")[0] in all_names:  # the field pt of the records Jet, as in an RNTuple and in Delphes
+        if name.rpartition(".")[0] in all_names:  # the field pt of records Jet, as in an RNTuple and Delphes
             name = name.replace(".", "_")
         numeric = _ROOT_TYPE.fullmatch(branch.typename) is not None
         items.append((name, full, Column(branch, branch.typename, numeric, name in added)))

@@ -1,9 +1,9 @@
-"""Read event files into named columns: ROOT, Parquet, HDF5 and CSV give the same `dict` of awkward arrays.
+"""Read ROOT, Parquet, HDF5 and CSV files into the same `dict` of awkward arrays.
 
 A column holds one entry per event: a number, or a list of numbers (*jagged*, one number per particle). The columns
 ``Jet_px`` and ``Jet_py`` belong to the collection ``Jet`` (everything before the last ``_``), whose lists have the
-same lengths in an event. Formats without lists keep them padded: the slots of an event that hold no particle are
-found per collection, and dropped.
+same lengths in an event. Formats without lists pad them: slots of an event without a particle are found per collection,
+and dropped.
 """
 
 import glob
@@ -33,7 +33,7 @@ def column_names(path: str | os.PathLike[str]) -> list[str]:
     Raises
     ------
     SchemaError
-        If the file is not what its suffix says, or is empty, truncated or corrupt.
+        If the file does not match its suffix, or is empty, truncated or corrupt.
 
     Examples
     --------
@@ -56,8 +56,8 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
         ``.root``, ``.parquet``, ``.pq``, ``.h5``, ``.hdf5``, ``.csv`` or ``.csv.gz``; a tree of a ROOT file is
         given as ``file.root:Tree`` (default: the only one, or ``Events``).
     columns
-        Names, in the order wanted. None: all numeric columns, each once: without the flat columns that make up
-        jagged ones in CSV, and without the counters that :func:`~lumigraph.data.files.writers.write_columns` added.
+        Names, in the order wanted. None: all numeric columns, each once, without the flat columns that make up
+        jagged ones in CSV and the counters added by :func:`~lumigraph.data.files.writers.write_columns`.
 
     Returns
     -------
@@ -67,40 +67,40 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     Raises
     ------
     SchemaError
-        If the file is empty, truncated, corrupt or not what its suffix says; if a column is missing, is not
-        numeric, is nested twice or has nulls where there is no NaN; if columns do not have the same number of
-        events, or the lists of a collection not the same lengths.
+        If the file is empty, truncated, corrupt or does not match its suffix; if a column is missing, is not
+        numeric, is nested twice or has nulls but a type without NaN; if columns differ in their number of events,
+        or the lists of a collection in length.
     FileNotFoundError
         If there is no such file.
 
     Notes
     -----
     **Padded columns.** In HDF5 a dataset of shape (events, slots) is jagged. With a counter (``nJet`` for the
-    collection ``Jet``) the first so many slots are particles; without one, those where ``Jet_mask``, of the same shape
+    collection ``Jet``) the first ``nJet`` slots are particles; without one, those where ``Jet_mask``, of the same shape
     and 0 or 1, is 1; without either, a slot is absent where every floating-point column of its collection is NaN.
     Zeros alone do not make a slot absent: an eta or a charge may be 0. In CSV the columns ``Jet0_px, Jet1_px, ...``,
-    numbered from 0, make up ``Jet_px``, and a slot is absent where all cells of the object are empty or NaN. A NaN in
-    a part of a particle stays.
+    numbered from 0, make up ``Jet_px``, and a slot is absent where all cells of the object are empty or NaN. NaNs in
+    some columns of a particle stay.
 
     **Datasets of three axes** (HDF5), ``D`` of shape (events, slots, features), are jagged columns ``D_pt, ...``, named
     by an attribute ``features``, ``feature_names``, ``columns`` or ``names`` of the dataset, by a dataset ``D_names``,
-    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``; beside another dataset ``D_pt`` it is ``D/pt``.
-    Particles are where ``D_mask`` or ``mask``, of shape (events, slots), is 1; without a mask a slot is absent where
-    all features are 0 or all are NaN.
+    ``D_features`` or ``feature_names``, or else ``D_0, D_1, ...``; if there is also a dataset ``D_pt``, the column
+    is ``D/pt``. Particles are where ``D_mask`` or ``mask``, of shape (events, slots), is 1; without a mask a slot is
+    absent where all features are 0 or all are NaN.
 
-    **JetNet** (HDF5): ``particle_features`` gives ``Particle_etarel, Particle_phirel, Particle_ptrel``, of what its
-    mask tells to be particles; ``jet_features`` gives ``Jet_pt, Jet_eta, Jet_mass, Jet_num_particles`` (and before
-    them ``Jet_type``, where it has five).
+    **JetNet** (HDF5): ``particle_features`` gives ``Particle_etarel, Particle_phirel, Particle_ptrel`` of the
+    particles in its mask; ``jet_features`` gives ``Jet_pt, Jet_eta, Jet_mass, Jet_num_particles`` (preceded
+    by ``Jet_type`` if it has five).
 
     **Top tagging reference set** (any format; HDF5 as pandas writes it with ``format="table"``): the columns ``E_0,
     PX_0, PY_0, PZ_0, E_1, ...`` make up ``Constituent_E, Constituent_px, Constituent_py, Constituent_pz``; a slot is
     absent where all four are 0 or all four are NaN.
 
-    **Fold files of LUMIN** (HDF5): the columns that the meta data name, the folds one after the other; a cell of
-    ``matrix_inputs`` is the column ``{vec}_{feat}``, a number per event, NaN where the object is absent.
+    **Fold files of LUMIN** (HDF5): the columns named by the metadata, the folds concatenated; a cell of
+    ``matrix_inputs`` is the column ``{vec}_{feat}``, one number per event, NaN where the object is absent.
 
-    **CSV** has the types that fit all cells of a column: integers if all are (int64, or uint64 if some are above
-    2**63 - 1), booleans (int8) if all are, otherwise floating point with NaN for what is empty.
+    **CSV** columns have the type that fits all their cells: integers if all are (int64, or uint64 if some are above
+    2**63 - 1), booleans (int8) if all are, otherwise floating point with NaN for empty cells.
 
     Examples
     --------
@@ -112,24 +112,24 @@ def read_columns(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     {'Jet_px': <Array [[20, 30], []] type='2 * var * float64'>, 'nJet': <Array [2, 0] type='2 * int32'>}
     """
     if isinstance(columns, str):
-        raise TypeError(f"columns must be a sequence of names, got the string {columns!r}; write [{columns!r}]")
+        raise TypeError(f"columns must be a sequence of names, got the string {columns!r}: write [{columns!r}]")
     with open_events(path) as file:
         return file.read_all(columns)
 
 
 def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """List the files that paths and patterns name, in the order given, sorted within a pattern.
+    """List the files named by paths and patterns, in the order given, sorted within a pattern.
 
     Parameters
     ----------
     paths
-        One or several; ``*``, ``?``, ``[...]`` and ``**`` match as in a shell, also before ``:Tree``. What exists as
-        it is written is no pattern.
+        One or several; ``*``, ``?``, ``[...]`` and ``**`` match as in a shell, also before ``:Tree``. The name of an
+        existing file is not a pattern.
 
     Raises
     ------
     SchemaError
-        If nothing is given, a pattern matches nothing, or a file is named twice, however it is spelt.
+        If nothing is given, a pattern matches nothing, or a file is named twice, in whatever spelling.
 
     Examples
     --------
@@ -138,28 +138,28 @@ def expand_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
-        raise SchemaError("no file is given; give one path or pattern, or several")
+        raise SchemaError("no file is given: give one or more paths or patterns")
     found: dict[str, None] = {}
-    trees: dict[str, set[str]] = {}  # of each file, however it is spelt; "" is whichever it has
+    trees: dict[str, set[str]] = {}  # of each file, in whatever spelling; "" is the default tree
     for path in [os.fspath(path) for path in given]:
         name, tree = split_path(path)
         matches = [name]
         if glob.has_magic(name) and not os.path.exists(name):
             matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
             if not matches:
-                raise SchemaError("no file matches; check the folder and the pattern", file=path)
+                raise SchemaError("no file matches: check the folder and the pattern", file=path)
         for match in matches:
             full = f"{match}:{tree}" if tree else match
             known = trees.setdefault(os.path.realpath(match), set())
             if tree in known or (known and "" in {tree, *known}):
-                raise SchemaError("it is named twice; its events would be, too", file=full)
+                raise SchemaError("it is named twice, so its events would be too", file=full)
             known.add(tree)
             found[full] = None
     return list(found)
 
 
 def open_events(path: str | os.PathLike[str]) -> EventFile:
-    """Open a file of events, to read it part by part.
+    """Open a file of events, to read it in parts.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Columns of tables: what they are made of, and which of them go together."""
+"""Columns of tables: what they hold, and which belong together."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -22,19 +22,19 @@ __all__ = [
     "number_type",
 ]
 
-Columns = dict[str, Any]  # the values are ak.Array; Any, because awkward is imported only where a file is read
+Columns = dict[str, Any]  # of ak.Array; Any, because awkward is imported only to read a file
 
 
 class Column(NamedTuple):
     """A column as its file describes it."""
 
-    source: Any  # where its numbers are: a branch, a dataset, cells
-    type: str  # in the file's own words
-    numeric: bool  # numbers or lists of numbers, as far as the description tells
+    source: Any  # of its numbers: a branch, a dataset, cells
+    type: str  # as the file calls it
+    numeric: bool  # numbers or lists of numbers, according to the metadata
     implied: bool = False  # repeats other columns: read only when asked for by name
 
 
-Catalogue = dict[str, Any]  # the values are Column
+Catalogue = dict[str, Any]  # of Column
 
 
 class Source(ABC):
@@ -42,11 +42,11 @@ class Source(ABC):
 
     catalogue: Catalogue
     num_events: int
-    groups: np.ndarray  # where the file's own parts begin, and where the last one ends
+    groups: np.ndarray  # the beginnings of the file's own parts, and the end of the last one
 
     @abstractmethod
     def read(self, names: list[str], start: int, stop: int | None) -> Columns:
-        """Read events start..stop of columns (None: all); what follows on an earlier range is not decoded again."""
+        """Read events start..stop of columns (None: all); continuing an earlier range decodes nothing twice."""
 
     @abstractmethod
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Source(ABC):
 
 
 class Format(NamedTuple):
-    """A kind of file, what it begins with, and how to open one (path, name of the tree)."""
+    """A file format: its first bytes, and how to open a file (path, name of the tree)."""
 
     kind: str
     magic: bytes
@@ -62,7 +62,7 @@ class Format(NamedTuple):
 
 
 def checked_columns(columns: Mapping[str, Any]) -> Columns:
-    """Return columns as plain awkward arrays, or say which of them cannot be columns of one table.
+    """Return columns as plain awkward arrays, or raise an error if they are not columns of one table.
 
     Parameters
     ----------
@@ -70,13 +70,13 @@ def checked_columns(columns: Mapping[str, Any]) -> Columns:
         Names and values, one entry per event each.
     """
     plain = {name: _as_column(name, values) for name, values in columns.items()}
-    first: dict[str, tuple[str, Jagged]] = {}  # of each collection: its first column
+    first: dict[str, tuple[str, Jagged]] = {}  # the first column of each collection
     for name, array in plain.items():
         begin, reference = next(iter(plain.items()))
         if len(array) != len(reference):
             raise SchemaError(
-                f"column {begin!r} has {len(reference)} events and column {name!r} {len(array)}; columns "
-                "that are read or written together must have one entry per event each",
+                f"columns must have one entry per event each, got {len(reference)} in column {begin!r} and "
+                f"{len(array)} in {name!r}",
                 column=name,
             )
         if array.ndim == 1:
@@ -87,8 +87,8 @@ def checked_columns(columns: Mapping[str, Any]) -> Columns:
             lengths, expected = lists.lengths, known.lengths
             event = int(np.argmax(lengths != expected))
             raise EventError(
-                f"columns {sibling!r} and {name!r} belong to one collection, but have {expected[event]} and "
-                f"{lengths[event]} entries; their lists must have the same lengths",
+                f"columns {sibling!r} and {name!r} of one collection must have lists of the same lengths, got "
+                f"{expected[event]} and {lengths[event]} entries",
                 event=event,
                 column=name,
             )
@@ -107,7 +107,7 @@ def counter_of(collection: str) -> str:
 
 
 def number_type(array: Any) -> str:
-    """Return the type of the numbers of a plain or jagged array, as in ``float32``; of other arrays no number's."""
+    """Return the type of the numbers of a plain or jagged array, as in ``float32``; of other arrays, their type."""
     import awkward as ak
 
     item = array.type.content
@@ -115,7 +115,7 @@ def number_type(array: Any) -> str:
 
 
 def as_array(name: str, values: Any) -> Any:
-    """Return the values of a column as an awkward array, or raise a SchemaError if they cannot be."""
+    """Return the values of a column as an awkward array, or raise a SchemaError if that is impossible."""
     import awkward as ak
 
     if isinstance(values, np.ndarray) and not values.dtype.isnative:
@@ -124,8 +124,8 @@ def as_array(name: str, values: Any) -> Any:
         return ak.Array(values)
     except Exception as error:  # of several libraries
         raise SchemaError(
-            f"column {name!r}, of class {type(values).__name__}, is neither numbers nor lists of numbers "
-            f"({first_line(str(error))}); give it as a NumPy or awkward array",
+            f"column {name!r} must hold numbers or lists of numbers, got {type(values).__name__} "
+            f"({first_line(str(error))}): give it as a NumPy or awkward array",
             column=name,
         ) from error
 
@@ -139,7 +139,7 @@ def _as_column(name: str, values: Any) -> Any:
     if isinstance(array.type.content, ak.types.RegularType):
         array = ak.from_regular(array, axis=1)
     type_ = number_type(array)
-    if type_ == "unknown":  # nothing but empty lists
+    if type_ == "unknown":  # empty lists only
         return ak.values_astype(array, np.float64)
     if type_ not in NUMBERS:
         raise not_a_column(name, array.type)
@@ -149,9 +149,7 @@ def _as_column(name: str, values: Any) -> Any:
 
 
 def not_a_column(name: str, type_: Any) -> SchemaError:
-    return SchemaError(
-        f"column {name!r} is of type {type_}; a column must hold a number or a list of numbers per event", column=name
-    )
+    return SchemaError(f"column {name!r} must hold a number or a list of numbers per event, got {type_}", column=name)
 
 
 def first_line(text: str) -> str:
@@ -159,6 +157,6 @@ def first_line(text: str) -> str:
 
 
 def unique_names(items: list[tuple[str, str, Any]]) -> Catalogue:
-    """Name each column by its short name, or by its full one where the short name is taken twice."""
+    """Name each column by its short name, or by its full name if the short one is not unique."""
     short = Counter(name for name, _, _ in items)
     return {(name if short[name] == 1 else full): column for name, full, column in items}

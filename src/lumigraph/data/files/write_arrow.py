@@ -34,10 +34,10 @@ class ParquetFile(AppendedFile):
                 type_ = pa.large_list(pa.field("element", array.type, nullable=False))
                 array = pa.LargeListArray.from_arrays(column.offsets, array, type=type_)
             arrays.append(array)
-            fields.append(pa.field(name, array.type, nullable=False))  # nothing is null, which is read in less time
+            fields.append(pa.field(name, array.type, nullable=False))  # columns without nulls are read faster
         table = pa.table(arrays, schema=pa.schema(fields))
         if self._writer is None:
-            # continuous numbers hardly repeat: with a dictionary the file would be larger, and be read more slowly
+            # floats hardly repeat: a dictionary would make the file larger and slower to read
             whole = {name: column.offsets is None for name, column in chunk.items() if column.values.dtype.kind != "f"}
             repeated = [name if flat else f"{name}.list.element" for name, flat in whole.items()]
             self._writer = pyarrow.parquet.ParquetWriter(
@@ -54,13 +54,13 @@ class ParquetFile(AppendedFile):
 class CsvFile(AppendedFile):
     """Lines of numbers; lists in numbered columns.
 
-    How many columns there are is known only when the longest list has been seen, and they are named in the first line:
-    chunks are kept in a Parquet file beside it until then.
+    The first line names the columns, but their number is known only once the longest list has been seen: until then
+    chunks are kept in a Parquet file next to it.
 
     Parameters
     ----------
     path
-        File to write; ``.gz`` at its end compresses it.
+        File to write; it is compressed if it ends in ``.gz``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,11 +69,11 @@ class CsvFile(AppendedFile):
         self._widths: dict[str, int] = {}  # of lists: the longest one so far
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a SchemaError if a reader could not tell the columns, or the particles in them, from the cells."""
+        """Raise a SchemaError if a reader could not recover the columns, or their particles, from the cells."""
         widths = dict(self._widths)
         for name, column in chunk.items():
             if "\n" in name or "\r" in name:
-                raise SchemaError(f"column {name!r} needs more than one line in CSV; rename it", column=name)
+                raise SchemaError(f"column {name!r} needs more than one line in CSV: rename it", column=name)
             if column.offsets is not None:
                 widths[name] = max(widths.get(name, 1), int(column.lengths.max(initial=0)))
         _check_cells(chunk, widths)
@@ -105,7 +105,7 @@ class CsvFile(AppendedFile):
         self._chunks.path.unlink()
 
     def discard(self) -> None:
-        """Let go of the file and of the chunks that were kept."""
+        """Delete the file and the chunks that were kept."""
         self._chunks.discard()
         self.path.unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class CsvFile(AppendedFile):
             for slot, cell in enumerate(self._cells(name)):
                 there = slot < matrix.shape[1]
                 cells[cell] = _texts(matrix[:, slot], present[:, slot]) if there else pa.nulls(len(matrix), pa.string())
-        if len(cells) == 1:  # an empty cell would be an empty line, which readers skip
+        if len(cells) == 1:  # readers skip empty lines, which an empty cell would be
             cells = {name: texts.fill_null("nan") for name, texts in cells.items()}
         return pa.table(cells)
 
@@ -144,7 +144,7 @@ def cells_of(name: str, width: int) -> list[str]:
 
 
 def _texts(values: np.ndarray, present: np.ndarray | None = None) -> Any:
-    """Return numbers as texts that read back exactly, null where they are NaN or not present."""
+    """Return numbers as strings that read back exactly, null where they are NaN or absent."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -152,7 +152,7 @@ def _texts(values: np.ndarray, present: np.ndarray | None = None) -> Any:
         return pa.array(values, mask=None if present is None else ~present).cast(pa.string())
     missing = np.isnan(values) if present is None else np.isnan(values) | ~present
     texts = pa.array(values.astype(np.float64), mask=missing).cast(pa.string())
-    return pc.replace_substring_regex(texts, r"^(-?\d+)$", r"\1.0")  # or it would read back as an integer
+    return pc.replace_substring_regex(texts, r"^(-?\d+)$", r"\1.0")  # without it, it would be read back as an integer
 
 
 def _check_cells(chunk: Chunk, widths: dict[str, int]) -> None:
@@ -163,14 +163,14 @@ def _check_cells(chunk: Chunk, widths: dict[str, int]) -> None:
     for name, cells in parts.items():
         if taken := [cell for cell in cells if owner[cell] != name]:
             raise SchemaError(
-                f"column {name!r} needs the name {taken[0]!r} in CSV, which is taken; rename one of them", column=name
+                f"column {name!r} needs the name {taken[0]!r} in CSV, which is taken: rename one of them", column=name
             )
     found = jagged_columns(list(owner))
     seen: dict[str, None] = {}
     for name in widths:
         if name not in found or found[name].cells != parts[name]:
             raise SchemaError(
-                f"jagged column {name!r} cannot be told from its numbered columns {', '.join(parts[name])} in CSV; "
+                f"jagged column {name!r} cannot be recovered from numbered columns {', '.join(parts[name])} in CSV: "
                 "give it a name like 'Jet_px', without a digit before the last '_', or write to .parquet",
                 column=name,
             )
@@ -180,7 +180,7 @@ def _check_cells(chunk: Chunk, widths: dict[str, int]) -> None:
 
 
 def _check_particles(chunk: Chunk, owner: dict[str, str], name: str, objects: list[list[str]]) -> None:
-    """Make sure that the particles of a collection have a number in one of their cells, and no others have."""
+    """Check that exactly the particles of a collection have a number in one of their cells."""
     there = np.arange(len(objects)) < chunk[name].lengths[:, None]
     told = np.zeros_like(there)
     members = {owner[cell]: None for names in objects for cell in names}
@@ -195,8 +195,8 @@ def _check_particles(chunk: Chunk, owner: dict[str, str], name: str, objects: li
     if np.any(wrong := told != there):
         event, slot = np.argwhere(wrong)[0].tolist()
         raise EventError(
-            f"the cells {', '.join(objects[slot])} would not tell in CSV whether the particle is there, as empty "
-            "stands for NaN and for an absent particle; write to .parquet",
+            f"the cells {', '.join(objects[slot])} would not show in CSV whether there is a particle, as an empty "
+            "cell means NaN or an absent particle: write to .parquet",
             event=event,
             column=name,
         )

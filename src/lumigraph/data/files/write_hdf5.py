@@ -10,33 +10,33 @@ from .read_hdf5 import HDF5_COUNTER
 
 __all__ = ["Hdf5File"]
 
-_BLOCK_BYTES = 1 << 18  # of a dataset: what is compressed at once
-_BLOCK_SLOTS = 16  # a wider event later on then costs one narrow block more, not a second one as wide as the first
+_BLOCK_BYTES = 1 << 18  # of a dataset, compressed at once
+_BLOCK_SLOTS = 16  # a wider event later costs one more narrow block, not a second full width
 
 
 class Hdf5File(AppendedFile):
-    """One dataset per column, that of lists as wide as the longest of them so far."""
+    """One dataset per column; those of lists are as wide as the longest list so far."""
 
     _file: Any = None
     _names: tuple[str, ...] = ()
     _num_events = 0
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a SchemaError if a counter among the columns holds other numbers, or a name is none in HDF5."""
+        """Raise a SchemaError if a counter among the columns has other numbers, or HDF5 does not allow a name."""
         _, added = counters(chunk)
         names = [*chunk, *added]
         for name in names:
             if not {"", "."}.isdisjoint(name.split("/")):
                 raise SchemaError(
-                    f"column {name!r} has an empty part before or behind a '/', or a '.'; rename it", column=name
+                    f"column {name!r} has an empty part before or after a '/', or a '.': rename it", column=name
                 )
             if group := next((name[:i] for i, letter in enumerate(name) if letter == "/" and name[:i] in names), ""):
                 raise SchemaError(
-                    f"column {name!r} would be in a group {group!r}, which is a column; rename one of them", column=name
+                    f"column {name!r} would be in a group {group!r}, which is a column: rename one of them", column=name
                 )
 
     def write(self, chunk: Chunk) -> None:
-        """Write a chunk behind what is there."""
+        """Append a chunk."""
         import h5py
 
         found, added = counters(chunk)
@@ -45,7 +45,7 @@ class Hdf5File(AppendedFile):
         }
         arrays |= {name: found[name] for name in added}
         if self._file is None:
-            self._file = h5py.File(self.path, "w", libver=("v110", "v110"))  # whose metadata have checksums
+            self._file = h5py.File(self.path, "w", libver=("v110", "v110"))  # metadata with checksums
             self._names = tuple(arrays)
             for name, array in arrays.items():
                 self._create(name, array)
@@ -54,13 +54,13 @@ class Hdf5File(AppendedFile):
         stop = self._num_events + len(next(iter(arrays.values())))
         for name, array in arrays.items():
             dataset = self._file[name]
-            dataset.resize((stop, *np.maximum(dataset.shape, array.shape)[1:]))  # new cells hold the fill value
+            dataset.resize((stop, *np.maximum(dataset.shape, array.shape)[1:]))  # new cells get the fill value
             if array.size:
                 dataset[(slice(self._num_events, stop), *(slice(width) for width in array.shape[1:]))] = array
         self._num_events = stop
 
     def close(self, num_events: int) -> None:
-        """Finish the file; datasets that a failure has left longer than others are cut."""
+        """Finish the file; cut datasets that a failure left longer than others."""
         if not self._file:
             return
         for name in self._names:

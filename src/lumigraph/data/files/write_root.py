@@ -11,7 +11,7 @@ from .tables import collection_of, counter_of
 
 __all__ = ["RootFile"]
 
-_RECORD = " *"  # behind the name of a collection; its branches do not show it
+_RECORD = " *"  # suffix of the name of a collection; its branches do not show it
 
 
 class RootFile(AppendedFile):
@@ -21,7 +21,7 @@ class RootFile(AppendedFile):
     _tree: Any = None
 
     def check(self, chunk: Chunk) -> None:
-        """Raise a SchemaError if a column has the name of a counter and does not hold its numbers."""
+        """Raise a SchemaError if a column has the name of a counter but other numbers."""
         counters(chunk)
 
     def write(self, chunk: Chunk) -> None:
@@ -32,7 +32,7 @@ class RootFile(AppendedFile):
         self._tree.extend(branches)
 
     def close(self, num_events: int) -> None:
-        """Finish the file: the tree counts a basket only once it is there in all branches."""
+        """Finish the file: the tree counts a basket only once all branches have it."""
         if self._file is not None:
             self._file.close()
 
@@ -40,7 +40,7 @@ class RootFile(AppendedFile):
         import uproot
 
         _, added = counters(chunk)
-        # float32 hardly get smaller: LZ4 is read ten times as fast as zlib, in files a tenth larger
+        # float32 hardly compresses: LZ4 is read ten times as fast as zlib, in files a tenth larger
         self._file = uproot.recreate(self.path, compression=uproot.LZ4(1))
         self._tree = self._file.mktree(
             "Events",
@@ -58,7 +58,7 @@ def _branches(chunk: Chunk) -> dict[str, Any]:
     branches: dict[str, Any] = {}
     collections: dict[str, dict[str, Any]] = {}
     for name, column in chunk.items():
-        if column.values.dtype == np.float16:  # which ROOT does not have
+        if column.values.dtype == np.float16:  # ROOT has no float16
             column = Jagged(column.values.astype(np.float32), column.offsets)
         if column.offsets is not None:
             collections.setdefault(collection_of(name), {})[name] = column.to_awkward()

@@ -1,4 +1,4 @@
-"""Write named columns to ROOT, Parquet, HDF5 and CSV files, such that the readers give the same columns back."""
+"""Write named columns to ROOT, Parquet, HDF5 and CSV files, which read back as the same columns."""
 
 import os
 import uuid
@@ -27,18 +27,18 @@ _FILES: dict[str, Callable[[Path], AppendedFile]] = {
     "CSV": CsvFile,
 }
 
-# A basket or row group: large enough that reading is not all seeking, small enough to be held in memory many times.
+# A basket or row group: large enough not to spend the reading on seeks, small enough to hold many in memory.
 _GROUP_EVENTS = 100_000
 _GROUP_BYTES = 32 << 20
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Check that a file can be written, cheaply and without touching anything: do it before long work.
+    """Check that a file can be written, without touching anything: a cheap check before long work.
 
     Parameters
     ----------
     path
-        Where :func:`write_columns` shall write. Folders that are missing are made when it does.
+        The file for :func:`write_columns`, which makes missing folders.
     overwrite
         Whether an existing file may be replaced.
 
@@ -52,23 +52,23 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     FileExistsError
         If the file exists and ``overwrite`` is False.
     SchemaError
-        If the suffix names no known format.
+        If the suffix is not of a known format.
     IsADirectoryError, NotADirectoryError, PermissionError
-        If the path is a folder, or its folder cannot be written to or made.
+        If the path is a folder, or its folder cannot be made or written to.
 
     Examples
     --------
     >>> check_writable("events.xls")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    lumigraph.events.errors.SchemaError: events.xls: the suffix must say the format, one of .parquet, .pq, ...
+    lumigraph.events.errors.SchemaError: events.xls: the suffix must be one of .parquet, .pq, ...
     """
     format_of(str(path))
     return check_place(path, overwrite)
 
 
 def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, overwrite: bool = False) -> Path:
-    """Write columns to a file, all of it or nothing, in the format that the suffix says.
+    """Write columns to a file, all or nothing, in the format of its suffix.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, o
         ``.root``, ``.parquet``, ``.pq``, ``.h5``, ``.hdf5``, ``.csv`` or ``.csv.gz``.
     columns
         Names and values, one entry per event each: numbers, or lists of numbers (awkward arrays, NumPy arrays or
-        what ``ak.Array`` takes).
+        anything that ``ak.Array`` takes).
     overwrite
         Whether an existing file may be replaced. It is kept as it was if writing fails.
 
@@ -88,25 +88,25 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, o
     Raises
     ------
     SchemaError
-        If there is no column, one is not numeric, their numbers of events differ, the lists of a collection differ
-        in length, or the format cannot hold them.
+        If there is no column, one is not numeric, columns differ in their number of events or the lists of a
+        collection in length, or the format cannot hold them.
     FileExistsError
-        If the file exists and ``overwrite`` is False; it is checked before anything else.
+        If the file exists and ``overwrite`` is False; this is checked first.
 
     Notes
     -----
-    **Read back** by name, the columns have the same values, and apart from what follows the same types. Booleans
-    are written as int8 and, in ROOT and CSV, float16 as float32.
+    **Read back** by name, the columns have the same values and, with these exceptions, the same types. Booleans are
+    written as int8 and, in ROOT and CSV, float16 as float32.
 
     **ROOT.** Tree ``Events``. The jagged columns of a collection share the counter ``nJet`` (int32); a column of that
     name must hold the same numbers.
 
-    **HDF5.** A jagged column has shape (events, slots) and is padded with NaN (integers: 0) behind the ``nJet``
-    particles that the counter of the collection tells. Data and metadata have checksums.
+    **HDF5.** A jagged column has shape (events, slots) and is padded with NaN (integers: 0) after the
+    particles counted by ``nJet``. Data and metadata have checksums.
 
-    **CSV.** A jagged column ``Jet_px`` becomes ``Jet0_px, Jet1_px, ...`` with empty cells for what is absent. It
+    **CSV.** A jagged column ``Jet_px`` becomes ``Jet0_px, Jet1_px, ...`` with empty cells for absent particles. It
     cannot keep number types other than int64 and float64 (and uint64, of integers above 2**63 - 1), nor a particle that
-    is NaN in every column, which is an error.
+    is NaN in every column, which raises an error.
 
     Examples
     --------
@@ -124,11 +124,11 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, Any], *, o
 
 
 class ColumnWriter:
-    """Write columns to a file chunk by chunk, in the format that the suffix says, in memory that does not grow.
+    """Write columns to a file chunk by chunk, in the format of its suffix, in bounded memory.
 
-    The file comes into being when the block ends; until then nothing of that name is there, or the old file is. If
-    the block ends in an exception, the events that were appended are kept beside it, as ``scores.partial.root`` for
-    ``scores.root``, and a note on the exception says how many they are.
+    The file is created, or replaced, when the block ends. If the block ends in an exception, the events appended so
+    far are kept next to it, as ``scores.partial.root`` for ``scores.root``, and a note on the exception gives their
+    number.
 
     Parameters
     ----------
@@ -140,19 +140,18 @@ class ColumnWriter:
     Raises
     ------
     SchemaError
-        If the suffix names no known format; at the end of the block, if nothing was appended.
+        If the suffix is not of a known format; at the end of the block, if nothing was appended.
     FileExistsError
         If the file exists and ``overwrite`` is False.
 
     Notes
     -----
-    **Chunks** may be of any size: small ones are gathered to row groups or baskets of 32 MiB or 100,000 events, large
-    ones are cut. What is read back does not depend on where the events were cut, and is what :func:`write_columns`
-    says.
+    **Chunks** may be of any size: small ones are gathered into row groups or baskets of 32 MiB or 100,000 events, large
+    ones are cut. The sizes of the chunks do not change what is read back: the same as from :func:`write_columns`.
 
     **CSV.** Chunks are kept in a Parquet file until the end of the block, when the longest list is known.
 
-    **Killed** without an exception, a process leaves a hidden file of an arbitrary name, which cannot be read.
+    **Killed** without an exception, a process leaves a hidden file with a random name, which cannot be read.
 
     Examples
     --------
@@ -182,7 +181,7 @@ class ColumnWriter:
 
     def __enter__(self) -> "ColumnWriter":
         if self._is_used:
-            raise ValueError(f"the writer of {self.path} has been used; make another one")
+            raise ValueError(f"the writer of {self.path} has been used: make another one")
         self._is_open = self._is_used = True
         return self
 
@@ -207,24 +206,24 @@ class ColumnWriter:
         Parameters
         ----------
         columns
-            Names and values as in :func:`write_columns`; the same names and types of numbers in each chunk.
+            Names and values as in :func:`write_columns`; each chunk must have the same names and number types.
 
         Raises
         ------
         SchemaError
-            If the columns are none that :func:`write_columns` takes, or other ones than those of the first chunk.
-            Nothing of the chunk is then written, and another one may be appended.
+            If :func:`write_columns` would not take the columns, or they differ from those of the first chunk. Nothing
+            of the chunk is then written, and another one may be appended.
         ValueError
-            If it is called outside the ``with`` block, or after a failure to write.
+            If called outside the ``with`` block, or after a failure to write.
         """
         if not self._is_open or self._is_broken:
-            state = "could not be written to before" if self._is_broken else "is written in a with block only"
-            raise ValueError(f"{self.path} {state}; make another writer")
+            state = "could not be written to before" if self._is_broken else "can be written in a with block only"
+            raise ValueError(f"{self.path} {state}: make another writer")
         with located(str(self.path), events=self.num_events):
             chunk, types = checked_chunk(columns, self._types)
             self._file.check(chunk)
         self._types = types
-        if self._pending or num_bytes(chunk) < _GROUP_BYTES:  # the caller may use the memory again
+        if self._pending or num_bytes(chunk) < _GROUP_BYTES:  # the caller may reuse the memory
             chunk = {name: Jagged(column.values.copy(), column.offsets) for name, column in chunk.items()}
         self._pending.append(chunk)
         if sum(map(num_bytes, self._pending)) >= _GROUP_BYTES or sum(map(num_events, self._pending)) >= _GROUP_EVENTS:
@@ -239,7 +238,7 @@ class ColumnWriter:
         size = num_events(chunk)
         groups = max(-(-size // _GROUP_EVENTS), -(-num_bytes(chunk) // _GROUP_BYTES), 1)
         step = max(-(-size // groups), 1)
-        self._is_broken = True  # if this does not come to its end
+        self._is_broken = True  # until this succeeds
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             for start in range(0, max(size, 1), step):
@@ -257,22 +256,22 @@ class ColumnWriter:
 
     def _finish(self) -> None:
         if not self._types:
-            raise SchemaError("nothing was appended; append at least one chunk", file=str(self.path))
+            raise SchemaError("nothing was appended: append at least one chunk", file=str(self.path))
         if self._is_broken:
-            raise OSError(f"{self.path} could not be written to before, see the exception then")
+            raise OSError(f"{self.path} could not be written to before: see the earlier exception")
         self._flush()
         self._close()
-        check_writable(self.path, self._overwrite)  # it may have come into being meanwhile
+        check_writable(self.path, self._overwrite)  # it may have been created meanwhile
         os.replace(self._temporary, self.path)
 
     def _rescue(self, error: BaseException) -> None:
-        """Keep what has been appended under another name, and say so."""
+        """Keep the appended events under another name, and add a note about it."""
         if not self.num_events or not self._keeps_part:
             return
         note = f"none of the {self.num_events} events appended before could be kept"
         with suppress(Exception):
             if not self._is_broken:
-                with suppress(Exception):  # what is in the file is still good
+                with suppress(Exception):  # the file so far is still good
                     self._flush()
             if self._written:
                 self._close()

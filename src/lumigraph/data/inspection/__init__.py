@@ -1,4 +1,4 @@
-"""What a file holds, and what could be made of it."""
+"""Contents of a file, and a schema suggested for it."""
 
 from .file_report import CollectionReport, ColumnReport, FileReport, inspect_file
 

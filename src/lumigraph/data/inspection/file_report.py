@@ -1,4 +1,4 @@
-"""What a file of events holds: columns, multiplicities, ranges, in one pass and in memory that does not grow."""
+"""Contents of a file of events: columns, multiplicities, ranges, in one pass and in bounded memory."""
 
 import os
 import re
@@ -16,9 +16,9 @@ from ..files.tables import collection_of, counter_of, first_line
 
 __all__ = ["CollectionReport", "ColumnReport", "FileReport", "inspect_file"]
 
-_MOST_VALUES = 100  # different whole numbers of a column that are counted
-_WIDEST_RANGE = 100_000  # of whole numbers in which values are counted
-_LARGEST = 2**53  # whole numbers up to it have a float64 each
+_MOST_VALUES = 100  # different whole numbers counted per column
+_WIDEST_RANGE = 100_000  # of whole numbers whose values are counted
+_LARGEST = 2**53  # float64 has all whole numbers up to it
 _EVENTS_AT_ONCE = 20_000
 _FEWEST_EVENTS = 1000
 _CELLS_AT_ONCE = 2_000_000  # events x columns
@@ -26,27 +26,27 @@ _CELLS_AT_ONCE = 2_000_000  # events x columns
 
 @dataclass
 class ColumnReport:
-    """What a column holds; of lists, all their entries together.
+    """Contents of a column; for lists, of all their entries together.
 
     Parameters
     ----------
     name
         Name of the column.
     type
-        Its type in the words of the file.
+        Its type, as the file calls it.
     is_list
-        Whether an event has a list of numbers in it, and not one number.
+        Whether it has a list of numbers per event, rather than one number.
     is_integer
-        Whether its numbers are integers (booleans among them) by type.
+        Whether its type is integer (or boolean).
     count
-        How many numbers there are, NaNs included.
+        Count of its numbers, NaNs included.
     nans, infinities, zeros
-        How many of them are NaN, infinite, and zero.
+        Counts of those that are NaN, infinite, and zero.
     minimum, maximum, mean
-        Of the numbers that are not NaN (the mean: finite ones); NaN if there are none.
+        Of the numbers that are not NaN (mean: of finite ones); NaN if there are none.
     values
-        How often each value occurs, in their order, where all are whole numbers and there are at most 100 different
-        ones; otherwise None.
+        How often each value occurs, in rising order, if all are whole numbers and at most 100 are different; otherwise
+        None.
     """
 
     name: str
@@ -103,7 +103,7 @@ class ColumnReport:
 
 @dataclass
 class CollectionReport:
-    """Columns of lists that go together, and how many entries an event has in them.
+    """Columns of lists that belong together, and their numbers of entries per event.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class CollectionReport:
         return float(self.multiplicities @ np.arange(len(self.multiplicities)) / events) if events else float("nan")
 
     def quantile(self, share: float) -> int:
-        """Return the number of entries that so large a share of the events does not exceed; 0 without events."""
+        """Return the number of entries that a fraction of the events does not exceed; 0 without events."""
         if not self.multiplicities.sum():
             return 0
         below = np.cumsum(self.multiplicities)
@@ -141,7 +141,7 @@ class CollectionReport:
 
 @dataclass
 class FileReport:
-    """What a file holds.
+    """Contents of a file.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class FileReport:
     collections
         The collections among them, by name.
     unusable
-        Columns that cannot be read, by name: their type, and why.
+        Columns that cannot be read, by name: their type, and the reason.
     """
 
     path: str
@@ -169,25 +169,25 @@ class FileReport:
 
     @property
     def counters(self) -> set[str]:
-        """Names that counters of the collections have, there or not: ``nJet`` for ``Jet``."""
+        """Names of the counters of the collections, ``nJet`` for ``Jet``, whether they exist or not."""
         lists = (collection_of(column.name) for column in self.columns.values() if column.is_list)
         return {counter_of(collection) for collection in {*self.collections, *lists}}
 
 
 def inspect_file(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> FileReport:
-    """Say what a file holds, in one pass over its events.
+    """Report the contents of a file, in one pass over its events.
 
     Parameters
     ----------
     path
         ROOT (``file.root:Tree``), Parquet, HDF5 or CSV file.
     columns
-        The columns to look at; all if not given, each once: without the numbered columns that make up lists in CSV.
+        The columns to inspect; by default all, each once: without the numbered columns that make up lists in CSV.
 
     Raises
     ------
     SchemaError
-        If the file cannot be read, or has no such column.
+        If the file cannot be read, or lacks a column.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class _Scan:
         self.columns: dict[str, ColumnReport] = {}
         self.failed: dict[str, tuple[str, str]] = {}
         self._lists: dict[str, CollectionReport] = {}
-        self._nested: dict[str, str] = {}  # Jet_pt (of Jet_pt_nom) -> Jet, as long as they have the same lengths
+        self._nested: dict[str, str] = {}  # Jet_pt (of Jet_pt_nom) -> Jet, while their lengths agree
 
     def add(self, start: int, stop: int) -> None:
         chunk = self._read(start, stop)
@@ -255,7 +255,7 @@ class _Scan:
         return {name: report for name, report in found.items() if report.columns}
 
     def _read(self, start: int, stop: int) -> dict[str, Jagged]:
-        """Read the columns; those that cannot be read are noted and left out, unless none can."""
+        """Read the columns; note and leave out those that cannot be read, unless none can."""
         try:
             columns = self.file.read(self.names, start, stop)
         except SchemaError:
@@ -279,7 +279,7 @@ class _Scan:
 
 
 def _outer(collection: str, collections: dict[str, Any]) -> str | None:
-    """Return the shortest of the collections that another one seems to belong to: ``Jet`` for ``Jet_pt``."""
+    """Return the shortest collection that another seems to belong to: ``Jet`` for ``Jet_pt``."""
     outer = [c for c in collections if collection.startswith(f"{c}_")]
     return min(outer, key=len) if outer else None
 

@@ -1,4 +1,4 @@
-"""What `lumigraph inspect` prints: a report of a file as tables of text."""
+"""The output of `lumigraph inspect`: a report on a file as tables of text."""
 
 import math
 import re
@@ -10,18 +10,18 @@ from .suggestion import left_out, schema_yaml, suggested_schema
 
 __all__ = ["report_text"]
 
-_MOST_VALUES = 20  # of a column whose values are listed
+_MOST_VALUES = 20  # of a column, to list them
 
 
 def report_text(report: FileReport, width: int = 100) -> str:
-    r"""Return a report as text, with a schema at its end.
+    r"""Return a report as text, ending with a schema.
 
     Parameters
     ----------
     report
         What :func:`~lumigraph.data.inspection.inspect_file` found.
     width
-        Characters of a line. Names and numbers are never cut: a line that they do not fit into is longer.
+        Characters per line. Names and numbers are never cut: if they do not fit, the line is longer.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def _multiplicity(collection: CollectionReport) -> str:
 
 
 def _rows(columns: list[ColumnReport]) -> tuple[str, dict[str, str]]:
-    """Return a line of heads, and one for each column, aligned."""
+    """Return a header line, and one line per column, aligned."""
     table = {
         "type": [_short_type(c) for c in columns],
         "min": [_number(c.minimum) for c in columns],
@@ -100,7 +100,7 @@ def _number(value: int | float) -> str:
 
 
 def _share(part: int, of: int) -> str:
-    """Return a share in percent, such that some is never 0 % and not all never 100 %."""
+    """Return a share in percent: 0 % only if there are none, 100 % only if there are all."""
     if not part:
         return "-"
     percent = 100 * part / of
@@ -112,7 +112,7 @@ def _share(part: int, of: int) -> str:
 def _values(column: ColumnReport, width: int) -> list[str]:
     if column.values is None or not 1 < len(column.values) <= _MOST_VALUES or column.count == len(column.values):
         return []
-    counts = ", ".join(f"{value}:\0{count}" for value, count in column.values.items())  # not to be torn apart
+    counts = ", ".join(f"{value}:\0{count}" for value, count in column.values.items())  # must stay on one line
     return [line.replace("\0", " ") for line in _wrapped(f"{column.name}  {counts}", width)]
 
 
@@ -121,7 +121,7 @@ def _by_reason(report: FileReport) -> dict[str, str]:
 
 
 def _listed(reasons: Mapping[str, str], width: int) -> list[str]:
-    """Return lines of names, those with the same reason together."""
+    """Return lines of names, grouped by reason."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)

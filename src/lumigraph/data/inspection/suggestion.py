@@ -1,4 +1,4 @@
-"""A schema for a file, guessed from the names of its columns and from what they hold."""
+"""A schema for a file, guessed from the names and contents of its columns."""
 
 import re
 import textwrap
@@ -26,11 +26,11 @@ _CODE_FEATURE = r".*idx|.*index|.*pdg_?id|.*jet_?id|.*key"
 
 
 def suggested_schema(report: FileReport) -> EventSchema:
-    """Return a schema that reads the file, as far as names and contents tell what is what.
+    """Return a schema that reads the file, as far as names and contents allow to guess.
 
     Objects are collections, and flat columns with a momentum, (px, py) or (pt, phi). Integers with few values from 0
     are categories. Targets, weights and identifiers are found by their usual names, and truth is kept out of the
-    features where its name says so: look it over before training.
+    features if its name reveals it: check the schema before training.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def suggested_schema(report: FileReport) -> EventSchema:
 
 
 def left_out(report: FileReport, schema: EventSchema) -> dict[str, str]:
-    """Return the columns that a schema does not read, each with the reason why none was suggested that does."""
+    """Return the columns that a schema does not read, each with the reason why it was left out."""
     used = set(sources(schema, list(report.columns))) | {
         f"{vec}_{feat}" for vec in schema.objects for feat in (*MOMENTUM, "kind")
     }
@@ -76,12 +76,12 @@ def left_out(report: FileReport, schema: EventSchema) -> dict[str, str]:
         if name not in used:
             nan = "has NaN" if column.nans else ""
             unfit = _unfit(column, weight, counters) or _unfit_feature(name, report)
-            reasons[name] = unfit or nan or "no part of an object"
+            reasons[name] = unfit or nan or "not part of an object"
     return reasons
 
 
 def schema_yaml(report: FileReport, schema: EventSchema, width: int = 100) -> str:
-    """Return the ``data:`` of a configuration that reads a file with a schema.
+    """Return the ``data:`` section of a configuration that reads a file with a schema.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def schema_yaml(report: FileReport, schema: EventSchema, width: int = 100) -> st
 
     def scalar(value: object) -> str:
         text: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"))
-        return text.removesuffix("...\n").strip().replace(" ", "\0")  # not to be torn apart
+        return text.removesuffix("...\n").strip().replace(" ", "\0")  # must stay on one line
 
     lines = ["data:", f"  file: {scalar(report.path)}", "  event_schema:"]
     entries = schema.to_dict()
@@ -122,13 +122,13 @@ def _weight(report: FileReport) -> str | None:
 
 
 def _targets(report: FileReport) -> list[str]:
-    """Return the labels, or else what is called truth."""
+    """Return the labels, or else the columns called truth."""
     flat = [n for n, c in report.columns.items() if not c.is_list and not c.nans and not _is(_WEIGHT_LIKE, n)]
     return [n for n in flat if _is(_TARGETS, n)] or [n for n in flat if _is(r"(truth|true)_.*|.*_(truth|true)", n)]
 
 
 def _unfit(column: ColumnReport, weight: str | None, counters: Collection[str]) -> str:
-    """Return why a column is no feature of an event or of a particle; nothing if it may be one."""
+    """Return why a column is not a feature of an event or a particle; an empty string if it may be."""
     name = column.name
     if not column.is_list and (_is(_TARGETS, name) or _is(_IDS, name)):
         return "a target or an identifier"
@@ -158,7 +158,7 @@ def _is_category(column: ColumnReport) -> bool:
 
 
 def _objects(report: FileReport) -> tuple[list[str], list[str]]:
-    """Return the objects of the events, and their features."""
+    """Return the objects of the events and their features."""
     columns: dict[str, dict[str, ColumnReport]] = {}  # by object and feature
     for name, column in report.columns.items():
         vec = report.collection(name) or name.rpartition("_")[0]
@@ -180,7 +180,7 @@ def _has_momentum(feats: Iterable[str]) -> bool:
 
 
 def _is_shared(feat: str, objects: dict[str, dict[str, ColumnReport]], report: FileReport) -> bool:
-    """Return whether a feature is one of particles: of a list, or of several objects, and fit for it."""
+    """Return whether a feature belongs to particles: it is usable, and of a list or several objects."""
     having = {vec: feats[feat] for vec, feats in objects.items() if feat in feats}
     if not any(c.is_list for c in having.values()) and len(having) < 2 < len(objects) + 1:
         return False
@@ -202,7 +202,7 @@ def _unfit_feature(name: str, report: FileReport) -> str:
     if re.fullmatch(_TRUTH_FEATURE, feature):
         return "truth"
     if _is(_CODE_FEATURE, feature):
-        return "a code or a reference, no quantity"
+        return "a code or a reference, not a quantity"
     if _is(_WEIGHT_LIKE, feature):
         return "a weight"
     return ""

@@ -1,4 +1,4 @@
-"""Which events go into which batch of an epoch: by number, within a budget of particles or pairs, by multiplicity."""
+"""The events of each batch of an epoch: by number, within a budget of particles or pairs, by multiplicity."""
 
 import heapq
 from bisect import bisect_left
@@ -17,63 +17,63 @@ from .drawing import Numbers, as_array, balanced_weights, chances, draw
 
 __all__ = ["EventBatches", "balanced_weights"]
 
-#: What each limit of a batch counts, as a function of the particles per event.
+#: The quantity that each limit of a batch counts, as a function of the particles per event.
 _COSTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "batch_size": np.ones_like,
     "particles_per_batch": lambda n: n,
     "pairs_per_batch": lambda n: n * (n - 1),
 }
-#: An epoch of weighted draws draws at most so many times the number of events.
+#: An epoch of weighted draws makes at most this many draws per event.
 _MOST_ROUNDS = 4
 
 
 class EventBatches(Sampler[np.ndarray]):
-    """Event numbers, batch by batch: a function of seed and epoch alone. The ``batch_sampler`` of a DataLoader.
+    """Event numbers, batch by batch, from seed and epoch alone: a ``batch_sampler`` for a DataLoader.
 
-    Without weights each event comes exactly once per epoch, on one rank. There are three ways to fill batches:
+    Without weights each event occurs exactly once per epoch, on one rank. There are three ways to fill batches:
 
-    - *By number*, where ``batch_size`` is the only limit. Rank r of R takes every R-th event of the order, and its
+    - *By number*, if ``batch_size`` is the only limit. Rank r of R takes every R-th event of the order, and its
       batches hold ``batch_size`` of these: batch b of all ranks together is batch b of one process with R times the
-      batch size. Only the last one may differ: it takes the rest, up to one event more than ``batch_size``.
-    - *By budget*, with ``particles_per_batch`` or ``pairs_per_batch``: no batch goes over any limit that is given.
+      batch size. Only the last one may differ: it takes the rest, at most one event more than ``batch_size``.
+    - *By budget*, with ``particles_per_batch`` or ``pairs_per_batch``: no batch exceeds any given limit.
       Events are ranked by multiplicity and cut into strata of as many events as there are batches, and each batch gets
-      one event of each stratum: batches see the whole range of multiplicities, and their loads are nearly the same. The
-      number of batches is the smallest for which no shuffle can go over the limits.
+      one event of each stratum: batches cover the whole range of multiplicities, with nearly the same load. The number
+      of batches is the smallest for which no shuffle can exceed the limits.
     - *By multiplicity* (``bucketed``): events of nearly the same multiplicity share a batch that is as full as the
-      limits allow. Batches come in random order, those of one step neighbours in multiplicity on all ranks.
+      limits allow. Batches come in random order; those of one step are close in multiplicity on all ranks.
 
-    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next.
+    Each pass is an epoch, counted from 0 unless `set_epoch` sets the next one.
 
     Parameters
     ----------
     lengths
-        Particles per event, (B,); the number of events is enough where ``batch_size`` is the only limit.
+        Particles per event, (B,); the number of events suffices if ``batch_size`` is the only limit.
     batch_size
-        Most events of a batch.
+        Maximum number of events in a batch.
     particles_per_batch
-        Most particles of a batch.
+        Maximum number of particles in a batch.
     pairs_per_batch
-        Most ordered pairs of different particles of a batch, the sum of n(n-1) over its events: what the memory of
-        a fully connected graph grows with.
+        Maximum number of ordered pairs of different particles in a batch, the sum of n(n-1) over its events, to which
+        the memory of a fully connected graph is proportional.
     bucketed
         Whether events of nearly the same multiplicity share a batch.
     shuffle
-        Whether to shuffle events and batches, anew in each epoch. Events of a batch stand in rising order otherwise.
+        Whether to shuffle events and batches, anew in each epoch. Otherwise the events of a batch are in rising order.
     seed
-        Seed of all that is random.
+        Seed of all random numbers.
     weights
         Draw events with replacement, with probability proportional to these, (B,), at random even without
-        ``shuffle``. An epoch has as many batches as without weights; its draws are as many as there are events
-        where they are cut by number, and at most four times as many otherwise. The limits hold as ever.
+        ``shuffle``. An epoch has as many batches as without weights. It makes as many draws as there are
+        events if batches are filled by number, otherwise at most four times as many. The limits still hold.
     rank, num_ranks
-        Which process this is, out of how many. By default those of ``torch.distributed``, or 0 of 1 where it is not
-        initialised; it is asked at each use.
+        The rank of this process and the number of ranks, by default those of ``torch.distributed`` at each use, or 0 of
+        1 if it is not initialised.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not what it should be, no limit is given, there are no events, or one event alone is over a
-        limit. At use, if the events cannot be shared among so many ranks.
+        If an argument is invalid, no limit is given, there are no events, or a single event exceeds a limit. At use, if
+        the events cannot be shared among the ranks.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class EventBatches(Sampler[np.ndarray]):
         }
         self.limits = {name: limit for name, limit in given.items() if limit is not None}
         if not self.limits:
-            raise ValueError("a batch needs a limit: give batch_size, particles_per_batch or pairs_per_batch")
+            raise ValueError("a batch must have a limit: give batch_size, particles_per_batch or pairs_per_batch")
         check_counts(1, **self.limits)
         check_counts(0, seed=seed)
         for name, flag in {"bucketed": bucketed, "shuffle": shuffle}.items():
@@ -123,12 +123,12 @@ class EventBatches(Sampler[np.ndarray]):
         self._fewest = 0 if self._by_number else self._fewest_batches()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next."""
+        """Set the next epoch."""
         check_counts(0, epoch=epoch)
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the batches of this rank: the same number on each rank and in each epoch."""
+        """Return the number of batches of this rank, the same on each rank and in each epoch."""
         num_ranks = this_rank(self.rank, self.num_ranks)[1]
         if self._by_number:
             if num_ranks > self.num_events:
@@ -138,19 +138,19 @@ class EventBatches(Sampler[np.ndarray]):
         if steps * num_ranks > self.num_events:
             within = " and ".join(f"{name}={limit}" for name, limit in self.limits.items())
             raise ValueError(
-                f"{self.num_events} events need {self._fewest} batches within {within}, and cannot make {steps} for "
+                f"{self.num_events} events need {self._fewest} batches within {within}, and cannot fill {steps} for "
                 f"each of {num_ranks} ranks: raise the limit, or use fewer processes"
             )
         return steps
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        # only once the first batch is asked for: a loader with workers makes two iterators and uses one
+        # only when the first batch is requested: a loader with workers makes two iterators and uses one
         batches = self.batches(self.epoch)
         self.epoch += 1
         yield from batches
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Return the event numbers of each batch that this rank has in an epoch."""
+        """Return the event numbers of each batch of this rank in an epoch."""
         check_counts(0, epoch=epoch)
         steps, (rank, num_ranks) = len(self), this_rank(self.rank, self.num_ranks)
         rng = np.random.default_rng((self.seed, epoch))
@@ -161,7 +161,7 @@ class EventBatches(Sampler[np.ndarray]):
             batches = self._fill(steps, num_ranks, rng)
         else:
             batches = _deal(self._ranked(self._order(rng))[::-1], steps * num_ranks, rng if self.shuffle else None)
-        for numbers in batches:  # of all ranks: what a batch is must not depend on who asks
+        for numbers in batches:  # of all ranks: a batch must not depend on the rank that asks
             if self._random:
                 rng.shuffle(numbers)
             else:
@@ -169,23 +169,23 @@ class EventBatches(Sampler[np.ndarray]):
         return batches[rank::num_ranks]
 
     def _order(self, rng: np.random.Generator) -> np.ndarray:
-        """Return all events, or as many draws, in random order where that is asked for."""
+        """Return all events, shuffled if requested, or as many draws."""
         if self._chances is not None:
             return draw(self._chances, rng)
         return rng.permutation(self.num_events) if self.shuffle else np.arange(self.num_events)
 
     def _ranked(self, events: np.ndarray) -> np.ndarray:
-        """Return events by rising multiplicity, those of the same one in the order they had."""
+        """Return events by rising multiplicity, in a stable order."""
         return events[np.argsort(self._lengths[events], kind="stable")]
 
     def _loads(self, lengths: np.ndarray) -> list[tuple[np.ndarray, int]]:
-        """Return what each limit counts of each event, and the limit."""
+        """Return the load of each event under each limit, and the limit."""
         lengths = lengths.astype(np.int64)
         loads = ((_COSTS[name](lengths), limit) for name, limit in self.limits.items())
         return [(load, min(limit, int(load.sum()))) for load, limit in loads]  # a limit that fits 64 bits
 
     def _fewest_batches(self) -> int:
-        """Return how many batches it takes in any epoch, or raise an EventError: one event is too much."""
+        """Return the number of batches needed in any epoch, or raise an EventError if one event exceeds a limit."""
         largest = int(self._lengths.argmax())
         crowd = int(self._lengths[largest])
         for name, found, what in (
@@ -194,22 +194,22 @@ class EventBatches(Sampler[np.ndarray]):
         ):
             if found > self.limits.get(name, found):
                 raise EventError(
-                    f"it has {found} {what}, more than {name}={self.limits[name]} of a batch: raise {name}, or keep "
-                    "the leading particles of each event only, with max_particles of the schema",
+                    f"it must have at most {name}={self.limits[name]} {what}, got {found}: raise {name}, or keep "
+                    "only the leading particles of each event, with max_particles of the schema",
                     event=largest,
                 )
         loads = self._loads(np.sort(self._lengths))
         if self.bucketed:
             return len(_cuts(loads)) - 1
-        # Whatever is dealt, a batch has no more than the largest event of each stratum. That sum never rises with the
-        # number of batches, and with as many batches as events it is the largest event.
+        # No deal gives a batch more than the largest event of each stratum. That sum never rises with the number of
+        # batches, and with as many batches as events it is the largest event.
         every = range(1, self.num_events + 1)
         return 1 + bisect_left(
             every, True, key=lambda count: all(load[::-count].sum() <= limit for load, limit in loads)
         )
 
     def _fill(self, steps: int, num_ranks: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """Return the batches of all ranks, each filled until the next event would go over a limit."""
+        """Return the batches of all ranks, each filled until the next event would exceed a limit."""
         count = steps * num_ranks
         drawn = np.empty(0, dtype=np.int64)
         while True:
@@ -217,11 +217,11 @@ class EventBatches(Sampler[np.ndarray]):
             events = self._ranked(drawn) if self.bucketed else drawn
             cuts = _cuts(self._loads(self._lengths[events]))
             if self._chances is None or len(cuts) > count or len(drawn) >= _MOST_ROUNDS * self.num_events:
-                break  # draws of light events make few batches: draw more
+                break  # too few batches, as the events drawn are light: draw more
         batches = _slices(events, _halve(cuts, count))
         if not self._random:
             return batches
-        # each batch has the same chance to be taken, and light and crowded ones are taken in proportion
+        # each batch has the same chance, and light and crowded ones are taken in proportion
         taken = (np.arange(count) * len(batches) + rng.integers(len(batches))) // count
         chosen = rng.permuted(
             rng.permutation(taken.reshape(steps, num_ranks)), axis=1
@@ -230,7 +230,7 @@ class EventBatches(Sampler[np.ndarray]):
 
 
 def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
-    """Return the rank of this process and the number of ranks: those given, or else those of torch.distributed."""
+    """Return the rank of this process and the number of ranks: as given, or else those of torch.distributed."""
     if rank is not None and num_ranks is not None:
         return rank, num_ranks
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -239,9 +239,9 @@ def this_rank(rank: int | None, num_ranks: int | None) -> tuple[int, int]:
 
 
 def check_rank(rank: Any, num_ranks: Any) -> None:
-    """Raise an error unless rank and num_ranks say which process of how many this is, or both are not given."""
+    """Raise an error unless rank and num_ranks are a valid pair, or neither is given."""
     if (rank is None) != (num_ranks is None):
-        raise ValueError(f"rank and num_ranks go together, got rank={rank!r} and num_ranks={num_ranks!r}")
+        raise ValueError(f"rank and num_ranks must be given together, got rank={rank!r} and num_ranks={num_ranks!r}")
     if num_ranks is not None:
         check_counts(0, rank=rank)
         check_counts(1, num_ranks=num_ranks)
@@ -250,7 +250,7 @@ def check_rank(rank: Any, num_ranks: Any) -> None:
 
 
 def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
-    """Return the number of events, and their particles where needed, in few bytes: those are sorted much faster."""
+    """Return the number of events, and their particles if needed, in the smallest type, which sorts much faster."""
     if isinstance(lengths, Integral) and not isinstance(lengths, bool):
         check_counts(0, lengths=lengths)
         num_events, array = int(lengths), np.empty(0, dtype=np.uint8)
@@ -265,7 +265,7 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
             raise TypeError(f"lengths must be whole numbers, one per event, got {array.dtype} of shape {array.shape}")
         num_events = len(array)
     if num_events == 0:
-        raise ValueError("the data set has no events, so there is nothing to load")
+        raise ValueError("the data set must have events to load, got none")
     if array.min(initial=0) < 0:
         raise EventError(f"lengths must be at least 0, got {array.min()}", event=int(array.argmin()))
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))
@@ -280,7 +280,7 @@ def _slices(events: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
 
 
 def _cuts(loads: list[tuple[np.ndarray, int]]) -> list[int]:
-    """Cut events into consecutive batches, each as long as the limits allow, and return the cuts, both ends too."""
+    """Cut events into consecutive batches, each as long as the limits allow; return the cuts, both ends included."""
     sums = [(np.concatenate([[0], load.cumsum()]), limit) for load, limit in loads]
     cuts, end = [0], len(sums[0][0]) - 1
     while cuts[-1] < end:
@@ -289,7 +289,7 @@ def _cuts(loads: list[tuple[np.ndarray, int]]) -> list[int]:
 
 
 def _halve(cuts: list[int], count: int) -> list[int]:
-    """Halve the batches of most events until there are at least so many, and return the cuts."""
+    """Halve the batches with the most events until there are at least ``count``, and return the cuts."""
     if len(cuts) > count:
         return cuts
     heap = [(start - stop, start, stop) for start, stop in pairwise(cuts)]
@@ -303,11 +303,11 @@ def _halve(cuts: list[int], count: int) -> list[int]:
 
 
 def _deal(events: np.ndarray, count: int, rng: np.random.Generator | None) -> list[np.ndarray]:
-    """Give each of so many batches one event of each stratum, a stratum being as many consecutive events.
+    """Give each of ``count`` batches one event of each stratum of ``count`` consecutive events.
 
-    The last stratum may have fewer events than there are batches. It is that of the lightest events, so that the sum
-    over strata of the heaviest event is a bound on any batch. Without random numbers every other stratum is dealt
-    backwards, which evens out the loads.
+    The last stratum may have fewer events than there are batches. It holds the lightest events, so that the sum
+    of the heaviest event of each stratum bounds any batch. Without random numbers every other stratum is dealt in
+    reverse, which evens out the loads.
     """
     strata = _ceil_div(len(events), count)
     table = np.full((strata, count), -1)

@@ -23,7 +23,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class ChunkedFiles:
-    """The chunks of files, and the columns that are read of them; arguments as of `EventStream`.
+    """The chunks of files, and the columns read from them; arguments as in `EventStream`.
 
     Raises
     ------
@@ -36,12 +36,12 @@ class ChunkedFiles:
         self.paths = expand_paths(paths)
         self.schema, self.labelled, self.chunk_size = schema, labelled, chunk_size
         self.chunks: list[Chunk] = []
-        #: columns of the files that hold no numbers, such as text
+        #: columns of the files that are not numeric, such as text
         self.without_numbers: list[str] = []
         self._files = OpenFiles(self.paths)
         self._firsts: list[int] = []  # number of the first event of each file
         self._names: list[list[str]] = []  # of the columns of each file
-        self._columns: list[list[str]] = []  # those of them that are read
+        self._columns: list[list[str]] = []  # those that are read
         first, group = 0, -1
         for i in range(len(self.paths)):
             file = self._files[i]
@@ -58,7 +58,7 @@ class ChunkedFiles:
         self.chunks = self.chunks or [Chunk(0, 0, 0, 0, 0, True)]
 
     def _needed(self, file: EventFile) -> list[str]:
-        """Return the columns to read of a file, the same ones as of the first file."""
+        """Return the columns to read from a file, the same as from the first file."""
         try:
             with located(file.path):
                 _refuse_unusable(self.schema, file, self.labelled)
@@ -75,7 +75,7 @@ class ChunkedFiles:
         return columns or file.names[:1]
 
     def of(self, schema: EventSchema) -> "ChunkedFiles":
-        """Return the same files, of which fewer columns are read."""
+        """Return the same files with fewer columns to read."""
         fewer = copy(self)
         fewer.schema = schema
         fewer._columns = [sources(schema, names, labelled=self.labelled) or names[:1] for names in self._names]
@@ -86,7 +86,7 @@ class ChunkedFiles:
         return self._assembled(chunk, self._files[chunk.file].read(self._columns[chunk.file], chunk.start, chunk.stop))
 
     def table(self, chunk: Chunk, columns: Sequence[str] | None) -> tuple[Columns, Arrays]:
-        """Return columns of a chunk as its file has them (None: each once), and its selected events."""
+        """Return columns of a chunk as in its file (None: each once), and its selected events."""
         file, needed = self._files[chunk.file], self._columns[chunk.file]
         asked = file.columns if columns is None else [name for name in columns if name in file.names]
         found = file.read(list(dict.fromkeys([*asked, *needed])), chunk.start, chunk.stop)
@@ -99,7 +99,7 @@ class ChunkedFiles:
 
     @contextmanager
     def located(self, numbers: np.ndarray) -> Iterator[None]:
-        """Let an error about one of these events, which are numbered over all files, name its file and number there."""
+        """Let an error about one of these events, numbered over all files, name its file and its number there."""
         try:
             yield
         except SchemaError as error:
@@ -114,7 +114,7 @@ class ChunkedFiles:
 
 
 def _refuse_unusable(schema: EventSchema, file: EventFile, labelled: bool) -> None:
-    """Raise a SchemaError if a file has a column that a schema names, but not as numbers."""
+    """Raise a SchemaError if a column that a schema names is not numeric in a file."""
     labels = [*schema.targets, *([schema.weight] if schema.weight else [])] if labelled else []
     particles = cell_names(schema.objects, schema.feats_per_vec)
     for name in (*particles, *schema.event_feats, *schema.cat_feats, *labels, *schema.ids):

@@ -1,4 +1,4 @@
-"""Chunks of files: how files are cut into them, and which files are open."""
+"""Chunks of files: cutting files into them, and keeping files open."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ..files.readers import open_events
 
 __all__ = ["MOST_AT_ONCE", "Chunk", "OpenFiles", "cut"]
 
-#: so many files are kept open, and so many groups of a file may be read by turns without decoding them again
+#: files kept open, and groups of a file that can be read in turn without decoding them again
 MOST_AT_ONCE = 8
 
 
@@ -21,7 +21,7 @@ class Chunk(NamedTuple):
     start: int
     stop: int
     first: int  # number of its first event, counted over all files
-    group: int  # chunks of the same group can only be read in their order
+    group: int  # chunks of a group can only be read in order
     begins_group: bool
 
     @property
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 class OpenFiles:
-    """Files by number, the last few of them open."""
+    """Files by number, those used last kept open."""
 
     def __init__(self, paths: Sequence[str], most: int = MOST_AT_ONCE) -> None:
         self.paths, self.most = paths, most
@@ -46,14 +46,14 @@ class OpenFiles:
 
 
 def cut(groups: np.ndarray, chunk_size: int) -> Iterator[tuple[int, int, bool]]:
-    """Cut a file into chunks of at most so many events: yield start, stop, and whether a group begins there."""
+    """Cut a file into chunks of at most ``chunk_size`` events: yield start, stop, and whether a group begins."""
     ends = groups[1:].tolist()
     start = 0
     for i, stop in enumerate(ends):
         if i + 1 < len(ends) and ends[i + 1] - start <= chunk_size:
             continue  # small groups are read together
         parts = -(-(stop - start) // chunk_size)
-        size = -(-(stop - start) // max(parts, 1))  # all but the last: a decoder gives what is asked in one piece
+        size = -(-(stop - start) // max(parts, 1))  # equal sizes, but for the last: decoded in one piece
         for low in range(start, stop, max(size, 1)):
             yield low, min(low + size, stop), low == start
         start = stop

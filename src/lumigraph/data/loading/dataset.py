@@ -31,14 +31,14 @@ Indices = Sequence[int] | np.ndarray | Tensor
 
 
 class EventDataset(torch.utils.data.Dataset):
-    """Events of a table, in memory.
+    """Events of a table in memory.
 
     Parameters
     ----------
     arrays
         The columns of the schema, see `lumigraph.data.columns.assembly.assemble`.
     schema
-        What the columns are.
+        The meaning of the columns.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class EventDataset(torch.utils.data.Dataset):
         self.u, self.cat, self.y = tensor(arrays.u), tensor(arrays.cat), tensor(arrays.y)
         self.weight = tensor(arrays.weight)
         self.ids = arrays.ids
-        #: number of each event in the table or the files that it is from
+        #: number of each event in its table or files
         self.numbers = arrays.numbers
 
     @classmethod
@@ -78,14 +78,14 @@ class EventDataset(torch.utils.data.Dataset):
             A mapping of names to awkward or NumPy arrays, a DataFrame, an awkward array of records, a NumPy structured
             array or a pyarrow Table. A column holds a number or a list of numbers per event.
         schema
-            What to take.
+            The columns to take.
         labelled
-            Whether targets and weight are needed; without it they may be missing.
+            Whether targets and weight are needed; otherwise they may be missing.
 
         Raises
         ------
         SchemaError
-            If a column is missing, or holds what it should not.
+            If a column is missing, or holds invalid values.
         """
         return cls(assemble(memory_columns(columns), schema, labelled=labelled), schema)
 
@@ -98,22 +98,22 @@ class EventDataset(torch.utils.data.Dataset):
         path
             One file or several, also with ``*`` and ``?``; a tree of a ROOT file as ``file.root:tree``.
         schema
-            What to read.
+            The columns to read.
         labelled
-            Whether targets and weight are needed; without it they may be missing.
+            Whether targets and weight are needed; otherwise they may be missing.
 
         Raises
         ------
         SchemaError
-            If a file cannot be read, or a column is missing or holds what it should not; the message begins with
-            the name of the file.
+            If a file cannot be read, or a column is missing or holds invalid values; the message begins with the
+            name of the file.
         """
         files = ChunkedFiles(path, schema, labelled=labelled)
         return cls.gathered((cls(files.arrays(chunk), schema) for chunk in files.chunks), files)
 
     @classmethod
     def gathered(cls, parts: Iterable["EventDataset"], files: ChunkedFiles) -> "EventDataset":
-        """Return the events that were read from files, part by part, as one data set."""
+        """Return parts of events read from files as one data set."""
         found = list(parts)
         kept = [part for part in found if len(part)] or found[:1]
         for part in kept:
@@ -122,15 +122,15 @@ class EventDataset(torch.utils.data.Dataset):
                 if {ids.dtype.kind, first.kind} & {*"iu"} and np.result_type(ids, first).kind not in "iu":
                     with files.located(part.numbers):
                         raise SchemaError(
-                            f"identifier {name!r} is {ids.dtype}, but {first} in {files.paths[0]}; together they would "
-                            "lose digits, write them as one type of integers",
+                            f"identifier {name!r} must be {first}, as in {files.paths[0]}, got {ids.dtype}: combined "
+                            "they would lose digits, write them as one integer type",
                             column=name,
                         )
         return cls.concatenate(kept)
 
     @classmethod
     def concatenate(cls, parts: Sequence["EventDataset"]) -> "EventDataset":
-        """Return the events of several data sets of one schema, one behind the other."""
+        """Concatenate the events of data sets of one schema."""
         if len(parts) == 1:
             return parts[0]
         whole = object.__new__(cls)
@@ -152,7 +152,7 @@ class EventDataset(torch.utils.data.Dataset):
         return f"{type(self).__name__}(events={len(self)}{particles})"
 
     def __getitem__(self, index: int | np.integer | slice | Indices) -> "Data | EventDataset":
-        """Return one event as the Data of a graph; of a slice, several numbers or a mask a data set, see `select`."""
+        """Return one event as the Data of a graph, or a data set for a slice, numbers or a mask, see `select`."""
         if isinstance(index, slice):
             return self.select(range(*index.indices(len(self))))
         if isinstance(index, int | np.integer):
@@ -160,7 +160,7 @@ class EventDataset(torch.utils.data.Dataset):
         return self.select(index)
 
     def batch(self, indices: Indices | None = None) -> Batch:
-        """Return a Batch of the events of these numbers, in their order, or of a mask; of all events if not given."""
+        """Return a Batch of the events with these numbers, in their order, or of a mask; by default of all events."""
         part = self if indices is None else self.select(indices)
         particles = None
         if part.x is not None and part.slot is not None and part.ptr is not None:
@@ -169,12 +169,12 @@ class EventDataset(torch.utils.data.Dataset):
         return make_batch(particles, names=names, u=part.u, cat=part.cat, y=part.y, weight=part.weight)
 
     def select(self, indices: Indices) -> "EventDataset":
-        """Return a data set of the events of these numbers, in their order, or of those where a mask is True.
+        """Return a data set of the events with these numbers, in their order, or where a mask is True.
 
         Raises
         ------
         TypeError, IndexError
-            If the indices are neither whole numbers of events that there are, nor a mask with one entry per event.
+            If the indices are neither numbers of existing events, nor a mask with one entry per event.
         """
         numbers = np.asarray(indices.numpy(force=True) if isinstance(indices, Tensor) else indices)
         mask, size = numbers.dtype == bool, len(self)
@@ -182,9 +182,9 @@ class EventDataset(torch.utils.data.Dataset):
             raise TypeError(f"indices must be numbers or a mask of {size} events, got {numbers.dtype} {numbers.shape}")
         chosen = numbers.nonzero()[0] if mask else numbers.astype(np.int64, order="C")
         if (beyond := (chosen < -size) | (chosen >= size)).any():
-            raise IndexError(f"event {chosen[beyond][0]} is out of range: there are {size} events")
+            raise IndexError(f"indices must be within the {size} events, got {chosen[beyond][0]}")
         chosen = np.where(chosen < 0, chosen + size, chosen)
-        # by NumPy: torch's threads wait for one another where they don't have a core each
+        # NumPy, as torch's threads wait for one another unless each has a core
         part = object.__new__(type(self))
         part.schema = self.schema
         part.x = part.slot = part.ptr = None
@@ -201,7 +201,7 @@ class EventDataset(torch.utils.data.Dataset):
         return part
 
     def between(self, start: int, stop: int) -> "EventDataset":
-        """Return the events from one place up to another one, which share the memory of these."""
+        """Return the events ``start`` to ``stop``, in shared memory."""
         part = object.__new__(type(self))
         part.schema, events = self.schema, slice(start, stop)
         part.x = part.slot = part.ptr = None
@@ -217,14 +217,14 @@ class EventDataset(torch.utils.data.Dataset):
         return part
 
     def chunks(self, chunk_size: int | None = None) -> Iterator["EventDataset"]:
-        """Yield the events in their order, so many at a time, or all at once."""
+        """Yield the events in order, at most ``chunk_size`` at a time, or all at once."""
         chunk_size = max(1, len(self)) if chunk_size is None else chunk_size
         for start in range(0, len(self), chunk_size):
             yield self.between(start, min(start + chunk_size, len(self)))
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that the events are read from: none, they are in memory."""
+        """The files that the events are read from: none, as they are in memory."""
         return ()
 
     def read(self) -> "EventDataset":
@@ -232,11 +232,11 @@ class EventDataset(torch.utils.data.Dataset):
         return self
 
     def locating(self, part: "EventDataset") -> AbstractContextManager[None]:
-        """Let an error about an event of a part name its number in the table that it is from."""
+        """Let an error about an event of a part name its number in its table."""
         return located(events=part.numbers)
 
     def checked(self, check: Callable[["EventDataset"], Any]) -> "EventDataset":
-        """Return these events, after a function has looked at them."""
+        """Return these events, checked by a function."""
         with self.locating(self):
             check(self)
         return self
@@ -247,14 +247,14 @@ class EventDataset(torch.utils.data.Dataset):
         Parameters
         ----------
         fractions
-            Share of each part, such as training, validation and test; they add up to 1 at most.
+            Fraction of each part, such as training, validation and test; their sum is at most 1.
         seed
             Seed of the shuffle.
 
         Raises
         ------
         ValueError
-            If the shares are not positive, add up to more than 1, or leave a part without events.
+            If the fractions are not positive, add up to more than 1, or leave a part without events.
 
         Examples
         --------
@@ -289,26 +289,26 @@ class EventDataset(torch.utils.data.Dataset):
         Parameters
         ----------
         batch_size, particles_per_batch, pairs_per_batch
-            Most events, particles and ordered pairs of particles of a batch; at least one of them.
+            Maximum numbers of events, particles and ordered pairs of particles in a batch; give at least one.
         bucketed
             Whether events of nearly the same multiplicity share a batch.
         shuffle
-            Whether to shuffle the events, anew in each epoch: the order follows from seed and epoch alone.
+            Whether to shuffle the events in each epoch: the order depends on seed and epoch alone.
         seed
             Seed of the shuffle.
         weights
             Draw events with these weights, (B,), with replacement; see `balanced_weights`.
         num_workers
-            Processes that make batches; 0 makes them where they are used, which is best for events in memory.
+            Processes that make batches; 0 makes them in this process, which is best for events in memory.
         rank, num_ranks
-            Which share of the events to load, out of how many; by default that of this process in a distributed
-            training. The shares are disjoint, have equally many batches and are all of the events together; see
-            `EventBatches`.
+            The share of the events to load, and the number of shares; by default those of this process in a
+            distributed training. The shares are disjoint, have equally many batches and together hold all events;
+            see `EventBatches`.
 
         Raises
         ------
         ValueError
-            If there are no events, or a limit is missing, not positive or too small for an event.
+            If there are no events, or the limits are missing, not positive or too small for an event.
         """
         lengths: Any = len(self) if self.ptr is None else self.ptr.diff()
         with self.locating(self):
@@ -325,7 +325,7 @@ class EventDataset(torch.utils.data.Dataset):
         Raises
         ------
         SchemaError
-            If the data set has no such field.
+            If the data set does not have this field.
         """
         fields = {"x": self.x, "u": self.u, "y": self.y}
         value = fields.get(field)
@@ -339,7 +339,7 @@ class EventDataset(torch.utils.data.Dataset):
         return value.mean(0).float(), value.std(0, correction=0).float()
 
     def weighted(self, weights: Callable[["EventDataset"], Any]) -> "EventDataset":
-        """Return the same events with other weights, (B,): those that a function gives for them."""
+        """Return the same events with the weights, (B,), that a function returns for them."""
         with self.locating(self):
             return self.with_weights(weights(self))
 
@@ -348,7 +348,7 @@ class EventDataset(torch.utils.data.Dataset):
         other = copy(self)
         other.weight = torch.as_tensor(np.asarray(weights), dtype=torch.float32)
         if other.weight.shape != (len(self),):
-            raise ValueError(f"weights must be {len(self)} numbers, got the shape {tuple(other.weight.shape)}")
+            raise ValueError(f"weights must be {len(self)} numbers, got shape {tuple(other.weight.shape)}")
         return other
 
     def mean_weight(self) -> float:
@@ -356,7 +356,7 @@ class EventDataset(torch.utils.data.Dataset):
         return 1.0 if self.weight is None else float(self.weight.double().mean())
 
     def cat_szs(self) -> list[int]:
-        """Return the cardinality of each category: one more than its largest code."""
+        """Return the cardinality of each category, its largest code plus one."""
         return (
             [] if self.cat is None else [int(c) + 1 for c in self.cat.amax(0)] if len(self) else [1] * self.cat.size(1)
         )

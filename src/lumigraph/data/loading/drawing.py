@@ -14,14 +14,14 @@ Numbers = Sequence[Any] | np.ndarray | Tensor
 
 
 def balanced_weights(labels: Numbers, weights: Numbers | None = None) -> np.ndarray:
-    """Return weights with which each class is drawn equally often; they are 1 on average.
+    """Return weights that draw each class equally often; they are 1 on average.
 
     Parameters
     ----------
     labels
         Class of each event, (B,): numbers, or names as an array.
     weights
-        How often to draw events of the same class relative to each other, (B,); all alike by default.
+        Relative rates of events within a class, (B,); equal by default.
 
     Raises
     ------
@@ -40,33 +40,37 @@ def balanced_weights(labels: Numbers, weights: Numbers | None = None) -> np.ndar
             f"labels must be the class of each event, (B,), got shape {given.shape}; a column of y is y[:, 0]"
         )
     if given.dtype.kind == "f" and np.isnan(given).any():
-        raise EventError("its label is NaN: leave out events without a class", event=int(np.isnan(given).argmax()))
+        raise EventError(
+            "its label must not be NaN: leave out events without a class", event=int(np.isnan(given).argmax())
+        )
     classes, number = np.unique(given, return_inverse=True)
     each = np.ones(len(given)) if weights is None else _as_weights(weights, len(given))
     sums = np.bincount(number, weights=each)
     if not sums.all():
-        raise ValueError(f"the weights of class {classes[sums.argmin()]} are all zero, so that none of it can be drawn")
+        raise ValueError(
+            f"the weights of class {classes[sums.argmin()]} must not all be zero, or none of it can be drawn"
+        )
     return each * (len(given) / (len(classes) * sums))[number]
 
 
 def chances(weights: Any, num_events: int) -> np.ndarray:
-    """Return the probability that a draw is one of the events up to each."""
+    """Return the cumulative probabilities of the events."""
     array = _as_weights(weights, num_events)
     if not array.any():
-        raise ValueError("the weights are all zero, so that no event can be drawn")
+        raise ValueError("the weights must not all be zero, or no event can be drawn")
     sums = (array / array.max()).cumsum()
     return sums / sums[-1]
 
 
 def draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw as many events as there are, by the probabilities that `chances` returns.
+    """Draw as many events as there are, by the cumulative probabilities of `chances`.
 
     Examples
     --------
     >>> draw(chances([0.0, 2.0, 0.0], 3), np.random.default_rng(0))
     array([1, 1, 1])
     """
-    # sorted numbers find their places in one sweep, thirty times as fast as in random order
+    # searching sorted numbers takes one sweep, thirty times as fast as in random order
     numbers = np.sort(rng.random(len(cumulative)))
     return rng.permutation(cumulative.searchsorted(numbers, side="right"))
 
@@ -87,5 +91,5 @@ def _as_weights(weights: Any, num_events: int) -> np.ndarray:
     if array.min() < 0:
         event = int(array.argmin())
         advice = "draw with np.abs(weights), and leave the sign to the weight of the event in the loss"
-        raise EventError(f"an event cannot be drawn by a negative weight, {array[event]}: {advice}", event=event)
+        raise EventError(f"weights must be at least 0 to draw by them, got {array[event]}: {advice}", event=event)
     return array

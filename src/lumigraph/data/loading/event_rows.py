@@ -1,4 +1,4 @@
-"""The particles of chosen events, gathered: not row by row, but event by event."""
+"""Gathering the particles of chosen events: event by event instead of row by row."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ __all__ = ["EventRows"]
 
 
 class EventRows:
-    """Where the rows of each event are in tensors that have a row for each particle.
+    """The rows of each event in tensors with one row per particle.
 
-    To arrow an event is one value of so many bytes. To copy these takes half the time of copying row by row.
+    Arrow treats each event as one value of some bytes, and copies these in half the time of copying row by row.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class EventRows:
         self._offsets: dict[int, Any] = {}  # in bytes, by the bytes of a row
 
     def take(self, values: Tensor, events: np.ndarray) -> Tensor:
-        """Return the rows (N, ...) of these events, whose numbers are not negative, one event behind the other."""
+        """Return the rows (N, ...) of these events, whose numbers are not negative, concatenated."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -40,7 +40,7 @@ class EventRows:
             self._offsets[width] = pa.py_buffer(self.ptr.numpy() * width)
         buffers = [None, self._offsets[width], pa.py_buffer(rows)]
         whole = pa.Array.from_buffers(pa.large_binary(), len(self.ptr) - 1, buffers)
-        # memory as tensors have it, see `lumigraph.keep_pages`
+        # the memory of tensors, see `lumigraph.keep_pages`
         taken = pc.take(whole, pa.array(events), memory_pool=pa.system_memory_pool()).buffers()[2]
         if not width:
             return values.new_empty(int(np.diff(self.ptr.numpy())[events].sum()), *values.shape[1:])

@@ -1,4 +1,4 @@
-"""What a data set in memory and a stream of files have in common."""
+"""The interface common to data sets in memory and streams of files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ __all__ = ["Events"]
 
 @runtime_checkable
 class Events(Protocol):
-    """Events, in memory (`EventDataset`) or in files (`EventStream`); nothing else needs to know which."""
+    """Events, in memory (`EventDataset`) or in files (`EventStream`); other code need not know which."""
 
     schema: EventSchema
 
@@ -24,10 +24,10 @@ class Events(Protocol):
     def __len__(self) -> int: ...
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
-        """Yield the events in their order, in parts of ``chunk_size`` at most."""
+        """Yield the events in order, in parts of at most ``chunk_size``."""
 
     def locating(self, part: EventDataset) -> AbstractContextManager[None]:
-        """Let an error about an event of a part name its file, and its number in that."""
+        """Let an error about an event of a part name its file and its number there."""
 
     def read(self) -> EventDataset:
         """Return all events in memory."""
@@ -39,13 +39,13 @@ class Events(Protocol):
         """Split the events at random into disjoint parts."""
 
     def weighted(self, weights: Callable[[EventDataset], Any]) -> "Events":
-        """Return the same events with other weights: those that a function gives for a part of them."""
+        """Return the same events with new weights, which a function returns for a part of them."""
 
     def checked(self, check: Callable[[EventDataset], Any]) -> "Events":
-        """Return the same events, after a function has looked at them, or as they are read."""
+        """Return the same events, checked by a function, at once or as they are read."""
 
     def mean_weight(self) -> float:
         """Return the mean weight of the events, 1 without weights."""
 
     def cat_szs(self) -> list[int]:
-        """Return the cardinality of each category: one more than its largest code."""
+        """Return the cardinality of each category, its largest code plus one."""

@@ -1,4 +1,4 @@
-"""Batches of one epoch after the other, on any number of ranks, that go on exactly where they were stopped."""
+"""Batches of successive epochs, on any number of ranks, resumed exactly where they were stopped."""
 
 import pickle
 import traceback
@@ -16,26 +16,25 @@ __all__ = ["EpochPlan", "EventLoader", "made_by_workers"]
 
 @runtime_checkable
 class EpochPlan(Protocol):
-    """Which batches an epoch has, as data sets and streams know it."""
+    """The batches of an epoch, as planned by data sets and streams."""
 
     def num_batches(self) -> int:
-        """Return how many batches an epoch has, the same number in each epoch and on each rank."""
+        """Return the number of batches of an epoch, the same in each epoch and on each rank."""
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Return the batches of an epoch from a certain one on."""
+        """Return the batches of an epoch from batch ``start`` on."""
 
 
 class EventLoader:
-    """Ready Batches, as `EventDataset.loader` and `EventStream.loader` make it.
+    """A loader of ready Batches, made by `EventDataset.loader` and `EventStream.loader`.
 
-    Each pass is an epoch, counted from 0, unless `set_epoch` says which one comes next. What an epoch gives follows
-    from its number and the seed alone, not from what was loaded before. Lightning keeps the state of a loader in its
-    checkpoints.
+    Each pass is an epoch, counted from 0 unless `set_epoch` sets the next one. The batches of an epoch depend on its
+    number and the seed alone, not on earlier loading. Lightning keeps the state of a loader in its checkpoints.
 
     Parameters
     ----------
     plan
-        Which batches an epoch has.
+        The batches of an epoch.
 
     Examples
     --------
@@ -53,30 +52,30 @@ class EventLoader:
     def __init__(self, plan: EpochPlan) -> None:
         self._plan = plan
         self._next = (0, 0)  # epoch and batch at which the next pass begins
-        self._now = (0, 0)  # epoch and batch that come next in the pass that is running
+        self._now = (0, 0)  # epoch and batch that come next in the current pass
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
-        """Something whose ``sampler`` is this loader: where Lightning looks for whom to tell the epoch."""
+        """An object whose ``sampler`` is this loader: there Lightning calls ``set_epoch``."""
         return SimpleNamespace(sampler=self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; one that was begun in a loaded state goes on where it was."""
+        """Set the next epoch; if a loaded state is in the middle of it, it continues there."""
         if self._next[0] != epoch:
             self._next = self._now = (epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far it is: the epoch, and how many of its batches have been given."""
+        """Return the position: the epoch, and how many of its batches have been returned."""
         epoch, batch = self._now
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another loader of the same events was."""
+        """Continue where another loader of the same events was."""
         epoch, batch = int(state["epoch"]), int(state["batch"])
         self._next = self._now = (epoch + 1, 0) if batch >= len(self) else (epoch, batch)
 
     def __len__(self) -> int:
-        """Return the batches of an epoch, on this rank."""
+        """Return the number of batches of an epoch, on this rank."""
         return self._plan.num_batches()
 
     def __iter__(self) -> Iterator[Batch]:
@@ -88,18 +87,18 @@ class EventLoader:
 
 
 class _WorkerError(Exception):
-    """The traceback of an exception in a worker process, which is its cause in this one."""
+    """The traceback of an exception in a worker process, as the cause of the exception in this process."""
 
 
 class _Failure(NamedTuple):
     """What went wrong in a worker process."""
 
-    pickled: bytes  # the exception; nothing if that is not possible
+    pickled: bytes  # the exception; empty if it cannot be pickled
     traceback: str
 
 
 class _Revived:
-    """An exception that is unpickled by its fields, as its class may be constructed from other arguments."""
+    """An exception unpickled from its fields, as its class may be constructed from other arguments."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -116,14 +115,14 @@ def _revived(kind: type[Exception], args: tuple[Any, ...], fields: dict[str, Any
 
 def _failure(error: Exception) -> _Failure:
     for sent in (error, _Revived(error)):
-        with suppress(Exception):  # whatever the class of a user does
+        with suppress(Exception):  # a user's class may raise anything
             pickle.loads(pickled := pickle.dumps(sent))  # noqa: S301 -- it was made here
             return _Failure(pickled, traceback.format_exc())
     return _Failure(b"", traceback.format_exc())
 
 
 class _Attempt:
-    """A function that returns what goes wrong: the loader of torch would make a new exception of its text."""
+    """A function that returns its exceptions: torch's loader would raise a new one with their text."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self.make = make
@@ -136,20 +135,20 @@ class _Attempt:
 
 
 def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_workers: int) -> Iterator[Any]:
-    """Yield what a function makes of each item, in their order, made in worker processes if there are any.
+    """Yield the results of a function for each item, in order, computed by worker processes if there are any.
 
     Raises
     ------
     Exception
-        What the function raises. From a worker process it comes with its class and fields, and with the traceback
-        there as its cause.
+        Any exception of the function. One from a worker process keeps its class and fields, and its traceback there
+        becomes its cause.
     """
     if not num_workers:
         yield from map(make, items)
         return
     attempt: Any = _Attempt(make)
     inputs: Any = items
-    # a generator of its own: a loader must not draw from the random numbers of the training
+    # a separate generator: a loader must not draw from the random numbers of the training
     for made in DataLoader(
         inputs, batch_size=None, collate_fn=attempt, num_workers=num_workers, generator=torch.Generator()
     ):
@@ -157,5 +156,5 @@ def made_by_workers(make: Callable[[Any], Any], items: Sequence[Any], num_worker
             cause = _WorkerError(f"in a worker process:\n{made.traceback}")
             if not made.pickled:
                 raise RuntimeError(made.traceback.strip().splitlines()[-1]) from cause
-            raise pickle.loads(made.pickled) from cause  # noqa: S301 -- made by a process of ours
+            raise pickle.loads(made.pickled) from cause  # noqa: S301 -- made by our own process
         yield made

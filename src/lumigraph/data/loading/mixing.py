@@ -1,4 +1,4 @@
-"""Which events of a stream go into which batch of an epoch: chunks are read in random order and mixed in windows."""
+"""The events of each batch of a stream: chunks are read in random order and mixed in windows."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -28,12 +28,12 @@ class ChunkedEvents(ABC):
     @property
     @abstractmethod
     def chunk_list(self) -> list[Chunk]:
-        """The chunks of the files, in their order."""
+        """The chunks of the files, in order."""
 
     @property
     @abstractmethod
     def counts(self) -> np.ndarray:
-        """Selected events of each chunk."""
+        """Number of selected events of each chunk."""
 
     @property
     @abstractmethod
@@ -41,7 +41,7 @@ class ChunkedEvents(ABC):
         """Number and particles of each selected event, by chunk."""
 
     def __len__(self) -> int:
-        """Return the number of events that are selected; with a selection they are counted when first asked for."""
+        """Return the number of selected events; with a selection they are counted on first use."""
         return int(self.counts.sum())
 
     @abstractmethod
@@ -50,11 +50,11 @@ class ChunkedEvents(ABC):
 
     @abstractmethod
     def located(self, numbers: np.ndarray) -> AbstractContextManager[None]:
-        """Let an error about one of the events with these numbers name its file, and its number in that."""
+        """Let an error about one of the events with these numbers name its file and its number there."""
 
 
 class _OfChunk(NamedTuple):
-    """What a share has of a chunk: its selected events from one to another."""
+    """The part of a chunk in a share: its selected events ``start`` to ``stop``."""
 
     chunk: int
     start: int
@@ -66,7 +66,7 @@ _Window = list[_OfChunk]
 
 
 class Mixing(NamedTuple):
-    """How the events of a stream are read and mixed."""
+    """Options for reading and mixing the events of a stream."""
 
     stream: ChunkedEvents
     shuffle: bool
@@ -81,7 +81,7 @@ class Mixing(NamedTuple):
         return this_rank(self.rank, self.num_ranks)
 
     def order(self, rng: np.random.Generator) -> list[int]:
-        """Return the chunks in random order, those of a group together, or in the order of the files."""
+        """Return the chunks in random order, each group kept together, or in the order of the files."""
         chunks = self.stream.chunk_list
         if not self.shuffle:
             return list(range(len(chunks)))
@@ -95,7 +95,7 @@ class Mixing(NamedTuple):
         return [share[i : i + self.window_size] for i in range(0, len(share), self.window_size)]
 
     def _side_by_side(self, share: _Share) -> _Share:
-        """Return a share such that several groups are read at a time, evenly from their beginnings to their ends."""
+        """Return a share reordered so that several groups are read at a time, each evenly from beginning to end."""
         groups: dict[int, _Share] = {}
         for found in share:
             groups.setdefault(self.stream.chunk_list[found.chunk].group, []).append(found)
@@ -108,10 +108,10 @@ class Mixing(NamedTuple):
         return [found for *_, found in sorted(turns)]
 
     def load(self, windows: list[_Window]) -> Iterator[EventDataset]:
-        """Yield the events of each window, read here or by the workers."""
+        """Yield the events of each window, read in this process or by workers."""
         if not self.num_workers:
             return map(self.events_of, windows)
-        # the windows of the same groups have one worker, which goes on where another one would have to begin anew
+        # windows of the same groups have one worker, which continues where another one would start again
         owners = [group % self.num_workers for group in self.groups(windows)]
         loaders = {
             worker: made_by_workers(
@@ -122,7 +122,7 @@ class Mixing(NamedTuple):
         return (next(loaders[owner]) for owner in owners)
 
     def groups(self, windows: list[_Window]) -> list[int]:
-        """Return a number for each window, the same one for those that go on in the same groups."""
+        """Return a number for each window, the same for those that continue the same groups."""
         chunks = self.stream.chunk_list
         begins = [any(chunks[found.chunk].begins_group for found in window) for window in windows]
         return [group - begins[0] for group in accumulate(map(int, begins))]
@@ -132,18 +132,18 @@ class Mixing(NamedTuple):
         parts = []
         for number, start, stop in window:
             events = self.stream.events_of(number)
-            events.ids = {}  # no batch has them
+            events.ids = {}  # batches do not need them
             parts.append(events.between(start, stop))
         return EventDataset.concatenate(parts)
 
 
 def _some(events: EventDataset, start: int, stop: int) -> EventDataset:
-    """Return events of a window as views of it, but the last of them as a copy, which stays while the next is read."""
+    """Return events of a window as views, but the last ones as a copy, so the window can be freed."""
     return events.between(start, stop) if stop + (stop - start) <= len(events) else events.select(range(start, stop))
 
 
 class ByNumber:
-    """Batches of so many events: a rank is given some of the chunks, and mixes them."""
+    """Batches of a given number of events: each rank gets some of the chunks, and mixes them."""
 
     def __init__(self, mixing: Mixing, batch_size: int) -> None:
         check_counts(batch_size=batch_size)
@@ -157,7 +157,7 @@ class ByNumber:
         return -(-(num_events // num_ranks) // self.batch_size)
 
     def _windows(self, epoch: int) -> list[_Window]:
-        """Return what this rank mixes in an epoch."""
+        """Return the windows of this rank in an epoch."""
         stream, (rank, num_ranks) = self.mixing.stream, self.mixing.this_rank()
         order = self.mixing.order(np.random.default_rng((self.mixing.seed, epoch)))
         low, high = (len(stream) * r // num_ranks for r in (rank, rank + 1))
@@ -175,7 +175,7 @@ class ByNumber:
         after = list(accumulate(sum(found.stop - found.start for found in window) for window in windows))
         position = start * self.batch_size  # of the next event in the share of this rank
         skipped = sum(end <= position for end in after)
-        rest: list[EventDataset] = []  # of the batch that is not full yet
+        rest: list[EventDataset] = []  # of the current batch, not yet full
         for i, events in enumerate(self.mixing.load(windows[skipped:]), skipped):
             if self.mixing.shuffle:
                 seed = (self.mixing.seed, epoch, self.mixing.this_rank()[0], i)
@@ -193,14 +193,14 @@ class ByNumber:
 
 
 class WithinLimits:
-    """Batches within limits of particles or pairs, or of like events: the same chunks are mixed in every epoch."""
+    """Batches within limits of particles or pairs, or bucketed: the same chunks are mixed in every epoch."""
 
     def __init__(self, mixing: Mixing, limits: Mapping[str, Any]) -> None:
         self.mixing, counts = mixing, mixing.stream.counts
         order = mixing.order(np.random.default_rng(mixing.seed))
         self.windows = mixing.windows([_OfChunk(i, 0, int(counts[i])) for i in order if counts[i]])
         if len(self.windows) > 1 and len(self.windows[-1]) < mixing.window_size:
-            self.windows[-2:] = [[*self.windows[-2], *self.windows[-1]]]  # too few to be shared among ranks, maybe
+            self.windows[-2:] = [[*self.windows[-2], *self.windows[-1]]]  # it might have too few events for all ranks
         self.plans = []
         for window in self.windows:
             counted = [mixing.stream.lengths[found.chunk] for found in window]
@@ -220,7 +220,7 @@ class WithinLimits:
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from a certain one on."""
         groups = np.array(self.mixing.groups(self.windows))
-        if self.mixing.shuffle:  # the windows of the same groups stay in their order
+        if self.mixing.shuffle:  # windows of the same groups stay in order
             groups = np.random.default_rng((self.mixing.seed, epoch)).permutation(groups.max() + 1)[groups]
         order = groups.argsort(kind="stable")
         while start >= len(self.plans[order[0]]):
@@ -236,7 +236,7 @@ class WithinLimits:
 
 
 def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], window_size: int) -> None:
-    """Warn of groups that can only be read in their order, but are sorted by their target: none are mixed then."""
+    """Warn about groups that can only be read in order and are sorted by target, so that classes are not mixed."""
     groups: dict[int, list[int]] = {}
     for number, chunk in enumerate(labels.chunk_list):
         groups.setdefault(chunk.group, []).append(number)
@@ -249,9 +249,9 @@ def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], window_size: int
         if max(len(first), len(last)) <= 10 and not {*map(tuple, first)} & {*map(tuple, last)}:
             chunk, end = labels.chunk_list[own[0]], labels.chunk_list[own[-1]].stop
             warnings.warn(
-                f"{files[chunk.file]}: the events {chunk.start} to {end} can only be read in their order, and are "
-                f"sorted by {', '.join(labels.schema.targets)}: batches will hold one class each. Write the file anew "
-                "in smaller parts (row_group_size=20000 in Parquet), shuffle its events once, or load it with "
+                f"{files[chunk.file]}: the events {chunk.start} to {end} can only be read in order, and are sorted "
+                f"by {', '.join(labels.schema.targets)}: batches will hold one class each. Write the file again in "
+                "smaller parts (row_group_size=20000 in Parquet), shuffle its events once, or load it with "
                 "EventDataset.from_file",
                 stacklevel=3,
             )

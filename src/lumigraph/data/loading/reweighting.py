@@ -15,9 +15,9 @@ Kind = TypeVar("Kind", bound=Events)
 
 
 class SpectrumWeights:
-    r"""Weigh the events of one class such that their spectrum is that of another class.
+    r"""Weight the events of one class so that their spectrum is that of another class.
 
-    A network then cannot tell the classes apart by, say, the transverse momentum and pseudorapidity of a jet. With
+    A network then cannot distinguish the classes by, say, the transverse momentum and pseudorapidity of a jet. With
     the sums of weights S of the source and T of the target in a bin, a source event in it gets the weight
 
     .. math:: w' = w \, \frac{T_{bin}}{S_{bin}} \, c
@@ -27,27 +27,26 @@ class SpectrumWeights:
     Parameters
     ----------
     bins
-        Edges of the bins, ascending, one sequence per variable; `quantile_edges` finds some. What lies below the first
-        edge or above the last counts in the first or last bin.
+        Edges of the bins, ascending, one sequence per variable; see `quantile_edges`. Values below the first edge or
+        above the last count in the first or last bin.
     source, target
-        Labels of the class that is weighed, and of that whose spectrum it gets.
+        Labels of the class to weight, and of the class whose spectrum it gets.
     keep_total
-        Whether the sum of weights of the source stays as it is; otherwise it becomes that of the target, as far as
-        their bins match.
+        Whether the source keeps its sum of weights; otherwise it gets that of the target in the bins that match.
 
     Raises
     ------
     ValueError
-        If edges do not ascend, or the labels are the same.
+        If edges are not ascending, or the labels are the same.
 
     Notes
     -----
     Weights of either sign are added up as they are. A bin where the sum of source or target is not positive does not
-    match: there is no weight that would help, and source events in it get the weight 0. ``matched`` says which bins
-    match, ``lost`` and ``missed`` which shares of the weights of source and target lie in those that do not: coarser
-    bins make them smaller.
+    match: no weight would help, and source events in it get the weight 0. ``matched`` marks the bins that match;
+    ``lost`` and ``missed`` are the shares of the weights of source and target in bins that do not: coarser bins make
+    them smaller.
 
-    Use such weights for training only: events are counted and models compared with their own weights.
+    Use such weights for training only: count events and compare models with the original weights.
 
     Examples
     --------
@@ -76,14 +75,14 @@ class SpectrumWeights:
         self.source_spectrum, self.target_spectrum = np.zeros(self.shape), np.zeros(self.shape)
 
     def update(self, values: Any, labels: Any, weights: Any = None) -> None:
-        """Take events into account; it may be called for one part of the events after the other.
+        """Take events into account; may be called repeatedly, for one part of the events at a time.
 
         Parameters
         ----------
         values
             Variables (B, D), or (B,) for a single one.
         labels
-            Class of each event, (B,) or (B, 1); other classes than source and target have no influence.
+            Class of each event, (B,) or (B, 1); classes other than source and target are ignored.
         weights
             Weights (B,), 1 if not given.
 
@@ -99,7 +98,7 @@ class SpectrumWeights:
             spectrum += counted.reshape(self.shape)
 
     def weights(self, values: Any, labels: Any, weights: Any = None) -> np.ndarray:
-        """Return the new weight of each event (B,): those of other classes than the source as they were.
+        """Return the new weight of each event (B,), unchanged for classes other than the source.
 
         Parameters
         ----------
@@ -116,17 +115,17 @@ class SpectrumWeights:
 
     @property
     def matched(self) -> np.ndarray:
-        """Which bins hold a positive sum of weights of both classes."""
+        """Mask of the bins with a positive sum of weights in both classes."""
         found: np.ndarray = (self.source_spectrum > 0) & (self.target_spectrum > 0)
         return found
 
     @property
     def ratio(self) -> np.ndarray:
-        """By how much the weights of source events are multiplied in each bin; a ValueError if no bin matches."""
+        """Factor on the weights of source events in each bin; a ValueError if no bin matches."""
         matched = self.matched
         if not matched.any():
             raise ValueError(
-                f"no bin has a positive sum of weights of both classes {self.source!r} (in all "
+                f"no bin has a positive sum of weights of both classes {self.source!r} (total "
                 f"{self.source_spectrum.sum():g}) and {self.target!r} ({self.target_spectrum.sum():g}): check labels "
                 "and bins, and give events to update first"
             )
@@ -136,7 +135,7 @@ class SpectrumWeights:
             total = self.source_spectrum.sum()
             if total <= 0:
                 raise ValueError(
-                    f"the weights of class {self.source!r} add up to {total:g}, a total that cannot be kept: use "
+                    f"the weights of class {self.source!r} must have a positive sum to keep it, got {total:g}: use "
                     "keep_total=False"
                 )
             ratio *= total / self.target_spectrum[matched].sum()
@@ -180,14 +179,14 @@ def _check_finite(values: np.ndarray, weights: np.ndarray) -> None:
 
 
 def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
-    """Return edges between which lie about equally many of some values; fewer bins where many are the same.
+    """Return edges of bins with about equally many values; fewer bins if many values are equal.
 
-    Where there are no more different values than bins, as of a multiplicity or a flag, each has a bin of its own.
+    If there are no more different values than bins, as for a multiplicity or a flag, each has its own bin.
 
     Parameters
     ----------
     values
-        Values of one variable, such as those of the class whose spectrum is wanted, or of a part of the events.
+        Values of one variable, such as those of the target class, or of a part of the events.
     num_bins
         Number of bins.
 
@@ -207,14 +206,14 @@ def quantile_edges(values: Any, num_bins: int) -> np.ndarray:
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1, got {num_bins}")
     if numbers.ndim != 1 or not np.isfinite(numbers).all() or not len(numbers) or np.ptp(numbers) == 0:
-        raise ValueError(f"edges need a vector of finite values, not all the same, got the shape {numbers.shape}")
+        raise ValueError(f"values must be a vector of finite numbers, not all the same, got shape {numbers.shape}")
     edges = np.unique(numbers)
     if len(edges) > num_bins:
         quantiles = np.quantile(numbers, np.linspace(0, 1, num_bins + 1))
         edges = np.unique(quantiles)
         if quantiles[-2] < quantiles[-1]:
             return edges
-    return np.append(edges, np.nextafter(edges[-1], np.inf))  # or the largest value would share the bin below it
+    return np.append(edges, np.nextafter(edges[-1], np.inf))  # otherwise the largest value would share the bin below
 
 
 def _share(spectrum: np.ndarray, chosen: np.ndarray) -> float:
@@ -231,25 +230,25 @@ def reweighted(
     num_bins: int = 20,
     keep_total: bool = True,
 ) -> Kind:
-    """Return training events in which one class has the spectrum of another, by their weights.
+    """Return training events reweighted so that one class has the spectrum of another.
 
     Parameters
     ----------
     events
         Events with one target, in memory or in files; files are read once.
     feats
-        Event features whose joint spectrum it is, such as pT and eta of a jet.
+        Event features of the joint spectrum, such as pT and eta of a jet.
     source, target
-        Labels of the class that is weighed, and of that whose spectrum it gets.
+        Labels of the class to weight, and of the class whose spectrum it gets.
     num_bins
-        Bins of each feature, in which the target has equally many events.
+        Number of bins per feature, with equally many target events in each.
     keep_total
         As in `SpectrumWeights`.
 
     Raises
     ------
     SchemaError
-        If a feature is no event feature.
+        If a feature is not an event feature.
     ValueError
         If a feature has fewer than two different values in the target class, or no bin matches.
 
@@ -265,12 +264,14 @@ def reweighted(
     schema = events.schema
     for name in feats:
         if name not in schema.event_feats:
-            raise SchemaError(f"{name!r} is no event feature: {near(name, schema.event_feats)}; name it in event_feats")
+            raise SchemaError(
+                f"{name!r} is not an event feature: {near(name, schema.event_feats)}; name it in event_feats"
+            )
     columns = [list(schema.event_feats).index(name) for name in feats]
 
     def parts(of: EventDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         if of.y is None or of.y.size(1) != 1:
-            raise SchemaError(f"reweighting needs events with one target, the label; they have {list(schema.targets)}")
+            raise SchemaError(f"events must have one target, the label, for reweighting, got {list(schema.targets)}")
         u = np.empty((len(of), 0)) if of.u is None else of.u.numpy()
         return u[:, columns], of.y[:, 0].numpy(), None if of.weight is None else of.weight.numpy()
 
@@ -285,8 +286,8 @@ def reweighted(
     for name, column in zip(feats, wanted.T, strict=True):
         if len(np.unique(column)) < 2:
             raise ValueError(
-                f"class {target!r} has no spectrum of {name!r} to give: it needs two different values at least, but "
-                f"its {len(column)} events have {np.unique(column).tolist()}; check target and feats"
+                f"class {target!r} must have at least two different values of {name!r}, got "
+                f"{np.unique(column).tolist()} in {len(column)} events: check target and feats"
             )
     edges = [quantile_edges(column, num_bins) for column in wanted.T]
     spectrum = SpectrumWeights(edges, source, target, keep_total=keep_total)

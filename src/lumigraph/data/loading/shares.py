@@ -1,4 +1,4 @@
-"""Shares of the events of files: which of them a part of a split has."""
+"""Shares of the events of files: the parts of a split."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,20 +10,20 @@ __all__ = ["Share", "check_fractions", "shares_of"]
 
 
 class Share(NamedTuple):
-    """The events whose random number, a function of their own number and the seed, is in an interval."""
+    """The events whose random number, a function of event number and seed, is in an interval."""
 
     low: float
     high: float
     seed: int
 
     def has(self, numbers: np.ndarray) -> np.ndarray:
-        """Return which of the events with these numbers belong to it."""
+        """Return which of the events with these numbers belong to the share."""
         drawn = _uniform(numbers, self.seed)
         return (drawn >= self.low) & (drawn < self.high)
 
 
 def shares_of(fractions: Sequence[float], seed: int) -> list[Share]:
-    """Return disjoint shares of the events, of about these sizes.
+    """Return disjoint shares of the events, of approximately these sizes.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def shares_of(fractions: Sequence[float], seed: int) -> list[Share]:
 
 
 def check_fractions(fractions: Sequence[float]) -> None:
-    """Raise a ValueError unless fractions are shares of a whole."""
+    """Raise a ValueError unless fractions are positive with a sum of at most 1."""
     if min(fractions, default=0) <= 0 or sum(fractions) > 1 + 1e-9:
         raise ValueError(f"fractions must be positive and add up to 1 at most, got {list(fractions)}")
 

@@ -26,7 +26,7 @@ __all__ = ["EventStream"]
 
 
 class Table(NamedTuple):
-    """A chunk as its file holds it: all its events, and the data set of those that are selected."""
+    """A chunk as in its file: all its events, and the data set of the selected ones."""
 
     path: str
     columns: Columns
@@ -37,19 +37,19 @@ class Table(NamedTuple):
 class EventStream(ChunkedEvents):
     """Events of files that need not fit into memory.
 
-    The events are read in chunks, only the columns that the schema needs. `loader` serves them shuffled as Batches for
-    a training; `chunks` gives them in the order of the files; `read` loads them all.
+    The events are read in chunks, only the columns that the schema needs. `loader` serves them as Batches, shuffled for
+    training; `chunks` yields them in the order of the files; `read` loads them all.
 
     Parameters
     ----------
     paths
         One file or several, also with ``*`` and ``?``; a tree of a ROOT file as ``file.root:tree``.
     schema
-        What to read.
+        The columns to read.
     labelled
-        Whether targets and weight are needed; without it they may be missing.
+        Whether targets and weight are needed; otherwise they may be missing.
     chunk_size
-        Most events that are read at once.
+        Maximum number of events read at once.
 
     Raises
     ------
@@ -61,8 +61,8 @@ class EventStream(ChunkedEvents):
     **Memory.** Chunks of ``chunk_size`` events, of which a shuffled loader holds two to three times ``window_size``,
     and more with worker processes.
 
-    **Numbers.** Events are numbered over all files in their order, those that are not selected included; messages about
-    an event name its number in its file.
+    **Numbers.** Events are numbered over all files in order, including those not selected; messages about an event give
+    its number in its file.
 
     Examples
     --------
@@ -93,22 +93,22 @@ class EventStream(ChunkedEvents):
 
     @property
     def name(self) -> str:
-        """The files, in words."""
+        """The files, as text for messages."""
         return self.files[0] + (f" and {len(self.files) - 1} more" if self.files[1:] else "")
 
     @property
     def without_numbers(self) -> list[str]:
-        """Columns of the files that hold no numbers, such as text."""
+        """Columns of the files that are not numeric, such as text."""
         return self._files.without_numbers
 
     @property
     def chunk_list(self) -> list[Chunk]:
-        """The chunks of the files, in their order."""
+        """The chunks of the files, in order."""
         return self._files.chunks
 
     @cached_property
     def lengths(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Number and particles of each selected event, by chunk; found in one pass when first asked for."""
+        """Number and particles of each selected event, by chunk; found in one pass on first use."""
         schema = replace(self.schema, event_feats=(), cat_feats=(), targets=(), weight=None, ids=())
         fewer = self._of(schema)
         parts = (fewer.events_of(i) for i in range(len(self.chunk_list)))
@@ -117,7 +117,7 @@ class EventStream(ChunkedEvents):
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Selected events of each chunk."""
+        """Number of selected events of each chunk."""
         if self.schema.event_selection:
             counting = self._without_particles()
             return np.array([len(counting.events_of(i)) for i in range(len(self.chunk_list))], dtype=np.int64)
@@ -141,27 +141,27 @@ class EventStream(ChunkedEvents):
             return events if self._weights is None else events.with_weights(self._weights(events))
 
     def locating(self, part: EventDataset) -> AbstractContextManager[None]:
-        """Let an error about an event of a part name its file, and its number in that."""
+        """Let an error about an event of a part name its file and its number there."""
         return self._files.located(part.numbers)
 
     def located(self, numbers: np.ndarray) -> AbstractContextManager[None]:
-        """Let an error about one of the events with these numbers name its file, and its number in that."""
+        """Let an error about one of the events with these numbers name its file and its number there."""
         return self._files.located(numbers)
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:
-        """Yield the selected events in the order of the files, in parts of ``chunk_size`` at most."""
+        """Yield the selected events in the order of the files, in parts of at most ``chunk_size``."""
         for number in range(len(self.chunk_list)):
             events = self.events_of(number)
             if len(events):
                 yield from events.chunks(len(events) if chunk_size is None else chunk_size)
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[Table]:
-        """Yield chunk by chunk what the files hold, beside the events that are made of it.
+        """Yield, chunk by chunk, the columns of the files and the events made from them.
 
         Parameters
         ----------
         columns
-            Columns to read as they are, of those that a file has; all that repeat no others if not given.
+            Columns to read as they are, if a file has them; by default all that do not repeat others.
         """
         for chunk in self.chunk_list:
             found, arrays = self._files.table(chunk, columns)
@@ -173,31 +173,31 @@ class EventStream(ChunkedEvents):
         Raises
         ------
         SchemaError
-            If a file cannot be read, or an identifier has integers in one file and other numbers in another one.
+            If a file cannot be read, or an identifier has integers in one file and other numbers in another.
         """
         return EventDataset.gathered(map(self.events_of, range(len(self.chunk_list))), self._files)
 
     def split(self, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0) -> tuple["EventStream", ...]:
         """Split the events at random into disjoint parts, the same ones for the same seed.
 
-        Each event goes where a random number sends it that follows from its own number and the seed. Every part reads
-        all of the files; files of their own for each part are read faster.
+        A random number that depends on its own number and the seed sends each event to a part. Every part reads all
+        files; separate files for each part are faster.
 
         Parameters
         ----------
         fractions
-            Share of each part, such as training, validation and test; they add up to 1 at most.
+            Fraction of each part, such as training, validation and test; their sum is at most 1.
         seed
             Seed of the random numbers.
 
         Raises
         ------
         ValueError
-            If the shares are not positive, or add up to more than 1.
+            If the fractions are not positive or add up to more than 1, or this is already a part of a split.
         """
         shares = shares_of(fractions, seed)
         if self._share is not None:
-            raise ValueError("this is a part of a split already: split the whole into as many parts as you need")
+            raise ValueError("this is already a part of a split: split the whole into as many parts as you need")
         return tuple(self._with_share(share) for share in shares)
 
     def _with_share(self, share: Share) -> "EventStream":
@@ -215,7 +215,7 @@ class EventStream(ChunkedEvents):
         return fewer
 
     def _without_particles(self, **kept: Any) -> "EventStream":
-        """Return the same events with some columns of the events only, where their selection needs no particles."""
+        """Return the same events with some event columns only, and particles only if the selection needs them."""
         left_out: dict[str, Any] = {"event_feats": (), "cat_feats": (), "targets": (), "weight": None, "ids": ()}
         if not self.schema.event_selection:
             left_out |= {"vecs": (), "collections": (), "feats_per_vec": (), "object_selection": {}}
@@ -223,13 +223,13 @@ class EventStream(ChunkedEvents):
         return self._of(replace(self.schema, **{**left_out, **kept}))
 
     def weighted(self, weights: Callable[[EventDataset], Any]) -> "EventStream":
-        """Return the same events with other weights, (B,): those that a function gives for the events of a chunk."""
+        """Return the same events with the weights, (B,), that a function returns for the events of a chunk."""
         other = copy(self)
         other._weights = weights
         return other
 
     def checked(self, check: Callable[[EventDataset], Any]) -> "EventStream":
-        """Return the same events, which a function looks at as they are read; its errors then name file and event."""
+        """Return the same events, checked by a function as they are read; its errors name file and event."""
         other = copy(self)
         other._check = check
         return other
@@ -242,7 +242,7 @@ class EventStream(ChunkedEvents):
         return sum(float(part.weight.double().sum()) for part in parts if part.weight is not None) / len(self)
 
     def cat_szs(self) -> list[int]:
-        """Return the cardinality of each category: one more than its largest code."""
+        """Return the cardinality of each category, its largest code plus one."""
         parts = self._without_particles(cat_feats=self.schema.cat_feats).chunks()
         sizes = [part.cat_szs() for part in parts] or [[1] * len(self.schema.cat_feats)]
         return [max(column) for column in zip(*sizes, strict=True)]
@@ -266,47 +266,47 @@ class EventStream(ChunkedEvents):
         Parameters
         ----------
         batch_size, particles_per_batch, pairs_per_batch
-            Most events, particles and ordered pairs of particles of a batch; at least one of them. With
+            Maximum numbers of events, particles and ordered pairs of particles in a batch; give at least one. With
             ``batch_size`` alone the last batch of a rank may have fewer events, or one more.
         bucketed
             Whether events of nearly the same multiplicity share a batch.
         shuffle
             Whether to shuffle: chunks come in random order, and the events of ``window_size`` chunks at a time are
-            mixed; anew in each epoch, and the same for the same seed, epoch and ranks.
+            mixed, differently in each epoch but identically for the same seed, epoch and ranks.
         seed
             Seed of the shuffle.
         window_size
-            Chunks whose events are mixed.
+            Number of chunks whose events are mixed.
         num_workers
             Processes that read and mix; the order of the events does not depend on it.
         rank, num_ranks
-            Which share of the events to load, out of how many; by default that of this process in a distributed
-            training. Each event is in exactly one share, and the shares have equally many batches. With
-            ``batch_size`` alone each rank reads its own chunks, and the shares differ by one event at most.
+            The share of the events to load, and the number of shares; by default those of this process in a
+            distributed training. Each event is in exactly one share, and the shares have equally many batches.
+            With ``batch_size`` alone each rank reads its own chunks, and the shares differ by at most one event.
 
         Raises
         ------
         ValueError
-            If there are no events or too few for the ranks, or a limit is missing, not positive or too small.
+            If there are no events or too few for the ranks, or the limits are missing, not positive or too small.
 
         Notes
         -----
-        **Limits** other than ``batch_size`` need the particles of each event: they are counted in one pass when the
-        loader is made. The same chunks are then mixed in every epoch, in another order each time, and every rank reads
-        all of them.
+        **Limits** other than ``batch_size`` need the particles of each event, counted in one pass when the loader is
+        made. The same chunks are then mixed in every epoch, in a different order each time, and every rank reads all
+        of them.
 
-        **Memory.** Most batches are views of the events that were mixed together, all of which stay as long as one of
-        their batches does; of a batch that is kept or saved take ``batch.clone()``. Pages of memory are kept, see
+        **Memory.** Most batches are views of the events that were mixed together, all of which stay in memory as long
+        as one of their batches does; to keep or save a batch, use ``batch.clone()``. Pages of memory are kept, see
         `lumigraph.keep_pages`.
         """
         check_counts(window_size=window_size)
         check_counts(0, seed=seed, num_workers=num_workers)
         check_rank(rank, num_ranks)
         if len(self) == 0:
-            raise ValueError(f"{self.name}: there are no events that are selected, so there is nothing to load")
+            raise ValueError(f"{self.name}: there must be selected events to load, got none")
         if shuffle and self._files.labelled and self.schema.targets:
             warn_if_sorted(self._without_particles(targets=self.schema.targets), self.files, window_size)
-        keep_pages()  # what is mixed is large, and its memory is freed and asked for again all the time
+        keep_pages()  # mixing frees and requests large blocks of memory all the time
         mixing = Mixing(self, shuffle, seed, window_size, num_workers, rank, num_ranks)
         if batch_size is not None and particles_per_batch is None and pairs_per_batch is None and not bucketed:
             return EventLoader(ByNumber(mixing if shuffle else mixing._replace(window_size=1), batch_size))

@@ -1,7 +1,7 @@
-"""What a model looks at: over many events, and in one event.
+"""Importance of features and particles to a model: over many events, and in one event.
 
-`permutation_importance` says by how much a model gets worse without a feature or a kind of object;
-`particle_attributions` says what each particle of one event adds to the output.
+`permutation_importance` measures how much worse a model gets without a feature or a kind of object;
+`particle_attributions` gives the contribution of each particle of one event to the output.
 """
 
 from .attribution import particle_attributions

@@ -1,4 +1,4 @@
-"""What each particle of one event adds to the output of a model."""
+"""Contribution of each particle of one event to the output of a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Method", "particle_attributions"]
 
 Method = Literal["shapley", "removal", "integrated_gradients"]
 
-#: Ordered pairs of particles that are looked at in one pass: as many as a small machine has memory for.
+#: Limit on ordered pairs of particles per pass, so that a small machine has enough memory.
 _PAIRS = 200_000
 
 
@@ -35,42 +35,42 @@ def particle_attributions(
     n_samples: int = 50,
     seed: int = 0,
 ) -> Float[Tensor, " particles"]:
-    r"""Compute what each particle of an event adds to the output of a model, with Captum.
+    r"""Compute the contribution of each particle of an event to the output of a model, with Captum.
 
-    ``"shapley"``: the mean change of the output when the particle joins the others, which come in a random order,
+    ``"shapley"``: the mean change of the output when particles are added in a random order,
 
     .. math:: a_i = \big\langle f(S_i \cup \{i\}) - f(S_i) \big\rangle, \qquad
               \sum_i a_i = f(\text{event}) - f(\varnothing)
 
-    where :math:`S_i` are the particles ahead of it. The sum is exact for any number of orders.
+    where :math:`S_i` are the particles added before particle :math:`i`. The sum is exact for any number of orders.
     ``"removal"``: the change when the particle alone is missing, :math:`f(\text{event}) - f(\text{event} \setminus i)`.
-    Two particles of which either would do get nothing.
-    ``"integrated_gradients"``: the gradient by the particle's features times these, averaged over the way on which all
-    features grow from 0. It adds up to :math:`f(\text{event}) - f(0 \cdot \text{event})`, with an error that falls
-    with ``n_samples``. The fastest for many particles.
+    If either of two particles is enough, both get 0.
+    ``"integrated_gradients"``: the gradient with respect to the particle's features times these, averaged along the
+    path on which all features grow from 0. It adds up to :math:`f(\text{event}) - f(0 \cdot \text{event})`, with an
+    error that falls with ``n_samples``. It is the fastest for many particles.
 
     Parameters
     ----------
     module
-        A torch module that takes a Batch and gives (B, outputs), such as ``model.model``. The output of a model that
-        classifies is taken before the sigmoid or softmax: the log-odds.
+        A torch module that takes a Batch and returns (B, outputs), such as ``model.model``. The output of a classifier
+        is taken before the sigmoid or softmax: the log-odds.
     batch
         A Batch, or the Data of one event. Event features and categories stay as they are.
     event
         Number of the event in the batch.
     method
-        How, see above.
+        See above.
     output
         Number of the output.
     n_samples
-        Random orders for ``"shapley"``, steps for ``"integrated_gradients"``; of no effect on ``"removal"``.
+        Random orders for ``"shapley"``, steps for ``"integrated_gradients"``; no effect on ``"removal"``.
     seed
-        Of the random orders.
+        Seed of the random orders.
 
     Returns
     -------
     Tensor
-        A number for each particle, in the units of the output.
+        One number per particle, in the units of the output.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def particle_attributions(
 
     Notes
     -----
-    **Shape.** (particles of the event,). **Limits.** An event with a particle missing may be like none that the model
-    was trained on; event features such as the sum of transverse momenta still count it.
+    **Shape.** (particles of the event,). **Limits.** An event without one particle may be unlike any the model was
+    trained on; event features such as the sum of transverse momenta still include it.
 
     References
     ----------
@@ -99,7 +99,7 @@ def particle_attributions(
     True
     """
     if method not in get_args(Method):
-        raise ValueError(f"method is {method!r}, expected one of {list(get_args(Method))}.")
+        raise ValueError(f"method must be one of {list(get_args(Method))}, got {method!r}")
     check_counts(n_samples=n_samples)
     captum = _captum()
     first = next(module.parameters(), torch.empty(0))
@@ -139,17 +139,15 @@ def _captum() -> Any:
 
 
 def _one_event(batch: Data, event: int) -> Data:
-    """Return one event as a Batch or Data of its own."""
+    """Return one event as a separate Batch or Data."""
     num_events = batch.num_graphs if isinstance(batch, Batch) else 1
     if not 0 <= event < num_events:
-        raise ValueError(
-            f"event is {event}, expected a number from 0 to {num_events - 1}, as the batch has {num_events}."
-        )
+        raise ValueError(f"event must be from 0 to {num_events - 1}, as the batch has {num_events}, got {event}")
     return batch[event] if isinstance(batch, Batch) else batch
 
 
 def _column(module: nn.Module, single: Data, output: int) -> Callable[[Particles], Tensor]:
-    """Return the function that gives one output, before a sigmoid or softmax, for other particles of an event."""
+    """Return a function of the particles of an event that gives one output, before a sigmoid or softmax."""
     fields = {name: single[name] for name in ("u", "cat") if name in single and single[name] is not None}
 
     names = names_of(single)
@@ -159,11 +157,11 @@ def _column(module: nn.Module, single: Data, output: int) -> Callable[[Particles
         copies = {name: value.expand(num_events, -1) for name, value in fields.items()}
         out = _logits(module, make_batch(particles, names=names, **copies))
         if not 0 <= output < out.size(1):
-            raise ValueError(f"output is {output}, expected a number from 0 to {out.size(1) - 1}.")
+            raise ValueError(f"output must be from 0 to {out.size(1) - 1}, got {output}")
         return out[:, output]
 
     with evaluating(module):
-        evaluate(particles_of(single))  # an error in a model or an argument comes from here, not from within Captum
+        evaluate(particles_of(single))  # errors in the model or an argument are raised here, not within Captum
     return evaluate
 
 
@@ -175,12 +173,12 @@ def _logits(module: nn.Module, batch: Batch) -> Tensor:
 
 
 def _some_of(particles: Particles, chosen: Tensor) -> Particles:
-    """Return one event for each row of a mask (events, particles), with the particles that it has."""
+    """Return one event for each row of a mask (events, particles), with the selected particles."""
     member = chosen.nonzero()[:, 1]
     return Particles(particles.x[member], particles.slot[member], lengths_to_ptr(chosen.sum(1)))
 
 
 def _copies(particles: Particles, x: Float[Tensor, "events particles features"]) -> Particles:
-    """Return one event for each matrix, with its features."""
+    """Return one event for each matrix of features."""
     lengths = torch.full((len(x),), x.size(1), device=x.device)
     return Particles(x.flatten(0, 1), particles.slot.repeat(len(x)), lengths_to_ptr(lengths))

@@ -1,4 +1,4 @@
-"""By how much a model gets worse without a feature or a kind of object."""
+"""How much worse a model gets without a feature or a kind of object."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from ..prediction import need_events
 
 __all__ = ["ImportanceTable", "permutation_importance"]
 
-#: A figure of merit of targets and predictions, the larger the better; ``metric(y, out, weights=w)``.
+#: A figure of merit of targets and predictions, larger is better; ``metric(y, out, weights=w)``.
 Metric = Callable[..., Any]
 
 
 class ImportanceTable(dict[str, Estimate]):
-    """By how much a model gets worse without each feature or object, the most important first.
+    """How much worse a model gets without each feature or object, most important first.
 
-    A dict of `lumigraph.metrics.Estimate` by name; as text it is a table.
+    A dict of `lumigraph.metrics.Estimate` by name; it prints as a table.
 
     Attributes
     ----------
     metric
-        ``"loss"``, the numbers are its relative rise; or the name of a figure of merit, they are its fall.
+        ``"loss"``: the numbers are its relative rise; or the name of a figure of merit: they are its fall.
     before
-        Value of the metric on the events as they are.
+        Value of the metric on the unchanged events.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class ImportanceTable(dict[str, Estimate]):
 
     @property
     def label(self) -> str:
-        """What the numbers are."""
+        """Meaning of the numbers."""
         name = "AUC" if self.metric == "auc" else self.metric.replace("_", " ")
         return "relative rise of the loss" if name == "loss" else f"fall of {name}"
 
@@ -75,7 +75,7 @@ def permutation_importance(
     n_repeats: int = 5,
     seed: int = 0,
 ) -> ImportanceTable:
-    r"""Compute by how much a model gets worse when a feature, or a kind of object, is taken from other events.
+    r"""Compute how much worse a model gets when a feature, or a kind of object, is taken from other events.
 
     For events :math:`e` and their random permutations :math:`\pi`:
 
@@ -85,33 +85,33 @@ def permutation_importance(
     Parameters
     ----------
     module, description
-        Head, body and tail of a trained model, and what they are made of: its ``model`` and ``model_builder``.
+        Head, body and tail of a trained model, and their description: its ``model`` and ``model_builder``.
     events
-        Events with targets that it was not trained on; a stream is read into memory.
+        Events with targets that the model was not trained on; a stream is read into memory.
     by
         ``"feature"``: each event feature and each category is shuffled over the events, each feature of particles over
-        the particles of all events. ``"object"``: all objects of a name or collection, with all their features and
-        however many they are, are taken from another event together; ``event features`` and ``categories`` are one
-        group each.
+        the particles of all events. ``"object"``: all objects of a name or collection, whatever their number, are
+        taken together from another event with all their features; ``event features`` and ``categories`` are one group
+        each.
     metric
-        ``"loss"``, or a figure of merit such as `lumigraph.metrics.auc`, the larger the better: it is called as
+        ``"loss"``, or a figure of merit such as `lumigraph.metrics.auc`, larger is better: it is called as
         ``metric(targets, predictions, weights=weights)`` and returns a number or an `Estimate`.
     n_repeats
-        How often each is shuffled; the uncertainty is that of the mean over the repeats.
+        Number of shuffles of each; the uncertainty is that of the mean over the repeats.
     seed
         Seed of the shuffling.
 
     Raises
     ------
     ValueError
-        If an option is not as described, there are no events, or the particles don't tell their collection.
+        If an option is invalid, there are no events, or the collection of a particle is unknown.
     TypeError
         If ``events`` is neither a data set nor a stream.
 
     Notes
     -----
-    **Limits.** What other features tell as well is not missed: px and py are of little importance beside pt and phi,
-    and their loss together may still be a great one. The uncertainty does not hold that of a small number of events.
+    **Limits.** Information that other features also hold is not missed: px and py matter little beside pt and phi, yet
+    losing all of them may matter greatly. The uncertainty does not include that of a small number of events.
 
     References
     ----------
@@ -127,16 +127,16 @@ def permutation_importance(
     ['a', 'b']
     """
     if by not in ("feature", "object"):
-        raise ValueError(f"by is {by!r}, expected 'feature' or 'object'.")
+        raise ValueError(f"by must be 'feature' or 'object', got {by!r}")
     if metric != "loss" and not callable(metric):
-        raise ValueError(f"metric is {metric!r}, expected 'loss' or a function such as lumigraph.metrics.auc.")
-    check_counts(2, n_repeats=n_repeats)  # else nothing is known of the spread
+        raise ValueError(f"metric must be 'loss' or a function such as lumigraph.metrics.auc, got {metric!r}")
+    check_counts(2, n_repeats=n_repeats)  # one repeat has no spread
     need_events(events)
     read = events.read()
     merit = _merit(module, description, metric)
     before = merit(read)
     if metric == "loss" and not before > 0:
-        raise ValueError(f"the loss is {before:g}: nothing can be said relative to it")
+        raise ValueError(f"the loss must be above 0 for a relative rise, got {before:g}")
     random = torch.Generator().manual_seed(seed)
     changes = _features(read.schema) if by == "feature" else _objects(read)
     found: dict[str, Estimate] = {}
@@ -150,7 +150,7 @@ def permutation_importance(
 
 
 def _merit(module: nn.Module, description: ModelBuilder, metric: Any) -> Callable[[EventDataset], float]:
-    """Return the function that gives the metric of events."""
+    """Return a function that computes the metric of events."""
     if metric == "loss":
         return lambda events: mean_loss(module, description, events)
 
@@ -164,7 +164,7 @@ def _merit(module: nn.Module, description: ModelBuilder, metric: Any) -> Callabl
 
 @contextmanager
 def _unchecked(module: nn.Module) -> Iterator[None]:
-    """Let a boost network take a shuffled component, which makes four-momenta that are none."""
+    """Turn off the checks of boost networks: shuffled components do not form valid four-momenta."""
     checking = [m for m in module.modules() if getattr(m, "validate", False)]
     try:
         for m in checking:
@@ -175,7 +175,7 @@ def _unchecked(module: nn.Module) -> Iterator[None]:
             m.validate = True  # type: ignore[assignment]
 
 
-#: Returns events of which something is from other ones.
+#: Returns events with some values taken from other events.
 _Change = Callable[[EventDataset, torch.Generator], EventDataset]
 
 
@@ -188,7 +188,7 @@ def _features(schema: EventSchema) -> dict[str, _Change]:
 
 
 def _shuffled(field: str, columns: int | slice) -> _Change:
-    """Return the change that takes columns of a field from other events, or particles."""
+    """Return a change that takes columns of a field from other events or particles."""
 
     def change(events: EventDataset, random: torch.Generator) -> EventDataset:
         values: Tensor = getattr(events, field)
@@ -224,24 +224,24 @@ def _kinds(events: EventDataset) -> Tensor:
         return torch.zeros(len(particles.x), dtype=torch.long)
     columns = dict(zip(schema.feats_per_vec, particles.x.unbind(1), strict=True))
     flags = [f"is_{name}" for name in schema.collections]
-    if sum(flag in columns for flag in flags) >= len(flags) - 1:  # the one without a flag is where no other is set
+    if sum(flag in columns for flag in flags) >= len(flags) - 1:  # no flag set: the collection that has none
         kind = torch.stack([columns.get(flag, torch.full((len(particles.x),), 0.5)) for flag in flags]).argmax(0)
     elif "kind" in columns:
         kind = columns["kind"].long()
     else:
         kind = torch.tensor([-1])
-    # collections stand one behind the other in an event: anything else is a column of the file with the same name
+    # the particles of an event are sorted by collection: otherwise the column is one of the file with the same name
     within = particles.slot[1:] > 0
     if bool(((kind < 0) | (kind >= len(flags))).any()) or bool((kind.diff()[within] < 0).any()):
         raise SchemaError(
-            f"the particles don't tell their collection {list(schema.collections)}: have {flags} or 'kind' among the "
-            "feats_per_vec, which are made for you where the file has no columns of such names"
+            f"feats_per_vec must tell particles of the collections {list(schema.collections)} apart: add {flags} or "
+            "'kind', which are computed if the file has no columns of these names"
         )
     return kind
 
 
 def _exchanged(kind: Tensor, number: int) -> _Change:
-    """Return the change that takes the particles of a kind from other events, as many as they are there."""
+    """Return a change that takes all particles of a kind from other events, whatever their number."""
 
     def change(events: EventDataset, random: torch.Generator) -> EventDataset:
         x, slot, ptr = particles_of(events.batch())
@@ -251,7 +251,7 @@ def _exchanged(kind: Tensor, number: int) -> _Change:
         order = torch.from_numpy(np.lexsort((slot.numpy(), kind.numpy(), event.numpy())))
         ptr = lengths_to_ptr(torch.bincount(event, minlength=len(events)))
         slot = slot[order] if events.schema.vecs else ptr_to_slot(ptr)
-        if (most := events.schema.max_particles) is not None:  # as when events are read: the first so many
+        if (most := events.schema.max_particles) is not None:  # keep the first ones, as when events are read
             order, slot = order[slot < most], slot[slot < most]
             ptr = lengths_to_ptr(ptr.diff().clamp(max=most))
         changed = copy.copy(events)

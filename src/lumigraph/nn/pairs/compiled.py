@@ -66,10 +66,10 @@ def kernel() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(_compiled(compiler)))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: no home directory
-        said = getattr(error, "stderr", None) or error
+        reason = getattr(error, "stderr", None) or error
         warnings.warn(
             f"the kernel for pair sums could not be compiled with {compiler}; plain torch, which is slower, is used "
-            f"instead (LUMIGRAPH_COMPILE=0 in the environment silences this warning): {said}",
+            f"instead (LUMIGRAPH_COMPILE=0 in the environment silences this warning): {reason}",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -63,11 +63,11 @@ def take_apart(layers: Layers) -> list[PairLayer] | None:
     for dense in layers._modules.values():
         if type(dense) is not Dense or _is_watched(dense):
             return None
-        linear, *behind = dense._modules.values()
+        linear, *rest = dense._modules.values()
         if type(linear) is not nn.Linear or linear.bias is None or _is_watched(linear):
             return None
         act, norm = _LINEAR, None
-        for module in behind:
+        for module in rest:
             if type(module) in pair_blocks.ACTIVATIONS and act is _LINEAR:
                 act = module
             elif type(module) is BatchNorm and not module.training:

@@ -1,1 +1,1 @@
-"""A report on a model, as one page of HTML."""
+"""A report on a model, as one HTML page."""

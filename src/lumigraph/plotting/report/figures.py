@@ -1,4 +1,4 @@
-"""The pictures of a report, each as a piece of HTML with its caption."""
+"""The figures of a report, each as HTML with its caption."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
 
 
 def prediction_figures(model: Model, found: Gathered, settings: PlotSettings) -> Iterator[str]:
-    """Yield how good the predictions are, as the objective has it."""
+    """Yield the figures of the quality of predictions, by objective."""
     targets, out = found.some.schema.targets, found.out
     weights = () if found.weight is None else (found.weight,)
     if model.objective == "multiclass":
         draw = partial(plot_confusion, found.y[:, 0], out, *weights, settings=settings)
-        yield figure(draw, "Confusion matrix: which share of a true class is taken for which one.")
+        yield figure(draw, "Confusion matrix: the share of each true class in each predicted class.")
         return
     names = list(targets) if model.n_out > 1 else [model_name(model)]
     curves = {name: (found.y[:, i], out[:, i], *weights) for i, name in enumerate(names)}
@@ -60,7 +60,7 @@ def _classification(
         yield figure(draw, f"Distribution of the scores of each class{about}, each of unit area, weighted.")
         if sample[1].min() >= 0 and sample[1].max() <= 1:
             draw = partial(plot_calibration, {name: sample}, settings=settings)
-            yield figure(draw, f"Calibration{about}: on the diagonal a score is the probability that it looks like.")
+            yield figure(draw, f"Calibration{about}: on the diagonal, a score is the probability of signal.")
 
 
 def _regression(curves: dict[str, tuple[Any, ...]], targets: Sequence[str], settings: PlotSettings) -> Iterator[str]:
@@ -79,7 +79,7 @@ def training_figures(model: Model, settings: PlotSettings) -> Iterator[str]:
 
 
 def importance_figures(model: Model, events: EventDataset, settings: PlotSettings) -> Iterator[str]:
-    """Yield permutation importance by object and by feature: the fall of the AUC, or else the rise of the loss."""
+    """Yield permutation importance by object and by feature: fall of the AUC, or otherwise rise of the loss."""
     metric: Any = auc if model.objective == "classification" and model.n_out == 1 else "loss"
 
     def draw(by: Any) -> Axes:
@@ -88,11 +88,11 @@ def importance_figures(model: Model, events: EventDataset, settings: PlotSetting
 
     if events.schema.objects:
         yield figure(partial(draw, "object"), "By kind of object; event features are one group.")
-    yield figure(partial(draw, "feature"), "By feature: those of particles are shuffled over all particles.")
+    yield figure(partial(draw, "feature"), "By feature; features of particles are shuffled over all particles.")
 
 
 def inside_figures(model: Model, events: EventDataset, settings: PlotSettings) -> Iterator[str]:
-    """Yield what an interaction or a boost network does in the first of these events."""
+    """Yield figures of an interaction or a boost network in the first event."""
     parts, names = list(model.model.modules()), events.schema.feats_per_vec
     first = events.batch([0])
     if any(isinstance(part, InteractionNet) for part in parts) and {"px", "py"} <= set(names):
@@ -118,7 +118,7 @@ def event_figures(events: EventDataset, captions: Sequence[str], settings: PlotS
 
 
 def _untitled(draw: Callable[[], Axes]) -> Axes:
-    """Draw without the number of the event in its title: it is that in a batch, which nobody has seen."""
+    """Draw without the number of the event in the title: it refers to an internal batch."""
     ax = draw()
     title = ax.get_title(loc="left")
     ax.set_title(title.partition(": ")[2] or title.replace("Event 0 ", "Event "), loc="left")

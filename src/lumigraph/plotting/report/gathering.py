@@ -1,4 +1,4 @@
-"""What a report needs of the events, gathered in one pass over a file of any size."""
+"""Data of a report, gathered in one pass over a file of any size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...model.prediction import scored_parts, with_targets
 
 __all__ = ["Extreme", "Gathered", "gather"]
 
-#: Events that importance is computed from: enough for its uncertainty, and few enough for a minute.
+#: Number of events for importance: enough for its uncertainty, few enough to take about a minute.
 _FOR_IMPORTANCE = 3000
 
 _EXTREMES = 10
@@ -23,14 +23,14 @@ _EXTREMES = 10
 
 @dataclass
 class Extreme:
-    """Events with the highest or lowest predictions: in order, with predictions and targets beside them."""
+    """Events with the highest or lowest predictions, in order, with predictions and targets."""
 
     events: EventDataset
     rank: Float[np.ndarray, " events"]
     out: Float[np.ndarray, "events outputs"]
 
     def merged(self, other: Extreme, sign: int) -> Extreme:
-        """Return the foremost ones of both: the highest rank first for sign 1, the lowest for -1."""
+        """Return the most extreme events of both: the highest rank first for sign 1, the lowest for -1."""
         rank = np.concatenate([self.rank, other.rank])
         first = np.argsort(-sign * rank, kind="stable")[:_EXTREMES]
         events = EventDataset.concatenate([self.events, other.events]).select(first)
@@ -39,7 +39,7 @@ class Extreme:
 
 @dataclass
 class Gathered:
-    """Predictions (events, outputs), targets, weights and ranges of all events, and some of the events themselves."""
+    """Predictions (events, outputs), targets, weights and ranges of all events, and some of the events."""
 
     out: Float[np.ndarray, "events outputs"]
     y: Float[np.ndarray, "events targets"]
@@ -51,7 +51,7 @@ class Gathered:
 
 
 def gather(model: Model, events: Events, seed: int = 0) -> Gathered:
-    """Go through the events once.
+    """Gather the data in one pass over the events.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def gather(model: Model, events: Events, seed: int = 0) -> Gathered:
         none = Extreme(part.select([]), found.rank[:0], out[:0])
         most, least = (most or none).merged(found, 1), (least or none).merged(found, -1)
     if most is None or least is None or not len(most.rank):
-        raise ValueError("there are no events that are selected, so there is nothing to report on")
+        raise ValueError("a report needs at least one selected event, got none")
     return Gathered(
         np.concatenate(outs),
         np.concatenate(targets),
@@ -88,12 +88,12 @@ def gather(model: Model, events: Events, seed: int = 0) -> Gathered:
 
 
 def _rank(objective: str, out: Float[np.ndarray, "events outputs"]) -> Float[np.ndarray, " events"]:
-    """Return what the events are put in order by: the first output, or how sure a choice among classes is."""
+    """Return the value that events are sorted by: the first output, or the largest score of several classes."""
     return out.max(axis=1) if objective == "multiclass" else out[:, 0]
 
 
 class _Ranges:
-    """Ranges of all columns that a model gets, its targets and weights."""
+    """Ranges of all inputs of a model, its targets and weights."""
 
     def __init__(self, schema: Any) -> None:
         self.fields = {
@@ -121,6 +121,6 @@ class _Ranges:
             self.multiplicity.add(np.diff(events.ptr.numpy()))
 
     def found(self) -> list[tuple[str, ColumnReport]]:
-        """Return each column that has numbers, with what it is."""
+        """Return each column that has values, with its role."""
         counted = [("", self.multiplicity)] if self.multiplicity.count else []
         return counted + [(role, column) for (role, _), column in self.columns.items() if column.count]

@@ -1,4 +1,4 @@
-"""A report on a model: what it is, how good it is, what it looks at, and on which events, as one page of HTML."""
+"""A report on a model as one HTML page: description, performance, importance of inputs, and events."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ def write_report(
     overwrite: bool = False,
     settings: PlotSettings | None = None,
 ) -> Path:
-    """Write a page about a model and how it does on labelled events: one file, without script or outside resource.
+    """Write a page on a model and its performance on labelled events: one file without scripts or external resources.
 
     It holds figures of merit with uncertainties; ROC curve, rejection, scores and calibration, or confusion matrix, or
-    residuals and resolution; training curves; permutation importance; what an interaction or a boost network does
-    inside; the ten events with the highest and the ten with the lowest predictions; ranges of all columns; and
-    the configuration with the versions of everything.
+    residuals and resolution; training curves; permutation importance; the inside of an interaction or a boost
+    network; the ten events with the highest and the ten with the lowest predictions; ranges of all columns; and the
+    configuration with all versions.
 
     Parameters
     ----------
     model
         A trained model.
     events
-        Events with targets that it was not trained on, gone through chunk by chunk.
+        Events with targets that it was not trained on, read chunk by chunk.
     path
-        Of the page to write.
+        File to write.
     title
         Heading of the page.
     overwrite
         Whether an existing file may be replaced.
     settings
-        Colours and sizes of the pictures.
+        Colours and sizes of the figures.
 
     Returns
     -------
@@ -72,11 +72,11 @@ def write_report(
     ValueError
         If there are no events, they have no targets, or figures of merit are not defined for them (one class only).
     OSError
-        If the file exists and ``overwrite`` is not set, or cannot be written: said before the work begins.
+        If the file exists and ``overwrite`` is not set, or cannot be written; raised before the work starts.
 
     Notes
     -----
-    **Limits.** Importance is computed from some 3,000 of the events, chosen at random.
+    **Limits.** Importance is computed from about 3,000 events, chosen at random.
     """
     target = check_place(path, overwrite)
     settings = settings or PlotSettings()
@@ -88,7 +88,7 @@ def write_report(
     sections = [
         ("Performance", _performance(model, metrics, found, settings)),
         ("Training", _training(model, settings)),
-        ("What the model looks at", _looked_at(model, found, settings)),
+        ("Importance of the inputs", _looked_at(model, found, settings)),
         ("Events", _events(model, found, settings)),
         ("Data", _data(source, model, found)),
         ("Model", _model(model)),
@@ -113,7 +113,7 @@ def _performance(model: Model, metrics: Mapping[str, Any], found: Gathered, sett
 
 
 def _merit(name: str) -> str:
-    """Return what a figure of merit is called in a text.
+    """Return the name of a figure of merit for readers.
 
     Examples
     --------
@@ -128,13 +128,13 @@ def _merit(name: str) -> str:
 
 def _training(model: Model, settings: PlotSettings) -> str:
     figures = list(training_figures(model, settings))
-    return gallery(figures) or paragraph("The model has no history: it was not trained, or not by its own fit.")
+    return gallery(figures) or paragraph("The model has no history: it was not trained, or not with its method fit.")
 
 
 def _looked_at(model: Model, found: Gathered, settings: PlotSettings) -> str:
     note = (
-        f"{_chosen(found)}: what gets worse when a feature, or a kind of "
-        "object with all its features, is taken from other events. What others tell as well is not missed."
+        f"{_chosen(found)}: how much worse the model gets when a feature, or a kind of object with all its features, "
+        "is taken from other events. Information that other features also hold is not missed."
     )
     importance = gallery(importance_figures(model, found.some, settings))
     inside = gallery(inside_figures(model, found.most.events, settings))
@@ -156,7 +156,7 @@ def _events(model: Model, found: Gathered, settings: PlotSettings) -> str:
         "multiclass": ("Surest of their class", "Least sure of their class"),
         "regression": (f"Highest predicted {target}", f"Lowest predicted {target}"),
     }[model.objective]
-    note = "Area of a marker: transverse momentum. A thick rim: b-tagged. The dashed line is the azimuth of the MET."
+    note = "Area of a marker: transverse momentum. Thick rim: b-tagged. Dashed line: azimuth of the MET."
     parts = [section(name, _drawn(model, part, settings)) for name, part in ((most, found.most), (least, found.least))]
     return paragraph(note) + "".join(parts)
 
@@ -167,7 +167,7 @@ def _drawn(model: Model, extreme: Extreme, settings: PlotSettings) -> str:
 
 
 def _caption(model: Model, extreme: Extreme, number: int) -> str:
-    """Return what is said of an event: prediction, truth, and how it is found again."""
+    """Return the caption of an event: prediction, truth and identifiers."""
     events, out = extreme.events, extreme.out[number]
     truth = float(events.y[number, 0]) if events.y is not None else math.nan
     if model.objective == "multiclass":
@@ -189,11 +189,11 @@ def _data(source: str, model: Model, found: Gathered) -> str:
     schema = {name: value for name, value in found.some.schema.to_dict().items() if value}
     rows = [_range(role, column) for role, column in found.ranges]
     ranges = table(["column", "what it is", "minimum", "mean", "maximum", "zero"], rows, texts=2)
-    note = "As the model gets them, behind all selections; features of particles over all particles of all events."
+    note = "Inputs of the model, after all selections; features of particles over all particles of all events."
     return (
         table([], facts)
         + section("Ranges", paragraph(note), ranges)
-        + section("Schema", details("Which columns are what", _yaml(schema)))
+        + section("Schema", details("Roles of the columns", _yaml(schema)))
     )
 
 
@@ -229,7 +229,7 @@ def _model(model: Model) -> str:
 
 
 def _configuration(model: Model) -> dict[str, Any]:
-    """Return what the model is made of, in the words of a configuration file."""
+    """Return the description of a model in the form of a configuration file."""
     builder = model.model_builder
     found: dict[str, Any] = {"objective": model.objective, "n_out": model.n_out}
     for part in ("head", "body", "tail"):
@@ -244,7 +244,7 @@ def _configuration(model: Model) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     try:
         return to_plain(value)
-    except TypeError:  # a part of one's own
+    except TypeError:  # a custom part
         return repr(value)
 
 

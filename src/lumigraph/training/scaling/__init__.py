@@ -1,4 +1,4 @@
-"""What features go through before the first layer of a model, measured on training events."""
+"""Scaling of features before the first layer of a model, measured on training events."""
 
 from .scaling_fit import ScalingFit, ScalingMethod, fit_scaling
 from .statistics import FeatureStatistics, weighted_quantile

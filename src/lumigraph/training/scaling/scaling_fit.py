@@ -1,4 +1,4 @@
-"""The scaling of the features of a schema, from training events that come in chunks."""
+"""The scaling of the features of a schema, measured on training events in chunks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -18,15 +18,15 @@ __all__ = ["ScalingFit", "ScalingMethod", "fit_scaling"]
 #: ``standard``: mean and standard deviation; ``robust``: median and interquartile range; ``none``: neither.
 ScalingMethod: TypeAlias = Literal["standard", "robust", "none"]
 
-_NORMAL_IQR = 1.349  # the interquartile range of a normal distribution, in standard deviations
-_ROWS = 2**16  # so many are looked at at once, which bounds the memory in between
+_NORMAL_IQR = 1.349  # interquartile range of a normal distribution, in standard deviations
+_ROWS = 2**16  # rows per step, which limits the memory for intermediate results
 
 
 class ScalingFit:
-    """Measure in one pass over training events how their features are to be scaled.
+    """Measure the scaling of features in one pass over training events.
 
-    Events count with their weight, negative ones included, and particles with that of their event, so that the
-    features of the weighted sample come out with mean 0 and standard deviation 1.
+    Events count with their weights, including negative ones, and particles with that of their event, so that the scaled
+    features of the weighted sample have mean 0 and standard deviation 1.
 
     Parameters
     ----------
@@ -34,25 +34,25 @@ class ScalingFit:
         Names of the features.
     scaling
         ``standard``: mean and standard deviation; ``robust``: median and interquartile range / 1.349, which long tails
-        and outliers do not move (of a uniform sample of 131,072 rows if there are more); ``none``: neither. A feature
-        that never varies is shifted, not scaled; with ``robust``, one whose middle half is a single value is scaled by
-        its standard deviation.
+        and outliers do not affect (of a uniform sample of 131,072 rows if there are more); ``none``: neither. A
+        constant feature is shifted, not scaled; with ``robust``, a feature whose middle half is a single value is
+        scaled by its standard deviation.
     transforms
-        Name of an event feature or a feature of particles, and ``log`` or ``symlog``: what is measured and scaled is
-        the logarithm, or sign(x) log(1 + abs(x)). Below 0.001, or the lower limit in ``clip`` if there is a positive
-        one, a logarithm is cut off.
+        ``log`` or ``symlog`` by name of an event feature or a feature of particles: its logarithm, or
+        sign(x) log(1 + abs(x)), is measured and scaled. A logarithm is cut off below 0.001, or below the lower limit in
+        ``clip`` if that is positive.
     clip
-        Limits (low, high) of features by name, in their own units: what is beyond is set to the limit before anything
-        else. Or one number: limit of the size of each feature once it is scaled.
+        Limits (low, high) of features by name, in their own units: values outside are set to the limit first. Or one
+        number: the limit on the absolute value of each scaled feature.
     targets
-        Whether to measure mean and standard deviation of the targets as well.
+        Whether to also measure mean and standard deviation of the targets.
 
     Raises
     ------
     SchemaError
-        If a name is no feature.
+        If a name is not a feature.
     ValueError
-        If a method or a transform is unknown, or limits are none.
+        If a method or a transform is unknown, or limits are invalid.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class ScalingFit:
         targets: bool = False,
     ) -> None:
         if scaling not in get_args(ScalingMethod):
-            raise ValueError(f"scaling={scaling!r} is no method: {near(scaling, get_args(ScalingMethod))}")
+            raise ValueError(f"scaling must be a method, got {scaling!r}: {near(scaling, get_args(ScalingMethod))}")
         self.method = scaling
         names = {"u": schema.event_feats, "x": schema.feats_per_vec}
         known = [*schema.event_feats, *schema.feats_per_vec]
@@ -83,7 +83,7 @@ class ScalingFit:
         chosen, limits = _transforms(transforms or {}, known), _limits(clip, known)
         self._names = {field: list(feats) for field, feats in names.items() if feats}
         self._steps = {field: _steps(feats, chosen, limits) for field, feats in self._names.items()}
-        # features are measured as the model will take them: the same layer does it, but for shift, scale and limit
+        # measure features as the model takes them: through the same layer, but without shift, scale and limit
         self._layers = {field: _layer(steps) for field, steps in self._steps.items()}
         if targets and schema.targets:
             self._names["y"] = list(schema.targets)
@@ -100,7 +100,7 @@ class ScalingFit:
 
     @property
     def idle(self) -> bool:
-        """Whether features stay as they are, so that there is nothing to measure but targets."""
+        """Whether features are unchanged, so that only targets may have to be measured."""
         return self.method == "none" and self.limit is None and not any(s.altered() for s in self._steps.values())
 
     @property
@@ -109,19 +109,19 @@ class ScalingFit:
         return self.of_targets or not self.idle
 
     def update(self, events: EventDataset) -> None:
-        """Take a part of the training events into account.
+        """Add a part of the training events.
 
         Raises
         ------
         EventError
-            If a feature is NaN or infinite, or negative where its logarithm is asked for; ``event`` is the number of
-            the event in this part.
+            If a feature is NaN or infinite, or negative although its logarithm is needed; ``event`` is the number
+            of the event in this part.
         """
         weight = events.weight
         for field in self._statistics:
             values: Tensor | None = getattr(events, field)
             if values is None:
-                raise SchemaError(f"the events have no field {field!r}, for the features {self._names[field]}")
+                raise SchemaError(f"the events have no field {field!r} for the features {self._names[field]}")
             own = weight
             if field == "x" and weight is not None and events.ptr is not None:
                 own = weight.repeat_interleave(events.ptr.diff())
@@ -136,28 +136,28 @@ class ScalingFit:
                 self._statistics[field].update(rows.numpy(), weights)
 
     def _check(self, field: str, rows: Tensor, start: int, events: EventDataset) -> None:
-        bad, fault = ~rows.isfinite(), "which is not a finite number"
+        bad, must, way_out = ~rows.isfinite(), "a finite number", ""
         if not bool(bad.any()) and field in self._steps:
             scaling = self._steps[field]
             no_floor = [scaling.low is None or bool(scaling.low[i].isneginf()) for i in range(rows.size(1))]
             logs = [i for i, name in enumerate(scaling.transforms or ()) if name == "log" and no_floor[i]]
             bad[:, logs] = rows[:, logs] < 0
-            fault = "of which there is no logarithm: use symlog, or say in clip where it is cut off"
+            must, way_out = "at least 0 for its logarithm", ": use symlog, or set a lower limit in clip"
         if bool(bad.any()):
             row, column = bad.nonzero()[0].tolist()
             event = row + start
             if field == "x" and events.ptr is not None:
                 event = int(torch.searchsorted(events.ptr, event, right=True)) - 1
             name, value = self._names[field][column], float(rows[row, column])
-            raise EventError(f"{name!r} is {value:g}, {fault}", event=event, column=name)
+            raise EventError(f"{name!r} must be {must}, got {value:g}{way_out}", event=event, column=name)
 
     def scaling(self) -> dict[str, Scaling]:
-        """Return what is to be done to ``u`` and ``x``, for `lumigraph.blocks.AbsHead.set_scaling`.
+        """Return the scalings of ``u`` and ``x``, for `lumigraph.blocks.AbsHead.set_scaling`.
 
         Raises
         ------
         ValueError
-            If the weights do not add up to a positive number.
+            If the weights do not have a positive sum.
         """
         return {} if self.idle else {field: self._scaling(field, steps) for field, steps in self._steps.items()}
 
@@ -173,19 +173,19 @@ class ScalingFit:
         return steps._replace(mean=shift.float(), std=scale.float(), limit=self.limit)
 
     def targets(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of each target, the latter 1 for one that never varies."""
+        """Return mean and standard deviation of each target, the latter 1 for a constant target."""
         measured = self._statistics["y"]
         std = torch.from_numpy(measured.std).float()
         return torch.from_numpy(measured.mean).float(), torch.where(std > 0, std, 1.0)
 
 
 def fit_scaling(parts: Iterable[EventDataset], schema: EventSchema, **options: Any) -> dict[str, Scaling]:
-    """Return what is to be done to the features of events that come in parts, training events only.
+    """Return the scalings of features, measured on training events in parts.
 
     Parameters
     ----------
     parts
-        Events, such as ``[dataset]`` or what a stream yields chunk by chunk.
+        Training events, such as ``[dataset]`` or the chunks of a stream.
     schema, **options
         As in `ScalingFit`.
 
@@ -214,7 +214,7 @@ def _limit(clip: Any) -> float:
 def _known(argument: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     for name in given:
         if name not in known:
-            raise SchemaError(f"{argument} names {name!r}, which is no feature of the schema: {near(name, known)}")
+            raise SchemaError(f"{argument} must name features of the schema, got {name!r}: {near(name, known)}")
 
 
 def _transforms(given: Mapping[str, str], known: Sequence[str]) -> Mapping[str, str]:
@@ -223,7 +223,9 @@ def _transforms(given: Mapping[str, str], known: Sequence[str]) -> Mapping[str, 
     _known("transforms", given, known)
     for name, transform in given.items():
         if transform not in TRANSFORMS:
-            raise ValueError(f"transforms[{name!r}] is {transform!r}: {near(transform, TRANSFORMS)}")
+            raise ValueError(
+                f"transforms[{name!r}] must be a transform, got {transform!r}: {near(transform, TRANSFORMS)}"
+            )
     return given
 
 
@@ -241,7 +243,7 @@ def _limits(clip: Any, known: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 
 def _steps(feats: Sequence[str], chosen: Mapping[str, str], limits: Mapping[str, tuple[float, float]]) -> Scaling:
-    """Return what is done to features before anything is measured."""
+    """Return the limits and transforms applied to features before they are measured."""
     ends = [limits.get(name, (-torch.inf, torch.inf)) for name in feats]
     low, high = torch.tensor(ends, dtype=torch.float64).unbind(1)
     limited, transformed = any(n in limits for n in feats), any(n in chosen for n in feats)

@@ -10,22 +10,21 @@ __all__ = ["FeatureStatistics", "weighted_quantile"]
 
 
 class FeatureStatistics:
-    r"""Moments, ranges and quantiles of F features, from rows that come in chunks.
+    r"""Moments, ranges and quantiles of F features, from rows in chunks.
 
-    However the rows are cut into chunks, the result is the same. Mean and variance are those of the weighted rows,
+    The result does not depend on the division into chunks. Mean and variance are those of the weighted rows,
 
     .. math:: \mu = \frac{\sum w x}{\sum w}, \qquad \sigma^2 = \frac{\sum w (x - \mu)^2}{\sum w},
 
-    with weights of either sign: rows of negative weight are taken away. Sums are kept in float64 about the centre of
-    the rows seen so far, which moves along, so that nothing is lost to large numbers [1]_.
+    with weights of either sign: rows of negative weight are subtracted. Sums are kept in float64 about the running
+    centre of the rows, so that large values do not lose precision [1]_.
 
     Parameters
     ----------
     num_features
         Number of features.
     max_rows
-        Number of rows that are kept for quantiles: a uniform sample, or all of them as long as there are no more. 0
-        keeps none.
+        Number of rows kept for quantiles: a uniform sample, or all rows if there are no more than that. 0 keeps none.
     seed
         Seed of the sample.
 
@@ -33,7 +32,7 @@ class FeatureStatistics:
     -----
     **Shape.** Rows (N, F), weights (N,); every result (F,).
 
-    Without rows the mean is 0 and the standard deviation 1, which changes nothing.
+    Without rows, the mean is 0 and the standard deviation 1: no scaling.
 
     References
     ----------
@@ -57,15 +56,15 @@ class FeatureStatistics:
         self.sum_weights = 0.0
         #: smallest and largest value of each feature, whatever its weight
         self.minimum, self.maximum = np.full(num_features, np.inf), np.full(num_features, -np.inf)
-        # about the centre, the mean by size of weight: sums of w (x - c), w (x - c)^2 and |w| (x - c)^2
+        # about the centre c, the mean weighted by |w|: sums of w (x - c), w (x - c)^2 and |w| (x - c)^2
         self._size = 0.0
         self._centre, self._first, self._second, self._spread = np.zeros((4, num_features))
-        # each row draws a number, and those with the smallest stay: which ones does not depend on the chunks
+        # each row draws a number, and the smallest are kept: the sample does not depend on the chunks
         self._rng = np.random.default_rng(seed)
         self._keys, self._weights, self._rows = np.empty(0), np.empty(0), np.empty((0, num_features))
 
     def update(self, values: Any, weights: Any = None) -> None:
-        """Take rows (N, F) into account, with a weight each, 1 if not given.
+        """Add rows (N, F) with weights, 1 by default.
 
         Raises
         ------
@@ -111,7 +110,7 @@ class FeatureStatistics:
 
     def _sample(self, rows: np.ndarray, w: np.ndarray) -> None:
         keys = self._rng.random(len(rows))
-        if len(self._keys) == self.max_rows:  # most rows of a long stream end here
+        if len(self._keys) == self.max_rows:  # most rows of a long stream are dropped here
             chosen = keys < self._keys.max()
             keys, w, rows = keys[chosen], w[chosen], rows[chosen]
         keys = np.concatenate([self._keys, keys])
@@ -124,13 +123,13 @@ class FeatureStatistics:
     def _check_weights(self) -> None:
         if not self.sum_weights > 0:
             raise ValueError(
-                f"the weights of {self.count} rows add up to {self.sum_weights:g}, so that they have no mean: features "
-                "are measured with weights whose sum is positive, or without any"
+                f"the weights of {self.count} rows must have a positive sum to give a mean, got {self.sum_weights:g}: "
+                "use other weights, or none"
             )
 
     @property
     def mean(self) -> np.ndarray:
-        """Weighted mean of each feature; a ValueError if the sum of weights is not positive."""
+        """Weighted mean of each feature; raises a ValueError if the sum of weights is not positive."""
         if not self.count:
             return np.zeros(self.num_features)
         self._check_weights()
@@ -138,9 +137,9 @@ class FeatureStatistics:
 
     @property
     def std(self) -> np.ndarray:
-        """Weighted standard deviation of each feature, 0 for one that never varies.
+        """Weighted standard deviation of each feature, 0 for a constant feature.
 
-        Where negative weights leave a feature without a positive variance, it is that of the sizes of the weights. A
+        If negative weights leave a feature without a positive variance, it is computed with absolute weights. Raises a
         ValueError if the sum of weights is not positive.
         """
         if not self.count:
@@ -161,22 +160,22 @@ class FeatureStatistics:
         if not self.count:
             return np.zeros(self.num_features)
         if not self.max_rows:
-            raise ValueError("no rows were kept for quantiles: max_rows says how many to keep")
+            raise ValueError("max_rows must be above 0 for quantiles, got 0")
         self._check_weights()
         return np.array([weighted_quantile(column, q, self._weights) for column in self._rows.T])
 
 
 def weighted_quantile(values: np.ndarray, q: float, weights: np.ndarray) -> float:
-    """Return the smallest value at and below which lies the share q of the weights.
+    """Return the smallest value at or below which the share q of the weights lies.
 
-    With weights of either sign the share does not grow from value to value. It is then replaced by the mean of two
-    that do, its largest value so far and its smallest from there on, so that a quantile exists and does not depend on
+    With weights of either sign, the share may fall from value to value. It is then replaced by the mean of two that
+    do not, its largest value so far and its smallest from there on, so that a quantile exists and does not depend on
     the direction in which the values are counted.
 
     Parameters
     ----------
     values, weights
-        One of each per row, in any order.
+        One value and one weight per row, in any order.
     q
         Share, from 0 to 1.
 
@@ -196,7 +195,7 @@ def weighted_quantile(values: np.ndarray, q: float, weights: np.ndarray) -> floa
     ascending, below = values[order], np.cumsum(weights[order])
     if not len(below) or not below[-1] > 0:
         raise ValueError(f"the weights of {len(below)} values must add up to a positive number")
-    last = np.append(ascending[1:] != ascending[:-1], True)  # equal values have one share
+    last = np.append(ascending[1:] != ascending[:-1], True)  # equal values share one entry
     ascending, below = ascending[last], below[last]
     if (weights < 0).any():
         below = (np.maximum.accumulate(below) + np.minimum.accumulate(below[::-1])[::-1]) / 2

@@ -184,36 +184,34 @@ class EventDataset(torch.utils.data.Dataset):
         if (beyond := (chosen < -size) | (chosen >= size)).any():
             raise IndexError(f"indices must be within the {size} events, got {chosen[beyond][0]}")
         chosen = np.where(chosen < 0, chosen + size, chosen)
-        # NumPy, as torch's threads wait for one another unless each has a core
-        part = object.__new__(type(self))
-        part.schema = self.schema
-        part.x = part.slot = part.ptr = None
+        part = self._events(chosen)
         if self.x is not None and self.slot is not None and self.ptr is not None:
             if self._rows is None or self._rows.ptr is not self.ptr:
                 self._rows = EventRows(self.ptr)
             part.ptr = torch.from_numpy(offsets_of(np.diff(self.ptr.numpy())[chosen]))
             part.x, part.slot = self._rows.take(self.x, chosen), self._rows.take(self.slot, chosen)
-        for name in ("u", "cat", "y", "weight"):
-            value = getattr(self, name)
-            setattr(part, name, None if value is None else torch.from_numpy(value.numpy()[chosen]))
-        part.ids = {name: values[chosen] for name, values in self.ids.items()}
-        part.numbers = self.numbers[chosen]
         return part
 
     def between(self, start: int, stop: int) -> "EventDataset":
         """Return the events ``start`` to ``stop``, in shared memory."""
-        part = object.__new__(type(self))
-        part.schema, events = self.schema, slice(start, stop)
-        part.x = part.slot = part.ptr = None
+        part = self._events(slice(start, stop))
         if self.x is not None and self.slot is not None and self.ptr is not None:
             ptr = self.ptr[start : stop + 1]
             rows = slice(int(ptr[0]), int(ptr[-1]))
             part.x, part.slot, part.ptr = self.x[rows], self.slot[rows], ptr - ptr[0]
+        return part
+
+    def _events(self, chosen: slice | np.ndarray) -> "EventDataset":
+        """Return some of the events, without their particles."""
+        part = object.__new__(type(self))
+        part.schema = self.schema
+        part.x = part.slot = part.ptr = None
         for name in ("u", "cat", "y", "weight"):
             value = getattr(self, name)
-            setattr(part, name, None if value is None else value[events])
-        part.ids = {name: values[events] for name, values in self.ids.items()}
-        part.numbers = self.numbers[events]
+            # NumPy, as torch's threads wait for one another unless each has a core
+            setattr(part, name, None if value is None else torch.from_numpy(value.numpy()[chosen]))
+        part.ids = {name: values[chosen] for name, values in self.ids.items()}
+        part.numbers = self.numbers[chosen]
         return part
 
     def chunks(self, chunk_size: int | None = None) -> Iterator["EventDataset"]:

@@ -129,12 +129,11 @@ def test_the_top_tagging_benchmark_runs_quickly_and_goes_on(tmp_path):
     names = ["interaction network, attention", "Lorentz boost network", "deep sets, mean", "recurrent head (GRU)"]
     assert all(0 <= auc_of(printed, name) <= 1 for name in names)
     assert auc_of(printed, "deep sets, mean") > 0.6
+    assert printed.count("seed 1") > len(names)
+    (tmp_path / "results" / "deep_sets_mean" / "1.npy").unlink()
     again = run("top_tagging/run.py", "--quick", "--folder", tmp_path)
-    assert "seed 1" in printed
-    assert "seed 1" not in again
+    assert again.count("seed 1") == 1  # of what was missing
     assert again[again.index("top jets") :] == printed[printed.index("top jets") :]
-    (next(tmp_path.glob("results/deep_sets_mean/1.npy"))).unlink()
-    assert "deep sets, mean" in run("top_tagging/run.py", "--quick", "--folder", tmp_path, "--only", "deep sets, mean")
 
 
 def write_as_pandas_does(path, jets):

@@ -46,7 +46,8 @@ napoleon_use_param = False  # "u, cat, y, weight" stay together
 # A name of lumigraph that is described nowhere is an error, except the names of types that a signature uses. Names of
 # other libraries are not looked up, so that the pages build without a network.
 _TYPES_IN_SIGNATURES = (
-    r"lumigraph\.(built_model\.BuiltModel|data\.(columns\.Arrays|loader\.EpochPlan|stream\.Table|reweighting\.Events))"
+    r"lumigraph\.(data\.columns\.(assembly\.Arrays|jagged\.Jagged)|model\.measuring\.Described"
+    r"|data\.loading\.(chunked_files\.ChunkedFiles|chunks\.Chunk|loader\.EpochPlan|reweighting\.Kind|stream\.Table))"
 )
 nitpick_ignore_regex = [("py:.*", r"(?!lumigraph).*"), ("py:class", _TYPES_IN_SIGNATURES)]
 

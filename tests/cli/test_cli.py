@@ -397,7 +397,7 @@ def test_a_training_streams_from_files_with_preprocessing(config, sample, tmp_pa
         "val_file": str(tmp_path / "val.parquet"),
         "test_file": str(tmp_path / "test.parquet"),
         "in_memory": False,
-        "loading": {"num_workers": 1, "window_size": 4},
+        "loading": {"num_workers": 1, "buffer_size": 4},
     }
     config["model"] |= {"scaling": "robust", "transforms": {"ht": "log"}, "clip": 5.0}
     config["data"]["reweight"] = {"feats": ["ht"], "source": 0, "target": 1, "num_bins": 4}

@@ -314,7 +314,7 @@ class Touch:
     [
         (
             {"model": {}, "opt": {}, "input_mask": None},
-            r"LUMIN is .* lumigraph\.compat\.lumin\.load_state_dict\(model, ",
+            r"model of LUMIN .* lumigraph\.compat\.lumin\.load_state_dict\(model, ",
         ),
         ({"model": {}, "opt": {}, "input_mask": np.arange(3)}, r"lumigraph\.compat\.lumin\.load_state_dict\(model, "),
         ({"weights": Touch()}, "is not a model of lumigraph"),

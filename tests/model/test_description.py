@@ -184,7 +184,10 @@ NET = partial(
         ({"model_args": {"head": {"matrix_head": partial(NET, agg_metod="sum")}}}, "no argument 'agg_metod'"),
         ({"model_args": {"head": {"matrix_head": partial(NET, agg_method="sun")}}}, "agg_method"),
         ({"model_args": {"body": {"dept": 3}}}, "the body FullyConnected has no argument 'dept'"),
-        ({"model_args": {"head": {"matrix_head": NET}, "body": {"act": "rellu"}}}, "act='rellu' is"),
+        (
+            {"model_args": {"head": {"matrix_head": NET}, "body": {"act": "rellu"}}},
+            "act must be an activation, got 'rellu'",
+        ),
         ({"model_args": {"tail": {"y_rang": 3}}}, "the tail ClassRegMulti has no argument 'y_rang'"),
         ({"opt_args": {"opt": "adm"}}, "did you mean adam"),
         ({"opt_args": {"lr": -1.0}}, "[Ii]nvalid learning rate"),

@@ -117,7 +117,7 @@ def test_a_tuple_is_counted_by_its_events_not_by_its_length(model, parts):
     assert model.predict((flat, matrix)).shape == (5, 1)
     whole = model.evaluate(parts[2].select(range(5)))
     assert model.evaluate((flat, matrix), batch.y, batch.weight, bs=2) == pytest.approx(whole, rel=1e-5)
-    with pytest.raises(ValueError, match="flat part has 4 events"):
+    with pytest.raises(ValueError, match=r"flat part must have . events, as the matrix has, got 4"):
         model.predict((flat[:4], matrix))
     with pytest.raises(ValueError, match="got 4 targets for more events"):
         model.evaluate((flat, matrix), batch.y[:4])

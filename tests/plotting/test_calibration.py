@@ -56,7 +56,7 @@ def test_draws_on_given_axes():
     [
         ({}, r"curves must have at least one name with its \(labels, scores\), got none"),
         ({"a": (LABELS,)}, r"curves\['a'\] must be \(labels, scores\) or \(labels, scores, weights\), got 1 parts"),
-        ({"a": (LABELS, SCORES + 1)}, "expected a probability"),
+        ({"a": (LABELS, SCORES + 1)}, "must be a probability, from 0 to 1"),
     ],
 )
 def test_errors(curves, message):

@@ -98,6 +98,6 @@ def test_common_to_both(plot):
         plot({})
     with pytest.raises(ValueError, match=r"curves\['a'\] must be \(target, prediction\) or .*, got 1 parts"):
         plot({"a": (TARGET,)})
-    with pytest.raises(ValueError, match="expected above 0 where relative=True"):
+    with pytest.raises(ValueError, match="must be above 0 with relative=True"):
         plot({"a": (-TARGET, PREDICTION)}, relative=True)
     assert len(plt.get_fignums()) == 1

@@ -37,7 +37,7 @@ class AbsEndcap(nn.Module, ABC):
     (5, 1)
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: object) -> None:
         super().__init__()
         module = model if isinstance(model, nn.Module) else getattr(model, "model", None)
         if not isinstance(module, nn.Module):

@@ -44,7 +44,7 @@ class DataConfig:
     batch_size
         Events per batch.
     loading
-        Further arguments of the loader of training events, such as pairs_per_batch, bucketed, num_workers, window_size.
+        Further arguments of the loader of training events, such as pairs_per_batch, bucketed, num_workers, buffer_size.
     reweight
         Reweight one class of the training events to the spectrum of another: feats, source, target and num_bins; see
         lumigraph.data.reweighted.

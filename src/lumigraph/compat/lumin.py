@@ -12,7 +12,7 @@ from ..nn.scaling import Standardise
 __all__ = ["load_state_dict"]
 
 
-def load_state_dict(block_or_model: Any, state: Any) -> None:
+def load_state_dict(block_or_model: object, state: Any) -> None:
     """Load the weights of a LUMIN block or model into ours; nothing is loaded unless everything fits.
 
     Build the block with the arguments that it had in LUMIN. An `InteractionNet` needs ``legacy_edges=True`` to

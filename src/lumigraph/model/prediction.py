@@ -62,7 +62,7 @@ def chunks(inputs: Any, batch_size: int, module: nn.Module, names: Sequence[str]
         matrix = table_to_tensor(second).to(device, dtype)
         check_matrix(matrix, "of the shape with three axes, events first")
         if flat is not None and len(flat) != len(matrix):
-            raise ValueError(f"the flat part must have {len(matrix)} events, as the particles have, got {len(flat)}")
+            raise ValueError(f"the flat part must have {len(matrix)} events, as the matrix has, got {len(flat)}")
         for start in range(0, len(matrix), batch_size):
             step = slice(start, start + batch_size)
             yield (None if flat is None else flat[step], matrix[step])

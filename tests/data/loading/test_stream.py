@@ -92,7 +92,7 @@ def test_files_are_found_by_a_pattern(files):
 def test_each_event_comes_once_on_one_rank(files, shuffle, num_ranks, batch_size):
     events = stream(files)
     loaders = [
-        events.loader(batch_size, shuffle=shuffle, seed=2, window_size=3, rank=r, num_ranks=num_ranks)
+        events.loader(batch_size, shuffle=shuffle, seed=2, buffer_size=3, rank=r, num_ranks=num_ranks)
         for r in range(num_ranks)
     ]
     whole = events.read()
@@ -121,12 +121,12 @@ def test_epochs_are_shuffled_and_follow_from_seed_and_epoch_alone(files):
 
 
 def test_a_window_mixes_events_of_different_chunks(files):
-    batches = numbers(stream(files).loader(16, shuffle=True, seed=1, window_size=5))
+    batches = numbers(stream(files).loader(16, shuffle=True, seed=1, buffer_size=5))
     assert np.mean([len({number // 16 for number in batch}) for batch in batches]) > 3
 
 
 def test_workers_do_not_change_the_order(files):
-    alone, shared = (stream(files).loader(20, shuffle=True, seed=1, window_size=2, num_workers=n) for n in (0, 2))
+    alone, shared = (stream(files).loader(20, shuffle=True, seed=1, buffer_size=2, num_workers=n) for n in (0, 2))
     for _ in range(2):
         assert numbers(alone) == numbers(shared)
 
@@ -155,13 +155,13 @@ def large_groups(tmp_path_factory):
     return folder / "*.parquet"
 
 
-@pytest.mark.parametrize(("window_size", "num_ranks"), [(16, 1), (8, 3), (8, 4)])
-def test_a_rank_decodes_its_own_share_only(large_groups, decoded, window_size, num_ranks):
+@pytest.mark.parametrize(("buffer_size", "num_ranks"), [(16, 1), (8, 3), (8, 4)])
+def test_a_rank_decodes_its_own_share_only(large_groups, decoded, buffer_size, num_ranks):
     seen = []
     for rank in range(num_ranks):
         decoded.clear()
         events = stream(large_groups, EventSchema(event_feats=("number",)), 1000)
-        loader = events.loader(512, shuffle=True, window_size=window_size, rank=rank, num_ranks=num_ranks)
+        loader = events.loader(512, shuffle=True, buffer_size=buffer_size, rank=rank, num_ranks=num_ranks)
         seen += flat(numbers(loader))
         assert sum(decoded) == 48_000 / num_ranks
     assert sorted(seen) == list(range(48_000))
@@ -179,10 +179,10 @@ def test_files_of_different_sizes_are_mixed_evenly(tmp_path):
 @given(st.integers(0, 40), st.integers(1, 30), st.integers(0, 3))
 @settings(max_examples=20)
 def test_an_epoch_goes_on_at_any_batch(files, batch, batch_size, epoch):
-    loader = stream(files).loader(batch_size, shuffle=True, seed=3, window_size=3, rank=1, num_ranks=2)
+    loader = stream(files).loader(batch_size, shuffle=True, seed=3, buffer_size=3, rank=1, num_ranks=2)
     loader.set_epoch(epoch)
     expected = numbers(loader)
-    other = stream(files).loader(batch_size, shuffle=True, seed=3, window_size=3, rank=1, num_ranks=2)
+    other = stream(files).loader(batch_size, shuffle=True, seed=3, buffer_size=3, rank=1, num_ranks=2)
     other.load_state_dict({"epoch": epoch, "batch": min(batch, len(expected) - 1)})
     assert numbers(other) == expected[min(batch, len(expected) - 1) :]
 
@@ -202,7 +202,7 @@ def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
     events = stream(files)
     for num_ranks in (1, 2):
         loaders = [
-            events.loader(**limits, shuffle=shuffle, seed=1, window_size=4, rank=r, num_ranks=num_ranks, num_workers=0)
+            events.loader(**limits, shuffle=shuffle, seed=1, buffer_size=4, rank=r, num_ranks=num_ranks, num_workers=0)
             for r in range(num_ranks)
         ]
         epochs = [[list(loader) for loader in loaders] for _ in range(2)]
@@ -217,7 +217,7 @@ def test_batches_of_a_stream_keep_their_limits(files, limits, shuffle):
         assert (numbers(epochs[0][0]) != numbers(epochs[1][0])) == shuffle
         if limits.get("bucketed"):
             assert np.mean([float(batch.ptr.diff().float().std(correction=0)) for batch in epochs[0][0]]) < 0.5
-    other = events.loader(**limits, shuffle=shuffle, seed=1, window_size=4, rank=1, num_ranks=2, num_workers=1)
+    other = events.loader(**limits, shuffle=shuffle, seed=1, buffer_size=4, rank=1, num_ranks=2, num_workers=1)
     middle = len(other) // 2
     other.load_state_dict({"epoch": 1, "batch": middle})
     assert numbers(other) == numbers(epochs[1][1])[middle:]
@@ -334,7 +334,7 @@ def test_what_cannot_be_loaded_is_an_error(files):
         list(events.loader(10, rank=0, num_ranks=200))
     with pytest.raises(ValueError, match="rank and num_ranks must be given together"):
         events.loader(10, rank=0)
-    for options in ({"batch_size": 0}, {"batch_size": 4, "window_size": 0}):
+    for options in ({"batch_size": 0}, {"batch_size": 4, "buffer_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             events.loader(**options)
     with pytest.raises(ValueError, match="must be selected events to load, got none"):
@@ -442,9 +442,9 @@ def test_a_shuffle_that_cannot_mix_the_classes_says_so(tmp_path, labels, group, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         events.loader(10)  # in their order
-        events.loader(10, shuffle=True, window_size=10)  # all of them at once
+        events.loader(10, shuffle=True, buffer_size=10)  # all of them at once
         assert not caught
-        events.loader(10, shuffle=True, window_size=2)
+        events.loader(10, shuffle=True, buffer_size=2)
     expected = [f"{path}: the events 0 to 200 can only be read in order, and are sorted by label"]
     assert [str(w.message).partition(":")[0] for w in caught] == [str(path)] * sorted_
     assert all(str(w.message).startswith(expected[0]) for w in caught)

@@ -71,7 +71,7 @@ class Mixing(NamedTuple):
     stream: ChunkedEvents
     shuffle: bool
     seed: int
-    window_size: int
+    buffer_size: int
     num_workers: int
     rank: int | None
     num_ranks: int | None
@@ -92,14 +92,14 @@ class Mixing(NamedTuple):
         """Cut a share into windows."""
         if self.shuffle:
             share = self._side_by_side(share)
-        return [share[i : i + self.window_size] for i in range(0, len(share), self.window_size)]
+        return [share[i : i + self.buffer_size] for i in range(0, len(share), self.buffer_size)]
 
     def _side_by_side(self, share: _Share) -> _Share:
         """Return a share reordered so that several groups are read at a time, each evenly from beginning to end."""
         groups: dict[int, _Share] = {}
         for found in share:
             groups.setdefault(self.stream.chunk_list[found.chunk].group, []).append(found)
-        at_once = min(self.window_size, MOST_AT_ONCE)
+        at_once = min(self.buffer_size, MOST_AT_ONCE)
         turns = [
             (group // at_once, i / len(own), group, found)
             for group, own in enumerate(groups.values())
@@ -199,7 +199,7 @@ class WithinLimits:
         self.mixing, counts = mixing, mixing.stream.counts
         order = mixing.order(np.random.default_rng(mixing.seed))
         self.windows = mixing.windows([_OfChunk(i, 0, int(counts[i])) for i in order if counts[i]])
-        if len(self.windows) > 1 and len(self.windows[-1]) < mixing.window_size:
+        if len(self.windows) > 1 and len(self.windows[-1]) < mixing.buffer_size:
             self.windows[-2:] = [[*self.windows[-2], *self.windows[-1]]]  # it might have too few events for all ranks
         self.plans = []
         for window in self.windows:
@@ -235,7 +235,7 @@ class WithinLimits:
             del events  # or all of it would be there until the next window is
 
 
-def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], window_size: int) -> None:
+def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], buffer_size: int) -> None:
     """Warn about groups that can only be read in order and are sorted by target, so that classes are not mixed."""
     groups: dict[int, list[int]] = {}
     for number, chunk in enumerate(labels.chunk_list):
@@ -243,7 +243,7 @@ def warn_if_sorted(labels: ChunkedEvents, files: Sequence[str], window_size: int
     if len(groups) >= MOST_AT_ONCE:
         return
     for own in groups.values():
-        if len(own) <= window_size:
+        if len(own) <= buffer_size:
             continue
         first, last = (np.unique(np.asarray(labels.events_of(number).y), axis=0) for number in (own[0], own[-1]))
         if max(len(first), len(last)) <= 10 and not {*map(tuple, first)} & {*map(tuple, last)}:

@@ -58,7 +58,7 @@ class EventStream(ChunkedEvents):
 
     Notes
     -----
-    **Memory.** Chunks of ``chunk_size`` events, of which a shuffled loader holds two to three times ``window_size``,
+    **Memory.** Chunks of ``chunk_size`` events, of which a shuffled loader holds two to three times ``buffer_size``,
     and more with worker processes.
 
     **Numbers.** Events are numbered over all files in order, including those not selected; messages about an event give
@@ -256,7 +256,7 @@ class EventStream(ChunkedEvents):
         bucketed: bool = False,
         shuffle: bool = False,
         seed: int = 0,
-        window_size: int = 8,
+        buffer_size: int = 8,
         num_workers: int = 0,
         rank: int | None = None,
         num_ranks: int | None = None,
@@ -271,11 +271,11 @@ class EventStream(ChunkedEvents):
         bucketed
             Whether events of nearly the same multiplicity share a batch.
         shuffle
-            Whether to shuffle: chunks come in random order, and the events of ``window_size`` chunks at a time are
+            Whether to shuffle: chunks come in random order, and the events of ``buffer_size`` chunks at a time are
             mixed, differently in each epoch but identically for the same seed, epoch and ranks.
         seed
             Seed of the shuffle.
-        window_size
+        buffer_size
             Number of chunks whose events are mixed.
         num_workers
             Processes that read and mix; the order of the events does not depend on it.
@@ -299,17 +299,17 @@ class EventStream(ChunkedEvents):
         as one of their batches does; to keep or save a batch, use ``batch.clone()``. Pages of memory are kept, see
         `lumigraph.keep_pages`.
         """
-        check_counts(window_size=window_size)
+        check_counts(buffer_size=buffer_size)
         check_counts(0, seed=seed, num_workers=num_workers)
         check_rank(rank, num_ranks)
         if len(self) == 0:
             raise ValueError(f"{self.name}: there must be selected events to load, got none")
         if shuffle and self._files.labelled and self.schema.targets:
-            warn_if_sorted(self._without_particles(targets=self.schema.targets), self.files, window_size)
+            warn_if_sorted(self._without_particles(targets=self.schema.targets), self.files, buffer_size)
         keep_pages()  # mixing frees and requests large blocks of memory all the time
-        mixing = Mixing(self, shuffle, seed, window_size, num_workers, rank, num_ranks)
+        mixing = Mixing(self, shuffle, seed, buffer_size, num_workers, rank, num_ranks)
         if batch_size is not None and particles_per_batch is None and pairs_per_batch is None and not bucketed:
-            return EventLoader(ByNumber(mixing if shuffle else mixing._replace(window_size=1), batch_size))
+            return EventLoader(ByNumber(mixing if shuffle else mixing._replace(buffer_size=1), batch_size))
         limits = {
             "batch_size": batch_size,
             "particles_per_batch": particles_per_batch,

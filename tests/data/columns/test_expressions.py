@@ -632,7 +632,7 @@ def test_an_expression_without_columns_is_the_same_for_every_event():
 
 @pytest.mark.parametrize(("text", "columns", "says"), [
     ("Jet_pt > Muon_pt", {"Jet_pt": [[1], [1, 2]], "Muon_pt": [[1], []]},
-     "'Jet_pt > Muon_pt' puts lists .* lengths together: 'Jet_pt' has 2 entries and 'Muon_pt' 0"),
+     "'Jet_pt > Muon_pt' combines lists of different lengths: 'Jet_pt' has 2 entries and 'Muon_pt' 0"),
     ("Jet_px > 1", {"Jet_pt": [1]}, "column 'Jet_px' is missing: did you mean Jet_pt"),
     ("a + b", {"a": [1], "b": [1, 2]}, "column 'b' has 2 events, but 'a' has 1"),
     ("a + 1", {"a": ["x", "y"]}, "column 'a' must hold a number or a list of numbers per event"),

@@ -182,7 +182,7 @@ def test_events_in_messages_are_those_of_the_file(tmp_path):
     with open_events(tmp_path / "a.parquet") as file:
         with pytest.raises(SchemaError, match=r"a.parquet: event 7: columns 'Jet_px' and 'Jet_py' .* 1 and 0 entries"):
             file.read(["Jet_px", "Jet_py"], 5, 9)
-        with pytest.raises(SchemaError, match=r"a.parquet: event 8: column 'n' .* null,"):
+        with pytest.raises(SchemaError, match=r"a.parquet: event 8: column 'n' .* null:"):
             file.read(["n"], 6)
     with h5py.File(tmp_path / "a.h5", "w") as out:
         out["Jet_px"], out["nJet"], out["met"] = np.ones((4, 2)), [1, 2, 1, -5], np.ones(4)

@@ -378,7 +378,7 @@ def test_a_million_events_are_planned_without_a_loop_over_them():
 @pytest.mark.parametrize(
     ("lengths", "options", "error", "message"),
     [
-        ([1, 2], {}, ValueError, "needs a limit: give batch_size"),
+        ([1, 2], {}, ValueError, "must have a limit: give batch_size"),
         ([], {"batch_size": 2}, ValueError, "must have events to load, got none"),
         (0, {"batch_size": 2}, ValueError, "must have events to load, got none"),
         (-1, {"batch_size": 2}, ValueError, "lengths must be at least 0, got -1"),

@@ -226,7 +226,7 @@ def test_reweighting_needs_event_features_and_a_label():
     with pytest.raises(SchemaError, match="'pT' is not an event feature: did you mean pt"):
         reweighted(events, ["pT"], source=0, target=1)
     unlabelled = EventDataset.from_columns({"pt": [1.0, 2.0]}, EventSchema(event_feats=("pt",)))
-    with pytest.raises(SchemaError, match="needs events with one target"):
+    with pytest.raises(SchemaError, match="must have one target"):
         reweighted(unlabelled, ["pt"], source=0, target=1)
     with pytest.raises(ValueError, match=r"class 1 must have .* values of 'pt', got \[2.0\] in 1 events"):
         reweighted(events, ["pt"], source=0, target=1)

@@ -232,7 +232,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(files, columns, tmp_pa
     )
     assert "label" in error_of(capsys, "report", model, background, "--out", out)
     none = write_columns(tmp_path / "d.parquet", {k: v[:0] for k, v in columns.items()})
-    assert "no events" in error_of(capsys, "report", model, none, "--out", out)
+    assert "at least one selected event" in error_of(capsys, "report", model, none, "--out", out)
     assert not out.exists()
     assert "cannot be written" in error_of(capsys, "report", model, file, "--out", file / "report.html")
     assert "is a directory" in error_of(capsys, "report", model, file, "--out", tmp_path)

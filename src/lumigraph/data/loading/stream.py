@@ -303,7 +303,7 @@ class EventStream(ChunkedEvents):
         check_counts(0, seed=seed, num_workers=num_workers)
         check_rank(rank, num_ranks)
         if len(self) == 0:
-            raise ValueError(f"{self.name}: there must be selected events to load, got none")
+            raise ValueError(f"{self.name}: there are no events after the selection, so none to load")
         if shuffle and self._files.labelled and self.schema.targets:
             warn_if_sorted(self._without_particles(targets=self.schema.targets), self.files, buffer_size)
         keep_pages()  # mixing frees and requests large blocks of memory all the time

@@ -1,5 +1,5 @@
 """The ``lumigraph`` command."""
 
-from .command import DataConfig, ModelConfig, export, fit, inspect, main, metrics, predict, report
+from .command import main
 
-__all__ = ["DataConfig", "ModelConfig", "export", "fit", "inspect", "main", "metrics", "predict", "report"]
+__all__ = ["main"]

@@ -337,7 +337,7 @@ def test_what_cannot_be_loaded_is_an_error(files):
     for options in ({"batch_size": 0}, {"batch_size": 4, "buffer_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             events.loader(**options)
-    with pytest.raises(ValueError, match="must be selected events to load, got none"):
+    with pytest.raises(ValueError, match="there are no events after the selection"):
         stream(files[1]).loader(10)
     with pytest.raises(ValueError, match="chunk_size must be at least 1"):
         stream(files, chunk_size=0)

@@ -452,7 +452,7 @@ def test_a_batch_size_that_is_not_positive_is_an_error(batch_size):
 
 
 def test_a_loader_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="the data set must have events to load, got none"):
+    with pytest.raises(ValueError, match="there are no events to load in the data set"):
         plain(0).loader(4)
 
 

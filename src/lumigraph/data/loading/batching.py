@@ -265,7 +265,7 @@ def _as_lengths(lengths: Any, needed: bool) -> tuple[int, np.ndarray]:
             raise TypeError(f"lengths must be whole numbers, one per event, got {array.dtype} of shape {array.shape}")
         num_events = len(array)
     if num_events == 0:
-        raise ValueError("the data set must have events to load, got none")
+        raise ValueError("there are no events to load in the data set")
     if array.min(initial=0) < 0:
         raise EventError(f"lengths must be at least 0, got {array.min()}", event=int(array.argmin()))
     return num_events, array.astype(np.min_scalar_type(array.max(initial=0)))

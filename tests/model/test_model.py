@@ -460,3 +460,16 @@ def test_a_feature_that_cannot_be_measured_is_named_by_its_event_in_its_file(tmp
     stream = EventStream(tmp_path / "*.parquet", schema, chunk_size=15)
     with pytest.raises(SchemaError, match=r"b\.parquet: event 41: 'ht' must be at least 0 for its logarithm, got -999"):
         ModelBuilder.from_dataset(stream, transforms={"ht": "log"})
+
+
+def test_targets_given_beside_a_data_set_are_taken_a_batch_at_a_time(model, parts):
+    events, seen = parts[2], []
+    model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].num_graphs))
+    y, weight = 1 - events.y, torch.arange(1.0, len(events) + 1)
+    batch = events.batch()
+    expected = model.evaluate(batch, y, weight)
+    seen.clear()
+    assert model.evaluate(events, y, weight, bs=100) == pytest.approx(expected, rel=1e-5)
+    assert max(seen) == 100
+    with pytest.raises(ValueError, match=f"targets must be as many as the {len(events)} events, got 3"):
+        model.evaluate(events, y[:3])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.block import evaluating
-from ..data import Events, table_to_tensor
+from ..data import EventDataset, Events, table_to_tensor
 from ..events.errors import SchemaError, located
 from ..metrics import accuracy, auc, background_rejection, resolution
 from .builder import ModelBuilder
@@ -48,16 +49,21 @@ def mean_loss(
     ValueError
         If there are no events, weights do not have a positive sum, or there are fewer targets than events.
     """
-    if isinstance(inputs, Events) and targets is None and weights is None:
-        parts = _parts_of_events(with_targets(inputs, description), batch_size, module)
-        return _mean_loss(module, description, parts, source_of(inputs))
     if isinstance(inputs, Events):
-        data = inputs.read()
-        targets = data.y if targets is None else targets
-        weights = data.weight if weights is None else weights
-        inputs = data.batch()
+        own = targets is None and weights is None
+        events = with_targets(inputs, description) if own else _labelled(inputs.read(), targets, weights, description)
+        return _mean_loss(module, description, _parts_of_events(events, batch_size, module), source_of(inputs))
     parts = _parts_beside(inputs, as_targets(targets, description), weights, batch_size, module, description.flat_names)
     return _mean_loss(module, description, parts, None)
+
+
+def _labelled(events: EventDataset, targets: Any, weights: Any, description: ModelBuilder) -> EventDataset:
+    """Return events with the targets and weights given beside them; what is not given is their own."""
+    labelled = copy(events) if weights is None else events.with_weights(table_to_tensor(weights).flatten())
+    labelled.y = as_targets(events.y if targets is None else targets, description)
+    if len(labelled.y) != len(events):
+        raise ValueError(f"targets must be as many as the {len(events)} events, got {len(labelled.y)}")
+    return labelled
 
 
 def _parts_beside(

@@ -16,7 +16,7 @@ from ..metrics import accuracy, auc, background_rejection, resolution
 from .builder import ModelBuilder
 from .prediction import as_targets, chunks, num_events, scored_parts, with_targets
 
-__all__ = ["figures_of_merit", "mean_loss", "merits", "scored", "source_of"]
+__all__ = ["figures_of_merit", "mean_loss", "merits", "scored"]
 
 
 # inputs, targets and weights of some events, and a context that adds an event's number to errors about it
@@ -52,7 +52,7 @@ def mean_loss(
     if isinstance(inputs, Events):
         own = targets is None and weights is None
         events = with_targets(inputs, description) if own else _labelled(inputs.read(), targets, weights, description)
-        return _mean_loss(module, description, _parts_of_events(events, batch_size, module), source_of(inputs))
+        return _mean_loss(module, description, _parts_of_events(events, batch_size, module), inputs.name)
     parts = _parts_beside(inputs, as_targets(targets, description), weights, batch_size, module, description.flat_names)
     return _mean_loss(module, description, parts, None)
 
@@ -106,12 +106,6 @@ def _mean_loss(module: nn.Module, description: ModelBuilder, parts: Iterable[Par
             f"events must have a positive sum of weights, got {weight:g} for {events} events", file=source
         )
     return total / weight
-
-
-def source_of(events: Events) -> str | None:
-    """Name the files of events in words; None for events in memory."""
-    files = events.files
-    return files[0] + (f" and {len(files) - 1} more" if files[1:] else "") if files else None
 
 
 def scored(

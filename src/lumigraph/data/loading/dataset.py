@@ -225,6 +225,10 @@ class EventDataset(torch.utils.data.Dataset):
         """The files that the events are read from: none, as they are in memory."""
         return ()
 
+    @property
+    def name(self) -> None:
+        """The files, as text for messages: none."""
+
     def read(self) -> "EventDataset":
         """Return these events, which are in memory already."""
         return self

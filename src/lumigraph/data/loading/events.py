@@ -21,6 +21,10 @@ class Events(Protocol):
     def files(self) -> tuple[str, ...]:
         """The files that the events are read from; none for events in memory."""
 
+    @property
+    def name(self) -> str | None:
+        """The files, as text for messages; None for events in memory."""
+
     def __len__(self) -> int: ...
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[EventDataset]:

@@ -20,7 +20,6 @@ from ...data import Events
 from ...data.inspection import ColumnReport
 from ...events.files import check_place, replacing
 from ...model import Model
-from ...model.evaluation import source_of
 from ...version import __version__
 from ..events.heads import model_name
 from ..page import cards, details, gallery, page, paragraph, section, table
@@ -81,8 +80,7 @@ def write_report(
     target = check_place(path, overwrite)
     settings = settings or PlotSettings()
     found, metrics = gather(model, events), model.metrics(events)
-    files = source_of(events)
-    source = f"of {files}" if files else "in memory"
+    source = f"of {events.name}" if events.name else "in memory"
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
     subtitle = f"{model_name(model)} · {model.objective} · {len(found.out):,} events {source} · {made}"
     sections = [

@@ -64,9 +64,8 @@ def load_state_dict(block_or_model: object, state: Any) -> None:
         _translate(given, prefix, module)
         holds_norms = any(key.startswith(f"{prefix}res_bns.") for key in given)
         if holds_norms and isinstance(module, FullyConnected) and module.res and module.res_bns is None:
-            norms = nn.ModuleList(
-                BatchNorm(module.width) for _ in module.layers[1:]
-            )  # which the body adds when it loads
+            # the body adds these when it loads
+            norms = nn.ModuleList(BatchNorm(module.width) for _ in module.layers[1:])
             own |= {f"{prefix}res_bns.{key}": value for key, value in norms.state_dict().items()}
     _check(type(block_or_model).__name__, given, own)
     block.load_state_dict(given)

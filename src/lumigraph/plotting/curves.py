@@ -172,10 +172,11 @@ def plot_roc(
         style: dict[str, Any] = {"color": settings.color(i), "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
         ax.plot(points.signal_efficiency, points.central, linewidth=1.8, label=label, **style)
         if band:
+            # an infinite band reaches beyond the axes
             edges = (
                 np.minimum(points.lower, 1e12),
                 np.minimum(points.upper, 1e12),
-            )  # an infinite band reaches beyond the axes
+            )
             ax.fill_between(points.signal_efficiency, *edges, color=settings.color(i), alpha=0.25, linewidth=0)
     highest = max(np.nanmax(points.central, initial=1.0) for _, points in drawn)
     _finish_roc(ax, against, highest, settings)

@@ -130,9 +130,8 @@ def plot_attributions(
     settings = settings or PlotSettings()
     values = np.asarray(attributions.detach().cpu() if isinstance(attributions, torch.Tensor) else attributions)
     ptr = batch.ptr.tolist() if "ptr" in batch else [0, 0 if batch.x is None else len(batch.x)]
-    first, end = (
-        ptr[event : event + 2] if 0 <= event < len(ptr) - 1 else (0, len(values))
-    )  # otherwise plot_event raises an error
+    # otherwise plot_event raises an error
+    first, end = ptr[event : event + 2] if 0 <= event < len(ptr) - 1 else (0, len(values))
     if values.shape != (end - first,) or not np.isfinite(values).all():
         raise ValueError(
             f"attributions must be a finite number for each of the {end - first} particles of event {event}, got the "

@@ -125,9 +125,8 @@ def figure(draw: Callable[[], Axes], caption: str) -> str:
         return (
             f'<figure><div class="missing">{html.escape(caption)} Not drawn: {html.escape(str(error))}</div></figure>'
         )
-    width = (
-        int.from_bytes(base64.b64decode(picture[:64])[16:20], "big") * _SCREEN // _DPI
-    )  # the width in the header of the PNG file
+    # the width in the header of the PNG file
+    width = int.from_bytes(base64.b64decode(picture[:64])[16:20], "big") * _SCREEN // _DPI
     text = html.escape(caption)
     image = f'<img src="data:image/png;base64,{picture}" width="{width}" alt="{text}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"

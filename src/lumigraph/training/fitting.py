@@ -179,9 +179,8 @@ def _quiet() -> Iterator[None]:
             )
             warnings.filterwarnings("ignore", message=".*have no .val_dataloader.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
-            warnings.filterwarnings(
-                "ignore", message=".*sync_dist=True.*"
-            )  # logged losses are already summed over ranks
+            # logged losses are already summed over ranks
+            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             yield
     finally:

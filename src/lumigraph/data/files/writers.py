@@ -275,9 +275,8 @@ class ColumnWriter:
                     self._flush()
             if self._written:
                 self._close()
-                stem = os.fsdecode(
-                    os.fsencode(self.path.name.removesuffix(self._suffix))[:200]
-                )  # 255 bytes are allowed
+                # a file name may have 255 bytes
+                stem = os.fsdecode(os.fsencode(self.path.name.removesuffix(self._suffix))[:200])
                 names = (f"{stem}.partial{number or ''}{self._suffix}" for number in count())
                 kept = next(path for path in map(self.path.with_name, names) if not path.exists())
                 os.replace(self._temporary, kept)

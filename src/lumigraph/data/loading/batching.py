@@ -223,9 +223,8 @@ class EventBatches(Sampler[np.ndarray]):
             return batches
         # each batch has the same chance, and light and crowded ones are taken in proportion
         taken = (np.arange(count) * len(batches) + rng.integers(len(batches))) // count
-        chosen = rng.permuted(
-            rng.permutation(taken.reshape(steps, num_ranks)), axis=1
-        )  # the steps, and the ranks within a step
+        # the steps, and the ranks within a step
+        chosen = rng.permuted(rng.permutation(taken.reshape(steps, num_ranks)), axis=1)
         return [batches[i] for i in chosen.ravel().tolist()]
 
 

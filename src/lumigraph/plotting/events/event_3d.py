@@ -116,9 +116,8 @@ def _draw_barrel(ax: Axes3D, limit: float, settings: PlotSettings) -> None:
     ax.add_collection3d(Line3DCollection(rings + straight, colors="0.8", linewidths=0.8, zorder=1, label="_barrel"))
     middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": settings.small_font_size, "color": "0.3"}
     for angle, text in _ANGLES.items():
-        rim, away = (
-            (-limit, 1.35) if angle == math.pi else (limit, 1.25)
-        )  # where the label is visible outside the barrel
+        # so that the label is visible outside the barrel
+        rim, away = (-limit, 1.35) if angle == math.pi else (limit, 1.25)
         ax.text(rim, away * math.cos(angle), away * math.sin(angle), text, **middle)
     ax.text(limit, 0.0, 1.6, r"$\phi$ [rad]", **middle)
     ax.set(xlim=(-limit, limit), ylim=(-1, 1), zlim=(-1, 1), yticks=[], zticks=[])

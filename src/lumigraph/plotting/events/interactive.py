@@ -176,9 +176,8 @@ def _read(
     drawn, points = [], 0
     for number in sorted(window, key=lambda other: abs(other - event)):
         num_particles = ptr[number + 1] - ptr[number]
-        points += 6 * num_particles + (
-            3 * _num_lines(num_particles) if edges else 0
-        )  # in proportion to their size in the file
+        # in proportion to their size in the file
+        points += 6 * num_particles + (3 * _num_lines(num_particles) if edges else 0)
         if number != event and points > _MOST_POINTS:
             break
         columns = event_columns(batch, number, names)
